@@ -1,0 +1,159 @@
+"""Applies what is durable to the views, in order, and tells listeners.
+
+Also the start: snapshot, then tail. A step of replay is sliced, so that a long tail does not
+hold the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.facts import FactTypes
+from central_hub.kernel.ids import DomainId
+from central_hub.kernel.ports import Log, Sealer, Section, Snapshots, View
+from central_hub.kernel.records import Applied, Category, Record, associated_data
+
+REPLAY_SLICE: Final = 64
+REPLAY_PAGE: Final = 2_048
+
+Listener = Callable[[Sequence[Applied]], None]
+
+
+class Runner:
+    """Holds the views and their positions.
+
+    Args:
+        log: the store to read the tail from.
+        sealer: opens what the store returns.
+        types: what record types decode to.
+        views: folded in this order for every fact.
+    """
+
+    def __init__(self, log: Log, sealer: Sealer, types: FactTypes, views: Sequence[View]) -> None:
+        self._log = log
+        self._sealer = sealer
+        self._types = types
+        self._views = {view.name: view for view in views}
+        self._folds: dict[str, list[View]] = {}
+        for view in views:
+            for fact in view.facts:
+                self._folds.setdefault(fact.__name__, []).append(view)
+        self._positions: dict[DomainId, int] = {}
+        self._listeners: list[Listener] = []
+        self.pos = 0
+        self.incarnation = ""
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with every applied batch; it must not block or raise."""
+        self._listeners.append(listener)
+
+    def position(self, domain: DomainId) -> int:
+        """Return the last applied position of a domain, 0 when it has none."""
+        return self._positions.get(domain, 0)
+
+    def positions(self) -> dict[DomainId, int]:
+        """Return the last applied position of every domain."""
+        return dict(self._positions)
+
+    def apply(self, batch: Sequence[Applied]) -> None:
+        """Fold a contiguous batch into the views, then tell the listeners once."""
+        for applied in batch:
+            self._fold(applied)
+        if batch:
+            for listener in self._listeners:
+                listener(batch)
+
+    async def catch_up(self) -> None:
+        """Read and apply everything after the last applied position."""
+        while True:
+            records = await self._log.read(self.pos, REPLAY_PAGE)
+            if not records:
+                return
+            for start in range(0, len(records), REPLAY_SLICE):
+                self.apply([applied for r in records[start : start + REPLAY_SLICE] if (applied := self.opened(r))])
+                self.pos = max(self.pos, records[min(start + REPLAY_SLICE, len(records)) - 1].pos)
+                await asyncio.sleep(0)
+
+    def opened(self, record: Record) -> Applied | None:
+        """Open and decode a stored record; None when its type is ignorable or is no fact we fold."""
+        fact = self._types.decode(record.type, self._open(record))
+        if fact is None:
+            self._positions[record.domain] = record.domain_seq
+            return None
+        return Applied(
+            pos=record.pos,
+            domain=record.domain,
+            domain_seq=record.domain_seq,
+            streams=record.streams,
+            category=record.category,
+            type=record.type,
+            id=record.id,
+            time_ms=record.time_ms,
+            actor=record.actor,
+            fact=fact,
+        )
+
+    async def start(self, snapshots: Snapshots) -> None:
+        """Rebuild the views: newest usable snapshot, then the tail of the log."""
+        head = await self._log.head()
+        self.incarnation = head.incarnation
+        kept = await snapshots.load()
+        if kept is not None and kept[1] == head.incarnation and kept[0] <= head.pos:
+            await self._restore(kept[0], kept[2])
+        await self.catch_up()
+
+    async def snapshot(self, snapshots: Snapshots) -> int:
+        """Write a snapshot of all views; returns the position behind which facts may be dropped.
+
+        Sections are taken domain by domain while writes go on: each carries its own position,
+        and a start applies only what is newer than the section it belongs to.
+        """
+        pos = self.pos
+        sections: list[Section] = []
+        for domain in sorted(self._positions):
+            # No await between these: all views of a domain are taken at one position.
+            position = self._positions[domain]
+            copies = [(view, list(view.dump(domain))) for view in self._views.values()]
+            for view, dumped in copies:
+                chunks: list[bytes] = []
+                for chunk in dumped:
+                    chunks.append(msgspec.msgpack.encode(chunk))
+                    await asyncio.sleep(0)
+                sections.append(Section(view=view.name, domain=domain, domain_seq=position, chunks=tuple(chunks)))
+        await snapshots.save(pos, self.incarnation, sections)
+        return pos
+
+    async def _restore(self, pos: int, sections: Sequence[Section]) -> None:
+        for section in sections:
+            view = self._views.get(section.view)
+            if view is None:
+                raise HubError(
+                    "unknown_snapshot_section",
+                    Kind.INTERNAL,
+                    f"The snapshot has a section '{section.view}' that this version does not know.",
+                    next_step="Start a hub at least as new as the one that wrote it, or remove the snapshots.",
+                )
+            view.restore(section.domain, section.chunks)
+            self._positions[section.domain] = max(section.domain_seq, self._positions.get(section.domain, 0))
+            await asyncio.sleep(0)
+        self.pos = pos
+
+    def _fold(self, applied: Applied) -> None:
+        if applied.domain_seq <= self._positions.get(applied.domain, 0):
+            self.pos = max(self.pos, applied.pos)
+            return
+        if applied.category is Category.FACT:
+            for view in self._folds.get(applied.type, ()):
+                view.apply(applied)
+        self._positions[applied.domain] = applied.domain_seq
+        self.pos = max(self.pos, applied.pos)
+
+    def _open(self, record: Record) -> bytes:
+        return self._sealer.open(
+            record.domain, record.key_id, record.data, associated_data(record.domain, record.id, record.type)
+        )

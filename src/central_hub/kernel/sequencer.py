@@ -1,0 +1,431 @@
+"""The one path by which anything becomes true: decide, append, apply, wake, answer.
+
+Commands are decided serially over the committed views. What is decided but not yet durable
+locks the streams it writes: a later command that touches one of them is parked until they are
+durable, then decided afresh. Sums (instance limits, quotas) are not locked but held in escrow:
+a decision sees committed plus pending, so a limit is never exceeded and independent commands
+share one fsync. If a commit fails nothing that was decided after it had seen it, so dropping it
+drops a suffix. Readers and watchers see only what is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.facts import Fact, encode_fact
+from central_hub.kernel.ids import UUID_RANDOM_BYTES, DomainId, uuid7
+from central_hub.kernel.ports import Accepted, Append, Duplicate, Idempotency, Log, Sealer, StreamKey, Unplaced, Verdict
+from central_hub.kernel.records import Actor, Applied, Category, Draft, Record, associated_data
+from central_hub.kernel.runner import Runner
+
+GROUP_COMMIT_MAX: Final = 128
+"""Commands in one transaction; past this an fsync is no longer what limits the rate."""
+
+QUEUE_MAX: Final = 8_192
+"""Commands decided or parked and not yet answered; more are refused with 503."""
+
+CONFLICT_RETRIES_MAX: Final = 3
+
+T = TypeVar("T")
+
+Randomness = Callable[[int], bytes]
+
+
+class Committed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """What a command answered, and where it stands in each domain it wrote."""
+
+    answer: T
+    seq: dict[DomainId, int]
+    pos: int
+    replayed: bool = False
+
+
+class _StreamBusy(Exception):
+    """A touched stream has a write that is not yet durable."""
+
+    def __init__(self, key: StreamKey) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+class Tx:
+    """What a decision may use: reads it declares, facts it proposes, time and ids it is given."""
+
+    __slots__ = ("_counts", "_drafts", "_pending", "_random", "_reads", "_writing", "now_ms")
+
+    def __init__(
+        self, now_ms: int, random: Randomness, writing: dict[StreamKey, int], pending: dict[StreamKey, int]
+    ) -> None:
+        self.now_ms = now_ms
+        self._random = random
+        self._writing = writing
+        self._pending = pending
+        self._reads: set[StreamKey] = set()
+        self._drafts: list[Draft] = []
+        self._counts: dict[StreamKey, int] = {}
+
+    def touch(self, domain: DomainId, stream: str) -> None:
+        """Declare that the decision depends on this aggregate; call it before looking at the view."""
+        key = (domain, stream)
+        if key in self._writing:
+            raise _StreamBusy(key)
+        self._reads.add(key)
+
+    def pending(self, domain: DomainId, stream: str) -> int:
+        """Return what is decided but not yet durable on a counting stream, this command included.
+
+        Only increases count: a decrease frees nothing before it is durable.
+        """
+        key = (domain, stream)
+        self._reads.add(key)
+        return self._pending.get(key, 0) + max(0, self._counts.get(key, 0))
+
+    def append(
+        self,
+        domain: DomainId,
+        fact: Fact,
+        *,
+        streams: Sequence[str],
+        counts: dict[str, int] | None = None,
+        category: Category = Category.FACT,
+    ) -> None:
+        """Propose a fact.
+
+        Args:
+            domain: whose log it belongs to.
+            fact: what became true.
+            streams: the aggregates it changes; the first is the one it belongs to.
+            counts: counting streams it moves, with the change.
+            category: facts rebuild views; events are delivered; audit is kept.
+        """
+        names = tuple(streams)
+        if counts:
+            for stream, change in counts.items():
+                key = (domain, stream)
+                self._counts[key] = self._counts.get(key, 0) + change
+            names += tuple(counts)
+        self._drafts.append(Draft(domain=domain, streams=names, fact=fact, category=category))
+
+    def new_id(self) -> str:
+        """Mint a UUIDv7."""
+        return uuid7(self.now_ms, self._random(UUID_RANDOM_BYTES))
+
+    def random(self, count: int) -> bytes:
+        """Return `count` random bytes (for secrets a decision mints)."""
+        return self._random(count)
+
+
+class _Command:
+    """A submitted command on its way: its decision, its drafts and who waits for it."""
+
+    __slots__ = ("actor", "answer", "append", "attempts", "counts", "decide", "done", "drafts", "idempotency", "writes")
+
+    def __init__(
+        self,
+        actor: Actor,
+        decide: Callable[[Tx], Any],  # Any: the answer's type is the caller's, restored by submit's signature
+        idempotency: Idempotency | None,
+        done: asyncio.Future[Committed[Any]],
+    ) -> None:
+        self.actor = actor
+        self.decide = decide
+        self.idempotency = idempotency
+        self.done = done
+        self.attempts = 0
+        self.answer: Any = None
+        self.drafts: list[Draft] = []
+        self.writes: tuple[StreamKey, ...] = ()
+        self.counts: dict[StreamKey, int] = {}
+        self.append: Append | None = None
+
+
+class Sequencer:
+    """Decides commands one after another and makes them durable in groups.
+
+    Args:
+        log: the store.
+        sealer: encryption per domain.
+        runner: applies what became durable to the views and wakes listeners.
+        clock: wall time for records.
+        random: source of random bytes.
+    """
+
+    def __init__(self, log: Log, sealer: Sealer, runner: Runner, clock: Clock, random: Randomness) -> None:
+        self._log = log
+        self._sealer = sealer
+        self._runner = runner
+        self._clock = clock
+        self._random = random
+        self._ready: deque[_Command] = deque()
+        self._parked: dict[StreamKey, deque[_Command]] = {}
+        self._writing: dict[StreamKey, int] = {}
+        self._pending: dict[StreamKey, int] = {}
+        self._in_flight = 0
+        self._wake = asyncio.Event()
+        self._closing = False
+        self.commits = 0
+        self.failed_commits = 0
+
+    async def submit(
+        self,
+        actor: Actor,
+        domains: Sequence[DomainId],
+        decide: Callable[[Tx], T],
+        *,
+        idempotency: Idempotency | None = None,
+    ) -> Committed[T]:
+        """Decide a command and return once it is durable and visible.
+
+        Args:
+            actor: who the record names.
+            domains: every domain it may write; each gets a durable data key first.
+            decide: pure over the committed views; may run more than once.
+            idempotency: key under which the first result is kept; the answer must be encodable.
+
+        Raises:
+            HubError: what `decide` raised; or `store_unavailable`, `outcome_unknown` (503),
+                `storage_full` (507), `contended` (409), `overloaded` (503).
+        """
+        if self._closing or self._in_flight >= QUEUE_MAX:
+            raise HubError(
+                "overloaded",
+                Kind.UNAVAILABLE,
+                "The hub has more writes waiting than it will queue.",
+                next_step="Try again after a second, with jitter.",
+                retry_after_s=1,
+            )
+        done: asyncio.Future[Committed[T]] = asyncio.get_running_loop().create_future()
+        command = _Command(actor, decide, idempotency, done)
+        self._in_flight += 1
+        try:
+            for domain in domains:
+                await self._sealer.ensure(domain)
+            self._decide(command)
+            return await done
+        except HubError:
+            # A retry of a command that went through is told what the first try was told, even if
+            # the rules would refuse it today ("already exists"). Only refusals pay for the look-up.
+            if idempotency is None:
+                raise
+            first = await self._log.lookup(idempotency)
+            if first is None:
+                raise
+            return self._replayed(first, idempotency)
+        finally:
+            self._in_flight -= 1
+
+    async def run(self) -> None:
+        """Commit what is decided until `close`; the hub runs exactly one of these."""
+        while True:
+            if not self._ready:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = [self._ready.popleft() for _ in range(min(GROUP_COMMIT_MAX, len(self._ready)))]
+            await self._commit(batch)
+
+    def close(self) -> None:
+        """Refuse new commands; `run` returns when what was decided is durable."""
+        self._closing = True
+        self._wake.set()
+
+    def _decide(self, command: _Command) -> None:
+        tx = Tx(self._clock.now_ms(), self._random, self._writing, self._pending)
+        try:
+            command.answer = command.decide(tx)
+        except _StreamBusy as busy:
+            self._parked.setdefault(busy.key, deque()).append(command)
+            return
+        except Exception as error:  # a bug in a rule must reach its caller and leave the sequencer running
+            _fail(command, error)
+            return
+        if not tx._drafts:
+            # Nothing changed: there is nothing to make durable, the answer stands on committed state.
+            if not command.done.done():
+                command.done.set_result(
+                    Committed(answer=command.answer, seq=self._runner.positions(), pos=self._runner.pos)
+                )
+            return
+        command.drafts = tx._drafts
+        command.counts = tx._counts
+        command.writes = tuple(
+            {
+                (draft.domain, stream)
+                for draft in tx._drafts
+                for stream in draft.streams
+                if (draft.domain, stream) not in tx._counts
+            }
+        )
+        try:
+            command.append = self._seal(command, tx)
+        except Exception as error:  # as above: an unencodable answer or a shredded key fails this command alone
+            _fail(command, error)
+            return
+        self._hold(command)
+        self._ready.append(command)
+        self._wake.set()
+
+    def _seal(self, command: _Command, tx: Tx) -> Append:
+        records: list[Unplaced] = []
+        for draft in command.drafts:
+            record_id = tx.new_id()
+            type_name = type(draft.fact).__name__
+            key_id, data = self._sealer.seal(
+                draft.domain, encode_fact(draft.fact), associated_data(draft.domain, record_id, type_name)
+            )
+            records.append(
+                Unplaced(
+                    domain=draft.domain,
+                    streams=draft.streams,
+                    category=draft.category,
+                    type=type_name,
+                    id=record_id,
+                    time_ms=tx.now_ms,
+                    actor=command.actor,
+                    key_id=key_id,
+                    data=data,
+                )
+            )
+        result = b""
+        if command.idempotency is not None:
+            key = command.idempotency
+            key_id, sealed = self._sealer.seal(key.domain, msgspec.msgpack.encode(command.answer), _result_data(key))
+            result = msgspec.msgpack.encode((key_id, sealed))
+        return Append(
+            records=tuple(records),
+            reads=frozenset(tx._reads),
+            decided_at=self._runner.pos,
+            idempotency=command.idempotency,
+            result=result,
+        )
+
+    async def _commit(self, batch: list[_Command]) -> None:
+        appends = [command.append for command in batch if command.append is not None]
+        try:
+            verdicts = await self._log.append(appends)
+        except HubError as error:
+            self.failed_commits += 1
+            for command in batch:
+                self._release(command)
+                _fail(command, error)
+            self._retry_parked()
+            return
+        self.commits += 1
+        await self._settle(batch, verdicts)
+
+    async def _settle(self, batch: list[_Command], verdicts: Sequence[Verdict]) -> None:
+        applied = [
+            _applied(record, draft)
+            for command, verdict in zip(batch, verdicts, strict=True)
+            if isinstance(verdict, Accepted)
+            for record, draft in zip(verdict.records, command.drafts, strict=True)
+        ]
+        if applied and applied[0].pos == self._runner.pos + 1:
+            self._runner.apply(applied)
+        else:
+            # Somebody else wrote in between (or a command lost to them): their records come first.
+            await self._runner.catch_up()
+        again: list[_Command] = []
+        for command, verdict in zip(batch, verdicts, strict=True):
+            self._release(command)
+            if isinstance(verdict, Accepted):
+                self._answer(command, verdict.records)
+            elif isinstance(verdict, Duplicate) and command.idempotency is not None:
+                if not command.done.done():
+                    command.done.set_result(self._replayed(verdict.result, command.idempotency))
+            else:
+                again.append(command)
+        self._retry_parked()
+        for command in again:
+            self._decide_again(command)
+
+    def _answer(self, command: _Command, records: Sequence[Record]) -> None:
+        if not command.done.done():
+            seq = {record.domain: record.domain_seq for record in records}
+            command.done.set_result(Committed(answer=command.answer, seq=seq, pos=records[-1].pos))
+
+    def _decide_again(self, command: _Command) -> None:
+        command.attempts += 1
+        if command.attempts >= CONFLICT_RETRIES_MAX:
+            contended = HubError(
+                "contended",
+                Kind.CONFLICT,
+                "Others kept changing what this command depends on.",
+                next_step="Read the current state and try again.",
+            )
+            _fail(command, contended)
+            return
+        self._decide(command)
+
+    def _replayed(self, result: bytes, key: Idempotency) -> Committed[Any]:
+        key_id, sealed = msgspec.msgpack.decode(result, type=tuple[str, bytes])
+        plain = self._sealer.open(key.domain, key_id, sealed, _result_data(key))
+        return Committed(
+            answer=msgspec.msgpack.decode(plain), seq=self._runner.positions(), pos=self._runner.pos, replayed=True
+        )
+
+    def _hold(self, command: _Command) -> None:
+        for key in command.writes:
+            self._writing[key] = self._writing.get(key, 0) + 1
+        for key, change in command.counts.items():
+            if change > 0:
+                self._pending[key] = self._pending.get(key, 0) + change
+
+    def _release(self, command: _Command) -> None:
+        for key in command.writes:
+            left = self._writing.get(key, 0) - 1
+            if left > 0:
+                self._writing[key] = left
+            else:
+                self._writing.pop(key, None)
+        for key, change in command.counts.items():
+            if change > 0:
+                left = self._pending.get(key, 0) - change
+                if left > 0:
+                    self._pending[key] = left
+                else:
+                    self._pending.pop(key, None)
+        command.writes = ()
+        command.counts = {}
+
+    def _retry_parked(self) -> None:
+        if not self._parked:
+            return
+        for key in [key for key in self._parked if key not in self._writing]:
+            waiting = self._parked.pop(key, None)
+            while waiting:
+                # A retried command may take the stream again: those behind it go back to the queue.
+                self._decide(waiting.popleft())
+
+
+def _fail(command: _Command, error: Exception) -> None:
+    if not command.done.done():
+        command.done.set_exception(error)
+
+
+def _result_data(key: Idempotency) -> bytes:
+    return associated_data(key.domain, key.id, f"result\n{key.source}")
+
+
+def _applied(record: Record, draft: Draft) -> Applied:
+    return Applied(
+        pos=record.pos,
+        domain=record.domain,
+        domain_seq=record.domain_seq,
+        streams=record.streams,
+        category=record.category,
+        type=record.type,
+        id=record.id,
+        time_ms=record.time_ms,
+        actor=record.actor,
+        fact=draft.fact,
+    )
