@@ -1,0 +1,68 @@
+"""What the edge needs answered about a caller; the tenants feature answers it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from central_hub.edge.guard import Claims
+from central_hub.edge.operations import Headers
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError
+from central_hub.kernel.seq import HubSeq
+
+
+class Authenticate(Protocol):
+    """From credential and claims to a context; synchronous, no I/O."""
+
+    def authenticate(self, headers: Headers, claims: Claims, *, origin: str, method: str) -> TenantContext:
+        """Prove the caller and build its context.
+
+        A caller without a credential gets an anonymous (or, where the operator's policy allows
+        it, legacy) context; operations that are not public refuse the former.
+
+        Raises:
+            HubError: `invalid_credential` (401), `tenant_mismatch` (403), `tenant_suspended` (403),
+                `insecure_request` (400 in open mode).
+        """
+        ...
+
+    def assume(self, ctx: TenantContext, tenant_id: str) -> TenantContext:
+        """Rebuild the context for a tenant claimed in a query, body or path.
+
+        Raises:
+            HubError: `tenant_mismatch` (403) when the principal may not assert it, whether or
+                not such a tenant exists.
+        """
+        ...
+
+    def may_assert(self, ctx: TenantContext, tenant_id: str) -> bool:
+        """Say whether the principal may speak for that tenant."""
+        ...
+
+
+class Denials(Protocol):
+    """Where refusals are counted, journaled and given a decision id."""
+
+    def denied(self, ctx: TenantContext | None, error: HubError, *, operation: str, origin: str) -> str:
+        """Note a refusal; returns the sealed decision id for the caller."""
+        ...
+
+
+class Positions(Protocol):
+    """Where a caller stands in the log, for `Hub-Seq`."""
+
+    def position_of(self, ctx: TenantContext) -> HubSeq:
+        """Return the position of the caller's own and of the shared domain."""
+        ...
+
+
+class Protection(Protocol):
+    """The hub's own limits on callers, apart from what tenants bought."""
+
+    def admit(self, ctx: TenantContext, *, writes: bool) -> None:
+        """Let a request through or refuse it.
+
+        Raises:
+            HubError: `too_many_requests` (429) with `retry_after_s`.
+        """
+        ...

@@ -1,0 +1,156 @@
+"""The OpenAPI 3.1 document, made from the operations table and the structs it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from central_hub.edge.operations import Operation, Table
+from central_hub.edge.problems import MEDIA_TYPE, Problem
+from central_hub.kernel.ids import INSTANCE_ID_PATTERN, NAME_PATTERN
+
+Json = dict[str, Any]  # Any: a JSON document
+
+OPENAPI_VERSION: Final = "3.1.0"
+REF_TEMPLATE: Final = "#/components/schemas/{name}"
+
+PATH_PATTERNS: Final = {"instance_id": INSTANCE_ID_PATTERN, "service_name": NAME_PATTERN, "name": NAME_PATTERN}
+OPAQUE_PATTERN: Final = r"^[A-Za-z0-9._~-]{1,512}$"
+
+HEADER_PARAMETERS: Final[tuple[tuple[str, str, Json], ...]] = (
+    ("x-tenant-id", "The tenant the caller claims to act for; never a credential.", {"pattern": NAME_PATTERN}),
+    ("x-correlation-id", "Echoed, and carried into the audit trail.", {"pattern": "^[A-Za-z0-9._-]{1,64}$"}),
+)
+
+REFUSALS: Final = (400, 401, 403, 404, 413, 415, 422, 429, 503)
+"""Statuses any operation may refuse with; an operation adds its own through its problems."""
+
+
+def document(table: Table, *, version: str) -> Json:
+    """Build the document.
+
+    Args:
+        table: the operations.
+        version: the distribution's version.
+
+    Returns:
+        JSON-encodable; the same table always gives the same document.
+    """
+    schemas = _Schemas(_types(table.operations))
+    paths: dict[str, Json] = {}
+    for operation in sorted(table.operations, key=lambda one: (one.path, one.method)):
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return {
+        "openapi": OPENAPI_VERSION,
+        "info": {
+            "title": "Central Hub",
+            "version": version,
+            "description": "Where a service is, whether it is healthy, who may use it. "
+            "The hub answers; callers call each other directly.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key: chk_<keyid>_<secret><crc>.",
+                }
+            },
+        },
+        "tags": [{"name": name} for name in sorted({operation.tag for operation in table.operations})],
+    }
+
+
+class _Schemas:
+    def __init__(self, types: list[Any]) -> None:  # Any: types as msgspec takes them
+        found, self.components = msgspec.json.schema_components(types, ref_template=REF_TEMPLATE)
+        self._of = dict(zip([repr(one) for one in types], found, strict=True))
+
+    def of(self, kind: Any) -> Json:  # Any: a type as msgspec takes it
+        return dict(self._of[repr(kind)])
+
+    def fields(self, kind: type[msgspec.Struct]) -> tuple[Json, list[str]]:
+        reference: str = self._of[repr(kind)]["$ref"]
+        schema = self.components[reference.rsplit("/", 1)[1]]
+        return schema.get("properties", {}), schema.get("required", [])
+
+
+def _types(operations: Iterable[Operation]) -> list[Any]:  # Any: types as msgspec takes them
+    types: dict[str, Any] = {repr(Problem): Problem}
+    for operation in operations:
+        for kind in (operation.query, operation.body, operation.answer):
+            if kind is not None:
+                types[repr(kind)] = kind
+    return list(types.values())
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> Json:
+    described: Json = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "parameters": _parameters(operation, schemas),
+        "responses": _responses(operation, schemas),
+        "security": [{}] if operation.public else [{"apiKey": []}],
+        "x-scope": operation.scope or "public",
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {"application/json": {"schema": schemas.of(operation.body)}},
+        }
+    return described
+
+
+def _parameters(operation: Operation, schemas: _Schemas) -> list[Json]:
+    parameters: list[Json] = [
+        {
+            "name": segment[1:-1],
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": PATH_PATTERNS.get(segment[1:-1], OPAQUE_PATTERN)},
+        }
+        for segment in operation.segments
+        if segment.startswith("{")
+    ]
+    if operation.query is not None:
+        properties, required = schemas.fields(operation.query)
+        for name, schema in properties.items():
+            if schema.get("type") == "object":
+                continue  # given as name.key=value, which OpenAPI cannot say
+            schema = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
+            parameters.append({"name": name, "in": "query", "required": name in required, "schema": schema})
+    for name, text, schema in HEADER_PARAMETERS:
+        parameters.append(
+            {
+                "name": name,
+                "in": "header",
+                "required": False,
+                "description": text,
+                "schema": {"type": "string", **schema},
+            }
+        )
+    return parameters
+
+
+def _responses(operation: Operation, schemas: _Schemas) -> Json:
+    responses: Json = {}
+    for status in (operation.status, *operation.statuses):
+        success: Json = {"description": HTTPStatus(status).phrase}
+        if status not in (204, 304):
+            schema = {} if operation.answer is None else schemas.of(operation.answer)
+            success["content"] = {operation.media_type: {"schema": schema}}
+        responses[str(status)] = success
+    problem = {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": schemas.of(Problem)}}}
+    for status in REFUSALS:
+        responses.setdefault(str(status), problem)
+    responses["default"] = problem
+    return dict(sorted(responses.items()))

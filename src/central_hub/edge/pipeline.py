@@ -1,0 +1,337 @@
+"""From a raw request to an answer: the same steps, in the same order, whoever carries the bytes.
+
+Guard, authentication, claims, scope, the hub's own limits, decoding, the handler, encoding. The
+order decides what a caller may learn, so it is written once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from central_hub.edge import guard
+from central_hub.edge.authenticate import Authenticate, Denials, Positions, Protection
+from central_hub.edge.decoding import check_depth, decode_body, decode_query
+from central_hub.edge.operations import Call, Headers, Operation, Reply, Table
+from central_hub.edge.problems import MEDIA_TYPE, internal_error, problem_of
+from central_hub.kernel.context import PrincipalKind, TenantContext
+from central_hub.kernel.errors import HubError, Kind
+
+BODY_READ_TIMEOUT_S: Final = 10.0
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 128
+DENIED_KINDS: Final = frozenset({Kind.UNAUTHENTICATED, Kind.DENIED})
+
+ReadBody = Callable[[int], Awaitable[bytes]]
+
+_log = structlog.get_logger("central_hub.edge")
+
+
+class BodyTooLarge(Exception):
+    """The client sent more than the operation allows."""
+
+
+class ClientGone(Exception):
+    """The client went away before the request was whole."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A request before anything about it is believed."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Headers
+    origin: str
+    read_body: ReadBody
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes on the wire; `stream` takes over after the head when it is set."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    stream: Callable[[Any], Callable[[], None]] | None = None  # Any: edge.streams.Sink
+    ctx: TenantContext | None = None
+
+
+@dataclass(slots=True)
+class _Known:
+    """What has been established so far, for the problem document if a later step refuses."""
+
+    operation: Operation | None = None
+    ctx: TenantContext | None = None
+    correlation_id: str = ""
+    path: dict[str, str] = field(default_factory=lambda: {})
+
+
+class Pipeline:
+    """Answers requests from the table of operations.
+
+    Args:
+        table: what there is.
+        authenticate: who is calling.
+        denials: where refusals are noted.
+        positions: what `Hub-Seq` says.
+        protection: the hub's own limits.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        authenticate: Authenticate,
+        denials: Denials,
+        positions: Positions,
+        protection: Protection,
+    ) -> None:
+        self.table = table
+        self._authenticate = authenticate
+        self._denials = denials
+        self._positions = positions
+        self._protection = protection
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request; every failure becomes a problem document."""
+        known = _Known()
+        try:
+            return await self._answer(request, known)
+        except HubError as error:
+            return self._refuse(error, request, known)
+        except ClientGone:
+            raise
+        except Exception:
+            _log.exception("edge.request_failed", operation=known.operation.id if known.operation else "")
+            return self._refuse(internal_error(), request, known)
+
+    async def _answer(self, request: Request, known: _Known) -> Answer:
+        claims = guard.check(request.headers.raw)
+        known.correlation_id = claims.correlation_id or ""
+        operation, known.path = self._find(request)
+        known.operation = operation
+        ctx = self._authenticate.authenticate(request.headers, claims, origin=request.origin, method=request.method)
+        known.ctx = ctx
+        self._admit_kind(operation, ctx)
+        query = decode_query(request.query, operation.query)
+        ctx = known.ctx = self._claimed(ctx, claims.tenant_id, getattr(query, "tenant_id", None))
+        ctx = known.ctx = self._own_path(operation, ctx, known.path, claims.tenant_id)
+        if operation.scope is not None:
+            ctx.require(operation.scope)
+        self._protection.admit(ctx, writes=operation.writes)
+        body = await self._body(operation, request)
+        ctx = known.ctx = self._claimed(ctx, claims.tenant_id, _tenant_in(body))
+        if operation.needs_tenant and ctx.tenant_id is None:
+            raise _tenant_required()
+        call = Call(operation, ctx, known.path, query, body, request.headers, _idempotency_key(request.headers))
+        reply = await operation.handler(call)
+        return self._encode(operation, ctx, reply)
+
+    def _find(self, request: Request) -> tuple[Operation, dict[str, str]]:
+        found = self.table.find(request.method, request.path)
+        if found is not None:
+            return found
+        methods = self.table.methods(request.path)
+        if methods:
+            raise HubError(
+                "method_not_allowed",
+                Kind.METHOD,
+                f"This path does not take {request.method}.",
+                next_step=f"Use one of {', '.join(methods)}.",
+                fields={"allow": ", ".join(methods)},
+            )
+        raise HubError(
+            "no_such_path",
+            Kind.NOT_FOUND,
+            "The hub has no such path.",
+            next_step="GET /openapi.json lists all paths.",
+        )
+
+    def _admit_kind(self, operation: Operation, ctx: TenantContext) -> None:
+        kind = ctx.principal.kind
+        if operation.public or kind not in (PrincipalKind.ANONYMOUS, PrincipalKind.LEGACY):
+            return
+        if kind is PrincipalKind.LEGACY and operation.legacy:
+            return
+        raise HubError(
+            "credential_required",
+            Kind.UNAUTHENTICATED,
+            "This operation needs a credential.",
+            next_step="Send 'Authorization: Bearer chk_…' with a key that holds the needed scope.",
+        )
+
+    def _claimed(self, ctx: TenantContext, header_tenant: str | None, claimed: str | None) -> TenantContext:
+        """Hold a tenant named in query or body against the caller's own."""
+        if claimed is None or claimed == ctx.tenant_id:
+            return ctx
+        if header_tenant is not None and header_tenant != claimed:
+            raise guard.tenant_disagrees()
+        return self._authenticate.assume(ctx, claimed)
+
+    def _own_path(
+        self, operation: Operation, ctx: TenantContext, path: dict[str, str], header_tenant: str | None
+    ) -> TenantContext:
+        """Hold a tenant in the path against the caller's: another's is as good as missing."""
+        if operation.tenant_param is None:
+            return ctx
+        named = path[operation.tenant_param]
+        if named == ctx.tenant_id:
+            return ctx
+        if header_tenant is not None and header_tenant != named:
+            raise guard.tenant_disagrees()
+        if self._authenticate.may_assert(ctx, named):
+            return self._authenticate.assume(ctx, named)
+        raise tenant_not_found()
+
+    async def _body(self, operation: Operation, request: Request) -> Any:  # Any: operation.body's struct
+        if operation.body is None:
+            return None
+        length = request.headers.get("content-length")
+        if length is not None and length.isdigit() and int(length) > operation.body_bytes_max:
+            raise _too_large(operation)
+        try:
+            async with asyncio.timeout(BODY_READ_TIMEOUT_S):
+                raw = await request.read_body(operation.body_bytes_max)
+        except BodyTooLarge:
+            raise _too_large(operation) from None
+        except TimeoutError:
+            raise HubError(
+                "request_timeout",
+                Kind.TIMEOUT,
+                f"The body did not arrive within {BODY_READ_TIMEOUT_S:.0f} seconds.",
+                next_step="Send it again over a connection that keeps up.",
+            ) from None
+        if not raw and operation.body_optional:
+            return None
+        media = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+        if media != "application/json" and not media.endswith("+json"):
+            raise HubError(
+                "unsupported_media_type",
+                Kind.UNSUPPORTED,
+                "This operation takes JSON.",
+                next_step="Send 'content-type: application/json'.",
+            )
+        check_depth(raw)
+        return decode_body(raw, operation.body)
+
+    def _encode(self, operation: Operation, ctx: TenantContext, reply: Reply) -> Answer:
+        status = reply.status or operation.status
+        body = (
+            reply.body
+            if isinstance(reply.body, bytes)
+            else b""
+            if reply.body is None
+            else msgspec.json.encode(reply.body)
+        )
+        headers = answer_headers(
+            media_type=reply.media_type if body or reply.stream else "",
+            length=None if reply.stream or status in (204, 304) else len(body),
+            extra=reply.headers,
+            hub_seq=self._positions.position_of(ctx).format(),
+            tier=ctx.tier,
+            correlation_id=ctx.correlation_id,
+        )
+        return Answer(status, headers, body, reply.stream, ctx)
+
+    def _refuse(self, error: HubError, request: Request, known: _Known) -> Answer:
+        decision_id = ""
+        if error.kind in DENIED_KINDS:
+            operation = known.operation.id if known.operation else ""
+            decision_id = self._denials.denied(known.ctx, error, operation=operation, origin=request.origin)
+        if error.internal:
+            _log.warning("edge.request_refused", code=error.code, internal=error.internal)
+        status, body, further = problem_of(error, decision_id)
+        headers = answer_headers(
+            media_type=MEDIA_TYPE,
+            length=len(body),
+            extra=further,
+            hub_seq="",
+            tier=known.ctx.tier if known.ctx else "",
+            correlation_id=known.correlation_id,
+        )
+        return Answer(status, headers, body, None, known.ctx)
+
+
+def answer_headers(
+    *,
+    media_type: str,
+    length: int | None,
+    extra: tuple[tuple[str, str], ...],
+    hub_seq: str,
+    tier: str,
+    correlation_id: str,
+) -> list[tuple[bytes, bytes]]:
+    """Build an answer's header lines, in the one order both the lane and the framework send them."""
+    headers: list[tuple[bytes, bytes]] = []
+    if media_type:
+        headers.append((b"content-type", media_type.encode("latin-1")))
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
+    headers.extend((name.encode("latin-1"), value.encode("latin-1")) for name, value in extra)
+    if hub_seq:
+        headers.append((b"hub-seq", hub_seq.encode("ascii")))
+    if tier:
+        headers.append((b"hub-tier", tier.encode("ascii")))
+    if correlation_id:
+        headers.append((b"x-correlation-id", correlation_id.encode("ascii")))
+    return headers
+
+
+def tenant_not_found() -> HubError:
+    """Return the one refusal for a tenant that is missing or not the caller's: they look the same."""
+    return HubError(
+        "tenant_not_found",
+        Kind.NOT_FOUND,
+        "There is no such tenant.",
+        next_step="Check the tenant id; a key sees its own tenant only.",
+    )
+
+
+def _tenant_required() -> HubError:
+    return HubError(
+        "tenant_required",
+        Kind.INVALID,
+        "This operation acts for a tenant and none is named.",
+        next_step="Send x-tenant-id, or use a tenant's key.",
+    )
+
+
+def _too_large(operation: Operation) -> HubError:
+    return HubError(
+        "body_too_large",
+        Kind.TOO_LARGE,
+        f"The body is larger than {operation.body_bytes_max} bytes.",
+        next_step="Send less in one request.",
+    )
+
+
+def _tenant_in(body: object) -> str | None:
+    named = getattr(body, "tenant_id", None)
+    if isinstance(named, str):
+        return named
+    context = getattr(body, "tenant_context", None)
+    if isinstance(context, dict):
+        named = context.get("tenant_id")  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+    elif context is not None:
+        named = getattr(context, "tenant_id", None)
+    return named if isinstance(named, str) else None
+
+
+def _idempotency_key(headers: Headers) -> str | None:
+    given = headers.all("idempotency-key")
+    if not given:
+        return None
+    key = given[0]
+    if len(given) > 1 or not 0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
+        raise HubError(
+            "invalid_idempotency_key",
+            Kind.INVALID,
+            f"An Idempotency-Key is given once and has 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters.",
+            next_step="Send a UUID.",
+        )
+    return key
