@@ -6,24 +6,17 @@ Both end in the same pipeline, so both answer the same bytes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi import Request as FrameworkRequest
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from central_hub.edge import streams
-from central_hub.edge.operations import Headers, Operation
+from central_hub.edge.operations import Headers
 from central_hub.edge.pipeline import Answer, BodyTooLarge, ClientGone, Pipeline, Request
-
-Scope = dict[str, Any]  # Any: ASGI's own scope type
-Message = dict[str, Any]  # Any: ASGI's own message type
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-
 
 class Edge:
     """The hub's ASGI application.
@@ -131,7 +124,7 @@ async def _through(pipeline: Pipeline, request: FrameworkRequest) -> Response:
     return _Wire(answer)
 
 
-def _reader(receive: Receive | Callable[[], Awaitable[Any]]) -> Callable[[int], Awaitable[bytes]]:  # Any: Message
+def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
     async def read(limit: int) -> bytes:
         chunks: list[bytes] = []
         size = 0
@@ -158,6 +151,3 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         elif message["type"] == "lifespan.shutdown":
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-
-__all__ = ["Edge", "Operation", "framework", "serve"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -117,7 +117,8 @@ def _field_names(kind: type) -> list[str]:
             for info in msgspec.structs.fields(current):
                 names.append(info.encode_name)
                 stack.append(info.type)
-        stack.extend(getattr(current, "__args__", ()))
+        else:
+            stack.extend(get_args(current))
     return names
 
 

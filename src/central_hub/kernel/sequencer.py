@@ -58,7 +58,7 @@ class _StreamBusy(Exception):
 class Tx:
     """What a decision may use: reads it declares, facts it proposes, time and ids it is given."""
 
-    __slots__ = ("_counts", "_drafts", "_pending", "_random", "_reads", "_writing", "now_ms")
+    __slots__ = ("_pending", "_random", "_writing", "counts", "drafts", "now_ms", "reads")
 
     def __init__(
         self, now_ms: int, random: Randomness, writing: dict[StreamKey, int], pending: dict[StreamKey, int]
@@ -67,16 +67,16 @@ class Tx:
         self._random = random
         self._writing = writing
         self._pending = pending
-        self._reads: set[StreamKey] = set()
-        self._drafts: list[Draft] = []
-        self._counts: dict[StreamKey, int] = {}
+        self.reads: set[StreamKey] = set()
+        self.drafts: list[Draft] = []
+        self.counts: dict[StreamKey, int] = {}
 
     def touch(self, domain: DomainId, stream: str) -> None:
         """Declare that the decision depends on this aggregate; call it before looking at the view."""
         key = (domain, stream)
         if key in self._writing:
             raise _StreamBusy(key)
-        self._reads.add(key)
+        self.reads.add(key)
 
     def pending(self, domain: DomainId, stream: str) -> int:
         """Return what is decided but not yet durable on a counting stream, this command included.
@@ -84,8 +84,8 @@ class Tx:
         Only increases count: a decrease frees nothing before it is durable.
         """
         key = (domain, stream)
-        self._reads.add(key)
-        return self._pending.get(key, 0) + max(0, self._counts.get(key, 0))
+        self.reads.add(key)
+        return self._pending.get(key, 0) + max(0, self.counts.get(key, 0))
 
     def append(
         self,
@@ -109,9 +109,9 @@ class Tx:
         if counts:
             for stream, change in counts.items():
                 key = (domain, stream)
-                self._counts[key] = self._counts.get(key, 0) + change
+                self.counts[key] = self.counts.get(key, 0) + change
             names += tuple(counts)
-        self._drafts.append(Draft(domain=domain, streams=names, fact=fact, category=category))
+        self.drafts.append(Draft(domain=domain, streams=names, fact=fact, category=category))
 
     def new_id(self) -> str:
         """Mint a UUIDv7."""
@@ -248,21 +248,21 @@ class Sequencer:
         except Exception as error:  # a bug in a rule must reach its caller and leave the sequencer running
             _fail(command, error)
             return
-        if not tx._drafts:
+        if not tx.drafts:
             # Nothing changed: there is nothing to make durable, the answer stands on committed state.
             if not command.done.done():
                 command.done.set_result(
                     Committed(answer=command.answer, seq=self._runner.positions(), pos=self._runner.pos)
                 )
             return
-        command.drafts = tx._drafts
-        command.counts = tx._counts
+        command.drafts = tx.drafts
+        command.counts = tx.counts
         command.writes = tuple(
             {
                 (draft.domain, stream)
-                for draft in tx._drafts
+                for draft in tx.drafts
                 for stream in draft.streams
-                if (draft.domain, stream) not in tx._counts
+                if (draft.domain, stream) not in tx.counts
             }
         )
         try:
@@ -302,7 +302,7 @@ class Sequencer:
             result = msgspec.msgpack.encode((key_id, sealed))
         return Append(
             records=tuple(records),
-            reads=frozenset(tx._reads),
+            reads=frozenset(tx.reads),
             decided_at=self._runner.pos,
             idempotency=command.idempotency,
             result=result,
