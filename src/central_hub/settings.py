@@ -1,0 +1,96 @@
+"""What an operator can set: every option is a flag of `serve` and a `HUB_*` variable.
+
+Read once at start; nothing else in the hub looks at the environment.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from central_hub.kernel.errors import HubError, Kind
+
+DEFAULT_PORT: Final = 7000
+SECRET_MASK: Final = "********"  # noqa: S105  # what stands in place of one
+
+
+class Lane(StrEnum):
+    """How hot operations are served."""
+
+    PROTOCOL = "protocol"
+    ASGI = "asgi"
+    OFF = "off"
+
+
+class LogFormat(StrEnum):
+    """How the hub's own log is written, on stderr."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class Settings(BaseSettings):
+    """The hub's process settings. Values come from arguments, then `HUB_*`, then the defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(DEFAULT_PORT, description="Port; 0 picks a free one.")
+    data: Path = Field(Path("central-hub-data"), description="Directory of the embedded store and its keys.")
+    open: bool = Field(False, description="No keys: header claims are taken as given. Loopback only.")
+    lane: Lane = Field(Lane.PROTOCOL, description="How hot reads are served: protocol, asgi or off.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
+    log_format: LogFormat = Field(LogFormat.CONSOLE, description="json or console.")
+    probe_loopback: bool = Field(False, description="Allow health probes to loopback addresses (open mode always does).")
+    probe_networks: str = Field("", description="Comma-separated CIDRs that health probes may reach.")
+    instances_per_tenant_max: Annotated[int, Field(ge=1)] = Field(
+        100_000, description="Instances one tenant (or the shared domain) may register."
+    )
+    reads_per_tenant_s: Annotated[float, Field(gt=0)] = Field(50_000.0, description="Sustained reads of one tenant.")
+    writes_per_tenant_s: Annotated[float, Field(gt=0)] = Field(20_000.0, description="Sustained writes of one tenant.")
+    snapshot_every: Annotated[int, Field(ge=100)] = Field(
+        50_000, description="Records after which a snapshot of the views is written."
+    )
+    retention_days: Annotated[int, Field(ge=1)] = Field(7, description="Days that records stay behind the snapshot.")
+    auth_stale_max_s: Annotated[int, Field(ge=0)] = Field(
+        3_600, description="Seconds without a confirmed position after which only /livez answers."
+    )
+    bootstrap_token: SecretStr | None = Field(
+        None, description="Use this first-hour token instead of a generated one (automation only)."
+    )
+
+    def redacted(self) -> dict[str, str]:
+        """Return every setting as text, secrets masked, for the line printed at start."""
+        return {
+            name: SECRET_MASK if isinstance(value, SecretStr) else str(getattr(value, "value", value))
+            for name, value in self
+        }
+
+    def check(self) -> None:
+        """Refuse combinations that would be unsafe.
+
+        Raises:
+            HubError: `open_mode_exposed`: open mode on an address others can reach.
+        """
+        if self.open and not is_loopback(self.host):
+            raise HubError(
+                "open_mode_exposed",
+                Kind.INVALID,
+                f"Open mode takes every caller's word, and {self.host} can be reached by others.",
+                next_step="Bind to loopback (--host 127.0.0.1), or leave --open out and use keys.",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address to listen on is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,32 @@
+"""Settings: defaults, environment, redaction, and the combination that is refused."""
+
+import pytest
+
+from central_hub.kernel.errors import HubError
+from central_hub.settings import Settings, is_loopback
+
+
+def test_every_option_can_be_given_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_PORT", "7123")
+    monkeypatch.setenv("HUB_LANE", "asgi")
+    settings = Settings()
+    assert settings.port == 7123
+    assert settings.lane == "asgi"
+
+
+def test_a_secret_is_masked_where_settings_are_shown() -> None:
+    settings = Settings(bootstrap_token="very-secret")  # type: ignore[arg-type]
+    assert "very-secret" not in str(settings.redacted())
+    assert "very-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.1", False), ("example.org", False)])  # fmt: skip
+def test_open_mode_is_refused_where_others_can_reach_it(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+    settings = Settings(host=host, open=True)
+    if loopback:
+        settings.check()
+    else:
+        with pytest.raises(HubError) as refused:
+            settings.check()
+        assert "--host 127.0.0.1" in refused.value.next_step
