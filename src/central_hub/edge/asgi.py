@@ -18,6 +18,7 @@ from central_hub.edge import streams
 from central_hub.edge.operations import Headers
 from central_hub.edge.pipeline import Answer, BodyTooLarge, ClientGone, Pipeline, Request
 
+
 class Edge:
     """The hub's ASGI application.
 
@@ -46,16 +47,8 @@ class Edge:
 
 async def serve(pipeline: Pipeline, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the pipeline for one ASGI request and send what it answers."""
-    request = Request(
-        method=scope["method"],
-        path=scope["path"],
-        query=scope["query_string"],
-        headers=Headers(scope["headers"]),
-        origin=scope["client"][0] if scope.get("client") else "",
-        read_body=_reader(receive),
-    )
     try:
-        answer = await pipeline.answer(request)
+        answer = await pipeline.answer(_request(scope, receive))
     except ClientGone:
         return
     if answer.stream is not None:
@@ -109,19 +102,24 @@ def _unrouted(pipeline: Pipeline) -> Callable[[FrameworkRequest, Exception], Awa
 
 async def _through(pipeline: Pipeline, request: FrameworkRequest) -> Response:
     scope = request.scope
-    answer = await pipeline.answer(
-        Request(
-            method=scope["method"],
-            path=scope["path"],
-            query=scope["query_string"],
-            headers=Headers(scope["headers"]),
-            origin=scope["client"][0] if scope.get("client") else "",
-            read_body=_reader(request.receive),
-        )
-    )
+    answer = await pipeline.answer(_request(scope, request.receive))
     if scope["method"] == "HEAD":
         answer.body = b""
     return _Wire(answer)
+
+
+def _request(scope: Scope, receive: Receive) -> Request:
+    query: bytes = scope["query_string"]
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode("latin-1", "replace")
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        target=raw_path + b"?" + query if query else raw_path,
+        query=query,
+        headers=Headers(scope["headers"]),
+        origin=scope["client"][0] if scope.get("client") else "",
+        read_body=_reader(receive),
+    )
 
 
 def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:

@@ -45,6 +45,7 @@ class Request:
 
     method: str
     path: str
+    target: bytes
     query: bytes
     headers: Headers
     origin: str
@@ -111,7 +112,7 @@ class Pipeline:
             return self._refuse(internal_error(), request, known)
 
     async def _answer(self, request: Request, known: _Known) -> Answer:
-        claims = guard.check(request.headers.raw)
+        claims = guard.check(request.headers.raw, request.target)
         known.correlation_id = claims.correlation_id or ""
         operation, known.path = self._find(request)
         known.operation = operation

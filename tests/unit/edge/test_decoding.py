@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central_hub.edge.decoding import JSON_DEPTH_MAX, QUERY_BYTES_MAX, QUERY_FIELDS_MAX, check_depth, decode_body, decode_query
+from central_hub.edge.decoding import (
+    JSON_DEPTH_MAX,
+    QUERY_BYTES_MAX,
+    QUERY_FIELDS_MAX,
+    check_depth,
+    decode_body,
+    decode_query,
+)
 from central_hub.kernel.errors import HubError, Kind
 
 
