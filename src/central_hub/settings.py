@@ -57,9 +57,6 @@ class Settings(BaseSettings):
         50_000, description="Records after which a snapshot of the views is written."
     )
     retention_days: Annotated[int, Field(ge=1)] = Field(7, description="Days that records stay behind the snapshot.")
-    auth_stale_max_s: Annotated[int, Field(ge=0)] = Field(
-        3_600, description="Seconds without a confirmed position after which only /livez answers."
-    )
     bootstrap_token: SecretStr | None = Field(
         None, description="Use this first-hour token instead of a generated one (automation only)."
     )
