@@ -1,0 +1,209 @@
+"""Encoded services, kept until they change: what lists, discovery, the lane and the watch read.
+
+An entry belongs to (domain, service), never to a caller. It is rebuilt when it is next read
+after a fact about the service, at most every 100 ms after signals, and every second while an
+instance is in slow start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
+
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.ids import DomainId
+from central_hub.registry.encoding import Discovery, encode_discovery, encode_instance, status_of
+from central_hub.registry.model import Instance, ServiceKey, Status
+from central_hub.registry.picker import Candidate, Pick, is_eligible, pick
+from central_hub.registry.ports import HealthOf, Verdict
+from central_hub.registry.signals import LOAD_FRESH_MS, Loads
+from central_hub.registry.view import Service
+
+SIGNAL_REBUILD_MS: Final = 100.0
+RAMP_REBUILD_MS: Final = 1_000.0
+
+CACHED_INSTANCES_MAX: Final = 50_000
+"""Instances whose encoded form is kept; past this the entries built longest ago are dropped."""
+
+NO_INSTANCE_UNHEALTHY: Final = "all_unhealthy"
+NO_INSTANCE_DRAINING: Final = "all_draining"
+NO_INSTANCE_ELIGIBLE: Final = "no_eligible_instance"
+NO_INSTANCE_MATCHES: Final = "no_instance_matches"
+
+
+class Shown:
+    """An instance as readers see it: with this hub's verdict over the journaled status, encoded once."""
+
+    __slots__ = ("encoded", "instance", "status", "verdict")
+
+    def __init__(self, instance: Instance, verdict: Verdict | None) -> None:
+        self.instance = instance
+        self.verdict = verdict
+        self.status = status_of(instance, verdict)
+        self.encoded = encode_instance(instance, verdict)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A service, ready to be sent."""
+
+    domain: DomainId
+    name: str
+    rank: int
+    revision: int
+    shown: dict[str, Shown]
+    status: Status
+    pick: Pick
+    discovery: Discovery
+    etag: str
+    built_ms: float
+    expires_ms: float
+    stale: bool = False
+
+    @property
+    def encoded(self) -> list[bytes]:
+        """The encoded instances in order of registration."""
+        return [shown.encoded for shown in self.shown.values()]
+
+
+class Catalogue:
+    """Builds and keeps entries.
+
+    Args:
+        health: this hub's own verdicts.
+        loads: what instances report.
+        clock: wall time for slow start, monotonic time for how often an entry is rebuilt.
+        incarnation: part of every ETag, so that a rewound log matches no old one.
+    """
+
+    def __init__(self, health: HealthOf, loads: Loads, clock: Clock, incarnation: str) -> None:
+        self._health = health
+        self._loads = loads
+        self._clock = clock
+        self._entries: dict[ServiceKey, Entry] = {}
+        self._cached_instances = 0
+        self.incarnation = incarnation
+        self.rebuilds = 0
+        loads.on_change(self.signal)
+
+    def entry(self, domain: DomainId, service: Service) -> Entry:
+        """Return the current entry of a service."""
+        key = (domain, service.name)
+        kept = self._entries.get(key)
+        if kept is not None and kept.revision == service.revision and kept.rank == service.rank:
+            now = self._clock.monotonic_ms()
+            if now < kept.expires_ms and not (kept.stale and now - kept.built_ms >= SIGNAL_REBUILD_MS):
+                return kept
+        return self._rebuild(key, service, kept)
+
+    def signal(self, domain: DomainId, name: str) -> None:
+        """Have a service's entry rebuilt when it is next read, after a signal or a verdict about it."""
+        kept = self._entries.get((domain, name))
+        if kept is not None:
+            kept.stale = True
+
+    def drop(self, domain: DomainId, name: str) -> None:
+        """Forget the entry of a service that is gone."""
+        kept = self._entries.pop((domain, name), None)
+        if kept is not None:
+            self._cached_instances -= len(kept.shown)
+
+    def choose(self, domain: DomainId, shown: Sequence[Shown], *, near: str = "") -> Pick:
+        """Work out the pick among some instances of a service, outside its entry."""
+        now = self._clock.monotonic_ms()
+        candidates = [self._candidate(domain, one, now) for one in shown if is_eligible(one.instance, one.status)]
+        return pick(candidates, now_ms=self._clock.now_ms(), near=near)
+
+    def _rebuild(self, key: ServiceKey, service: Service, before: Entry | None) -> Entry:
+        domain, name = key
+        self.drop(domain, name)
+        shown = self._show(domain, service, {} if before is None else before.shown)
+        chosen = self.choose(domain, tuple(shown.values()))
+        now = self._clock.monotonic_ms()
+        entry = Entry(
+            domain=domain,
+            name=name,
+            rank=service.rank,
+            revision=service.revision,
+            shown=shown,
+            status=status_of_service(tuple(shown.values())),
+            pick=chosen,
+            discovery=encode_discovery(
+                name,
+                domain,
+                chosen,
+                [one.encoded for one in shown.values()],
+                revision=service.revision,
+                reason=why_none(tuple(shown.values())),
+            ),
+            etag=self._etag(key, service, shown),
+            built_ms=now,
+            expires_ms=now + (LOAD_FRESH_MS if chosen.settled else RAMP_REBUILD_MS),
+        )
+        self._entries[key] = entry
+        self._cached_instances += len(shown)
+        self.rebuilds += 1
+        while self._cached_instances > CACHED_INSTANCES_MAX and len(self._entries) > 1:
+            self.drop(*next(iter(self._entries)))
+        return entry
+
+    def _show(self, domain: DomainId, service: Service, before: dict[str, Shown]) -> dict[str, Shown]:
+        shown: dict[str, Shown] = {}
+        verdict_of = self._health.verdict
+        for instance_id, instance in service.instances.items():
+            verdict = verdict_of(domain, service.name, instance_id)
+            kept = before.get(instance_id)
+            if kept is None or kept.instance is not instance or kept.verdict != verdict:
+                kept = Shown(instance, verdict)
+            shown[instance_id] = kept
+        return shown
+
+    def _candidate(self, domain: DomainId, one: Shown, now: float) -> Candidate:
+        load = self._loads.fresh(domain, one.instance.service_name, one.instance.instance_id, now)
+        if load is None:
+            latency = None if one.verdict is None else one.verdict.latency_ms
+            return Candidate(instance=one.instance, status=one.status, latency_ms=latency)
+        return Candidate(
+            instance=one.instance,
+            status=one.status,
+            in_flight=load.in_flight,
+            latency_ms=load.latency_ms_p95,
+            load=load.load,
+        )
+
+    def _etag(self, key: ServiceKey, service: Service, shown: dict[str, Shown]) -> str:
+        overlay = [
+            (name, one.verdict.status, one.verdict.protected, one.verdict.reason)
+            for name, one in shown.items()
+            if one.verdict is not None
+        ]
+        suffix = f".{crc32(repr(overlay).encode()):08x}" if overlay else ""
+        return f'W/"{self.incarnation}.{key[0]}.{service.revision}{suffix}"'
+
+
+def status_of_service(shown: Sequence[Shown]) -> Status:
+    """Return a service's status: the best of what takes new work, `unhealthy` when nothing does.
+
+    Some healthy and some not is `degraded`.
+    """
+    statuses = {one.status for one in shown if not one.instance.draining}
+    if not statuses or statuses == {Status.UNHEALTHY}:
+        return Status.UNHEALTHY
+    if statuses == {Status.HEALTHY}:
+        return Status.HEALTHY
+    return Status.UNKNOWN if statuses == {Status.UNKNOWN} else _mixed(statuses)
+
+
+def _mixed(statuses: set[Status]) -> Status:
+    return Status.HEALTHY if statuses == {Status.HEALTHY, Status.UNKNOWN} else Status.DEGRADED
+
+
+def why_none(shown: Sequence[Shown]) -> str:
+    """Say why no instance may be recommended."""
+    if all(one.instance.draining for one in shown):
+        return NO_INSTANCE_DRAINING
+    if all(one.status is Status.UNHEALTHY for one in shown):
+        return NO_INSTANCE_UNHEALTHY
+    return NO_INSTANCE_ELIGIBLE
