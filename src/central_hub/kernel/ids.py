@@ -30,6 +30,7 @@ RESERVED_WORDS: Final = frozenset({"shared", "platform", "global"})
 RESERVED_PREFIX: Final = "hub"
 
 UUID_RANDOM_BYTES: Final = 10
+_VARIANT: Final = "89ab"
 
 
 def check_name(text: str, what: str, *, reserved: frozenset[str] = RESERVED_WORDS) -> str:
@@ -88,12 +89,10 @@ def uuid7(now_ms: int, random: bytes) -> str:
 
     Args:
         now_ms: Unix epoch milliseconds, 48 bits are used.
-        random: 10 bytes of randomness; version and variant bits are set over them.
+        random: 10 bytes of randomness, of which 74 bits are used.
 
     Source: RFC 9562, section 5.7.
     """
-    value = (now_ms & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(random, "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    stamp = f"{now_ms & 0xFFFF_FFFF_FFFF:012x}"
+    noise = random.hex()
+    return f"{stamp[:8]}-{stamp[8:]}-7{noise[:3]}-{_VARIANT[random[9] & 3]}{noise[3:6]}-{noise[6:18]}"
