@@ -1,0 +1,224 @@
+"""From a packet to the bytes of its answer: the lane's memory and its hit.
+
+The exact bytes of a packet lead to a plan (entry, caller, counter). A plan is only as good as
+the epochs it was made in; what time alone can change (a key's expiry, the caller's share of the
+hub) is looked at on every hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from central_hub.edge.authenticate import Positions
+from central_hub.edge.lane.entries import Epochs, LaneAuth, LaneEntries, LaneEntry, LanePrincipal, LookupCounter
+from central_hub.edge.lane.lines import PACKET_BYTES_MAX, Lines, Parsed
+from central_hub.edge.lane.render import caller_lines, opening_lines
+
+PLANS_MAX: Final = 8_192
+"""Plans kept over all origins; one more and all are forgotten."""
+PACKET_MEMO_BYTES_MAX: Final = 1_024
+"""Longest packet that is remembered by its exact bytes."""
+DRAW_BITS: Final = 8
+
+DefaultHeaders = list[tuple[bytes, bytes]]
+
+
+class Plan:
+    """How one exact request is answered."""
+
+    __slots__ = ("auth", "counter", "entries", "entry", "principal", "service", "state", "tail")
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        principal: LanePrincipal,
+        entries: LaneEntries,
+        entry: LaneEntry,
+        counter: LookupCounter,
+        auth: int,
+    ) -> None:
+        self.service = service
+        self.principal = principal
+        self.entries = entries
+        self.entry = entry
+        self.counter = counter
+        self.auth = auth
+        self.state = -1
+        self.tail = b""
+
+
+class OriginMemory:
+    """What is remembered about the requests from one address, while it has connections."""
+
+    __slots__ = ("connections", "origin", "plans", "principals")
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.connections = 0
+        self.plans: dict[bytes | tuple[bytes, ...], Plan] = {}
+        self.principals: dict[tuple[bytes, ...], tuple[int, LanePrincipal]] = {}
+
+
+class Lane:
+    """The hub's fast answers, one for all connections.
+
+    Args:
+        routes: path prefix (with its trailing slash) to the entries behind it.
+        auth: proves callers.
+        positions: what `Hub-Seq` says.
+        epochs: bumped by whoever changes the world.
+        now_ms, monotonic_ms: the clock.
+        draw: returns that many random bits.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, LaneEntries],
+        auth: LaneAuth,
+        positions: Positions,
+        epochs: Epochs,
+        *,
+        now_ms: Callable[[], int],
+        monotonic_ms: Callable[[], float],
+        draw: Callable[[int], int],
+    ) -> None:
+        self.prefixes = tuple(b"GET " + prefix.encode("ascii") for prefix in routes)
+        self.hits = 0
+        self._routes = {prefix.encode("ascii"): entries for prefix, entries in routes.items()}
+        self._auth = auth
+        self._positions = positions
+        self._epochs = epochs
+        self._now_ms = now_ms
+        self._monotonic_ms = monotonic_ms
+        self._draw = draw
+        self._lines = Lines()
+        self._memories: dict[str, OriginMemory] = {}
+        self._plans = 0
+        self._default_headers: DefaultHeaders | None = None
+        self._opening = b""
+
+    def connected(self, origin: str) -> OriginMemory:
+        """Take note of a connection; returns the memory its requests share."""
+        memory = self._memories.setdefault(origin, OriginMemory(origin))
+        memory.connections += 1
+        return memory
+
+    def disconnected(self, memory: OriginMemory) -> None:
+        """Take note that a connection is gone; with its last one an origin is forgotten."""
+        memory.connections -= 1
+        if memory.connections <= 0 and self._memories.get(memory.origin) is memory:
+            self._plans -= len(memory.plans)
+            del self._memories[memory.origin]
+
+    def answer(self, packet: bytes, memory: OriginMemory, default_headers: DefaultHeaders) -> bytes | None:
+        """Return the whole answer to a packet, or None: then it is the framework's.
+
+        Args:
+            packet: bytes as they arrived, with nothing before them in flight.
+            memory: of the connection's origin.
+            default_headers: what the server adds to every answer.
+        """
+        epochs = self._epochs
+        plan = memory.plans.get(packet)
+        if plan is not None and plan.auth == epochs.auth and plan.state == epochs.state and epochs.is_open:
+            tail = plan.tail
+        else:
+            found = self._resolve(packet, memory)
+            if found is None:
+                return None
+            plan, tail = found
+        principal = plan.principal
+        if principal.expires_at_ms and self._now_ms() >= principal.expires_at_ms:
+            return None
+        if principal.limiter.take(self._monotonic_ms()):
+            return None
+        if default_headers is not self._default_headers:
+            self._default_headers = default_headers
+            self._opening = opening_lines(default_headers)
+        entry = plan.entry
+        variant = entry.table[self._draw(DRAW_BITS)]
+        plan.counter.count += 1
+        self.hits += 1
+        return b"".join((self._opening, variant.lines, tail, variant.opening, entry.rest))
+
+    def _resolve(self, packet: bytes, memory: OriginMemory) -> tuple[Plan, bytes] | None:
+        if not self._epochs.is_open or len(packet) > PACKET_BYTES_MAX:
+            return None
+        parsed = self._lines.parse(packet)
+        if parsed is None:
+            return None
+        plan = self._plan(parsed, memory)
+        if plan is None:
+            memory.plans.pop(packet, None)
+            return None
+        if parsed.volatile:
+            return plan, self._tail(plan.principal, parsed.correlation_id.decode("ascii"))
+        if len(packet) <= PACKET_MEMO_BYTES_MAX:
+            self._remember(memory, packet, plan)
+        return plan, plan.tail
+
+    def _plan(self, parsed: Parsed, memory: OriginMemory) -> Plan | None:
+        entries = self._routes.get(parsed.prefix)
+        if entries is None:
+            return None
+        epochs = self._epochs
+        stable = tuple(parsed.stable)
+        key = (parsed.prefix, parsed.name, *stable)
+        plan = memory.plans.get(key)
+        if plan is None or plan.auth != epochs.auth:
+            principal = self._principal(parsed, stable, memory)
+            if principal is None:
+                return None
+            service = parsed.name.decode("ascii")
+            entry = entries.entry(service, principal.ctx)
+            if entry is None:
+                return None
+            plan = Plan(
+                service=service,
+                principal=principal,
+                entries=entries,
+                entry=entry,
+                counter=entries.lookups(principal.ctx, service),
+                auth=epochs.auth,
+            )
+            self._remember(memory, key, plan)
+        if plan.state != epochs.state:
+            entry = entries.entry(plan.service, plan.principal.ctx)
+            if entry is None:
+                return None
+            plan.entry = entry
+            plan.tail = self._tail(plan.principal, plan.principal.ctx.correlation_id)
+            plan.state = epochs.state
+        return plan
+
+    def _principal(self, parsed: Parsed, stable: tuple[bytes, ...], memory: OriginMemory) -> LanePrincipal | None:
+        known = memory.principals.get(stable)
+        if known is not None and known[0] == self._epochs.auth:
+            return known[1]
+        principal = self._auth.authorize(parsed.headers, memory.origin)
+        if principal is not None:
+            if len(memory.principals) >= PLANS_MAX:
+                memory.principals.clear()
+            memory.principals[stable] = (self._epochs.auth, principal)
+        return principal
+
+    def _tail(self, principal: LanePrincipal, correlation_id: str) -> bytes:
+        ctx = principal.ctx
+        if correlation_id:
+            return caller_lines(self._positions.position_of(ctx).format(), ctx.tier, correlation_id)
+        if principal.tail_state != self._epochs.state:
+            principal.tail = caller_lines(self._positions.position_of(ctx).format(), ctx.tier, "")
+            principal.tail_state = self._epochs.state
+        return principal.tail
+
+    def _remember(self, memory: OriginMemory, key: bytes | tuple[bytes, ...], plan: Plan) -> None:
+        if self._plans >= PLANS_MAX:
+            for each in self._memories.values():
+                each.plans.clear()
+                each.principals.clear()
+            self._plans = 0
+        if key not in memory.plans:
+            self._plans += 1
+        memory.plans[key] = plan

@@ -1,0 +1,52 @@
+"""The lane's callers, proven by the same guard and the same authentication as everyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from central_hub.edge import guard
+from central_hub.edge.authenticate import Authenticate
+from central_hub.edge.lane.entries import LanePrincipal, Limiter
+from central_hub.edge.operations import Headers
+from central_hub.kernel.context import PrincipalKind, TenantContext
+from central_hub.kernel.errors import HubError
+
+SCOPE: Final = "registry:read"
+
+# Callers without a proof, or whose proof is for a moment only, are the framework's business.
+KINDS: Final = frozenset({PrincipalKind.KEY, PrincipalKind.GATEWAY, PrincipalKind.OPEN})
+
+
+class PipelineAuth:
+    """`LaneAuth` on the edge's own ports.
+
+    Args:
+        authenticate: proves callers.
+        limiter_of: a caller's share of the hub for reads.
+        scope: what a caller must hold for what this lane answers.
+    """
+
+    def __init__(
+        self,
+        authenticate: Authenticate,
+        limiter_of: Callable[[TenantContext], Limiter],
+        *,
+        scope: str = SCOPE,
+    ) -> None:
+        self._authenticate = authenticate
+        self._limiter_of = limiter_of
+        self._scope = scope
+
+    def authorize(self, headers: list[tuple[bytes, bytes]], origin: str) -> LanePrincipal | None:
+        """Return the caller, or None when the framework has something to refuse, count or tell."""
+        try:
+            claims = guard.check(headers)
+            ctx = self._authenticate.authenticate(Headers(headers), claims, origin=origin, method="GET")
+        except HubError:
+            return None
+        if ctx.principal.kind not in KINDS or not ctx.principal.holds(self._scope):
+            return None
+        if claims.tier is not None and claims.tier != ctx.tier:
+            return None  # the framework counts the differing claim
+        return LanePrincipal(ctx, self._limiter_of(ctx))

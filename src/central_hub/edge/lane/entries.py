@@ -1,0 +1,127 @@
+"""What the lane is told: entries to answer with, principals to answer to, and when either may have changed.
+
+An entry belongs to (owner domain, service), never to a caller; who may see it is the business
+of whoever hands it out. The registry implements `LaneEntries`; `app` turns facts into `Epochs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from central_hub.edge.lane.render import entry_lines
+from central_hub.kernel.context import TenantContext
+
+PICKS: Final = 256
+"""Places in a pick table: a candidate's share of them is its share of the answers."""
+
+
+class Variant:
+    """One way an entry may be answered: header lines and the body's beginning, on the wire's bytes."""
+
+    __slots__ = ("lines", "opening")
+
+    def __init__(self, lines: bytes, opening: bytes) -> None:
+        self.lines = lines
+        self.opening = opening
+
+
+class LaneEntry:
+    """The encoded answers for one service of one domain, replaced in place when they change.
+
+    A body is `opening + rest`: the openings differ (they hold the pick), the rest is shared, so
+    an entry costs its body once however many candidates there are.
+    """
+
+    __slots__ = ("etag", "openings", "rest", "table")
+
+    def __init__(self, *, openings: Sequence[bytes], rest: bytes, picks: Sequence[int], etag: str) -> None:
+        self.replace(openings=openings, rest=rest, picks=picks, etag=etag)
+
+    def replace(self, *, openings: Sequence[bytes], rest: bytes, picks: Sequence[int], etag: str) -> None:
+        """Put new answers in place of the old ones.
+
+        Args:
+            openings: the beginning of the body, one per candidate (one in all when there is none).
+            rest: how every body goes on.
+            picks: 256 indexes into `openings`.
+            etag: weak entity tag of membership, status and metadata, without the pick.
+        """
+        assert len(picks) == PICKS, f"a pick table has {PICKS} places"
+        variants = [Variant(entry_lines(len(opening) + len(rest), etag), opening) for opening in openings]
+        self.table = tuple(variants[pick] for pick in picks)
+        self.openings = tuple(openings)
+        self.rest = rest
+        self.etag = etag
+
+    def body(self, draw: int) -> bytes:
+        """Return the whole body that a draw of 0..255 picks; what the framework answers with."""
+        return self.table[draw].opening + self.rest
+
+
+class LookupCounter:
+    """How often one service asked for another: read and reset by the dependency graph."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class LaneEntries(Protocol):
+    """Hot answers by service name, as one caller sees them."""
+
+    def entry(self, service: str, ctx: TenantContext) -> LaneEntry | None:
+        """Return what answers `service` for this caller, or None: the framework answers then.
+
+        None covers every refusal (missing, foreign, tier too low), so that they are made in one place.
+        """
+        ...
+
+    def lookups(self, ctx: TenantContext, service: str) -> LookupCounter:
+        """Return the counter of this caller's look-ups of `service` (`ctx.caller_service` may be empty)."""
+        ...
+
+
+class Limiter(Protocol):
+    """A caller's share of the hub (edge.protection.Bucket)."""
+
+    def take(self, now_ms: float) -> float:
+        """Take one; returns 0.0, or milliseconds until one will be there, and takes nothing then."""
+        ...
+
+
+class LanePrincipal:
+    """A proven caller with what a hit needs about it."""
+
+    __slots__ = ("ctx", "expires_at_ms", "limiter", "tail", "tail_state")
+
+    def __init__(self, ctx: TenantContext, limiter: Limiter) -> None:
+        self.ctx = ctx
+        self.limiter = limiter
+        self.expires_at_ms = ctx.principal.expires_at_ms
+        self.tail = b""
+        self.tail_state = -1
+
+
+class LaneAuth(Protocol):
+    """Who is calling, from header lines that already passed the lane's strict form."""
+
+    def authorize(self, headers: list[tuple[bytes, bytes]], origin: str) -> LanePrincipal | None:
+        """Return the caller, or None: the framework refuses, or serves, it then."""
+        ...
+
+
+class Epochs:
+    """What the lane's memory hangs on; whoever changes the world bumps them before it answers.
+
+    `auth` moves when a key, tenant, gateway or policy changed, `state` when anything was applied
+    (entries and positions), `is_open` is False while every request must go through the framework.
+    """
+
+    __slots__ = ("auth", "is_open", "state")
+
+    def __init__(self) -> None:
+        self.auth = 0
+        self.state = 0
+        self.is_open = True

@@ -1,0 +1,102 @@
+"""The protocol in front of uvicorn's: it looks at a packet before the parser does.
+
+Leans on these internals of uvicorn's `HttpToolsProtocol`, pinned by a test: `cycle` and its
+`response_complete`, `flow.write_paused`, `timeout_keep_alive_task` with its handler,
+`on_message_begin`, `on_message_complete`, `_unsupported_upgrade_warning`, `server_state`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from central_hub.edge.connection import CarrierProtocol
+from central_hub.edge.lane.answers import Lane, OriginMemory
+from central_hub.edge.lane.lines import PACKET_BYTES_MAX
+
+
+class LaneProtocol(CarrierProtocol):
+    """The lane: a packet that is exactly one plain hot GET is answered here, every other byte goes on."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],  # Any: ASGI's lifespan state
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        lane: Lane,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._lane = lane
+        self._prefixes = lane.prefixes
+        self._memory: OriginMemory | None = None
+        # `_between`: the parser is between two messages, and nothing happened on this connection
+        # that the lane does not know its way around (an upgrade). An access log wants every request.
+        self._eligible = not self.access_log
+        self._between = self._eligible
+        self._served_at = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Join the memory of this origin."""
+        super().connection_made(transport)
+        self._memory = self._lane.connected(self.client[0] if self.client else "")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the memory of this origin."""
+        super().connection_lost(exc)
+        if self._memory is not None:
+            self._lane.disconnected(self._memory)
+            self._memory = None
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a hot GET, or hand the bytes on untouched."""
+        if (
+            self._between
+            and len(data) <= PACKET_BYTES_MAX
+            and data.startswith(self._prefixes)
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and self._memory is not None
+            and (self.limit_concurrency is None or self._below_limit(self.limit_concurrency))
+        ):
+            answer = self._lane.answer(data, self._memory, self.server_state.default_headers)
+            if answer is not None:
+                self.transport.write(answer)
+                self.server_state.total_requests += 1
+                self._served_at = self.loop.time()
+                if self.timeout_keep_alive_task is None:
+                    self._arm(self.timeout_keep_alive)
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Note that the parser is inside a message: nothing is the lane's until it has ended."""
+        self._between = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Note that the parser is between messages again."""
+        super().on_message_complete()
+        self._between = self._eligible
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection; one that the lane served meanwhile gets the rest of its time."""
+        remaining_s = self._served_at + self.timeout_keep_alive - self.loop.time()
+        if self._served_at and remaining_s > 0 and not self.transport.is_closing():
+            self._arm(remaining_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _arm(self, delay_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(delay_s, self.timeout_keep_alive_handler)
+
+    def _below_limit(self, limit: int) -> bool:
+        return len(self.connections) < limit and len(self.tasks) < limit
+
+    def _unsupported_upgrade_warning(self) -> None:
+        self._eligible = self._between = False
+        super()._unsupported_upgrade_warning()

@@ -1,0 +1,46 @@
+"""How an answer of the lane is put together, from the pipeline's own header lines.
+
+The pipeline's `answer_headers` says which lines an answer has and in which order; here they are
+written the way uvicorn writes them. An entry's lines and a caller's lines are encoded apart, and
+concatenated they are the whole.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from central_hub.edge.pipeline import answer_headers
+
+STATUS_LINE: Final = b"HTTP/1.1 200 OK\r\n"
+MEDIA_TYPE: Final = "application/json"
+
+
+def wire_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Write header lines as uvicorn does."""
+    return b"".join(b"%b: %b\r\n" % line for line in headers)
+
+
+def entry_lines(length: int, etag: str) -> bytes:
+    """Return the lines that belong to an entry: media type, length in bytes, entity tag."""
+    return wire_lines(
+        answer_headers(
+            media_type=MEDIA_TYPE, length=length, extra=(("etag", etag),), hub_seq="", tier="", correlation_id=""
+        )
+    )
+
+
+def caller_lines(hub_seq: str, tier: str, correlation_id: str) -> bytes:
+    """Return the lines that belong to a caller, and the empty line that ends the head."""
+    return (
+        wire_lines(
+            answer_headers(
+                media_type="", length=None, extra=(), hub_seq=hub_seq, tier=tier, correlation_id=correlation_id
+            )
+        )
+        + b"\r\n"
+    )
+
+
+def opening_lines(default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the status line and the lines the server adds to every answer (`date`)."""
+    return STATUS_LINE + wire_lines(default_headers)
