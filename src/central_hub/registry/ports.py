@@ -100,15 +100,3 @@ class Positions(Protocol):
     def position(self, domain: DomainId) -> int:
         """Return the last applied position of a domain."""
         ...
-
-
-class EventSink(Protocol):
-    """The writing end of a streamed answer."""
-
-    def write(self, data: bytes) -> bool:
-        """Queue bytes for the client; False when it is gone or too slow and the stream is over."""
-        ...
-
-    def close(self) -> None:
-        """End the stream."""
-        ...
