@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+from central_hub.edge.lane.entries import PICKS, LaneEntry
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
 from central_hub.registry.encoding import Discovery, encode_discovery, encode_instance, status_of
@@ -26,6 +27,8 @@ RAMP_REBUILD_MS: Final = 1_000.0
 
 CACHED_INSTANCES_MAX: Final = 50_000
 """Instances whose encoded form is kept; past this the entries built longest ago are dropped."""
+
+CACHED_ENTRIES_MAX: Final = 10_000
 
 NO_INSTANCE_UNHEALTHY: Final = "all_unhealthy"
 NO_INSTANCE_DRAINING: Final = "all_draining"
@@ -61,6 +64,26 @@ class Entry:
     built_ms: float
     expires_ms: float
     stale: bool = False
+    _lane: LaneEntry | None = None
+
+    @property
+    def lane(self) -> LaneEntry:
+        """The entry in the form the lane sends; the framework answers with the same object."""
+        if self._lane is None:
+            self._lane = LaneEntry(
+                openings=self.discovery.openings,
+                rest=self.discovery.rest,
+                picks=self.pick.table or bytes(PICKS),
+                etag=self.etag,
+                fresh_until_ms=self.built_ms + SIGNAL_REBUILD_MS if self.stale else self.expires_ms,
+            )
+        return self._lane
+
+    def signalled(self) -> None:
+        """Take note that signals have made it old: it is good for the rest of its 100 ms."""
+        self.stale = True
+        if self._lane is not None:
+            self._lane.fresh_until_ms = self.built_ms + SIGNAL_REBUILD_MS
 
     @property
     def encoded(self) -> list[bytes]:
@@ -101,8 +124,8 @@ class Catalogue:
     def signal(self, domain: DomainId, name: str) -> None:
         """Have a service's entry rebuilt when it is next read, after a signal or a verdict about it."""
         kept = self._entries.get((domain, name))
-        if kept is not None:
-            kept.stale = True
+        if kept is not None and not kept.stale:
+            kept.signalled()
 
     def drop(self, domain: DomainId, name: str) -> None:
         """Forget the entry of a service that is gone."""
@@ -145,7 +168,9 @@ class Catalogue:
         self._entries[key] = entry
         self._cached_instances += len(shown)
         self.rebuilds += 1
-        while self._cached_instances > CACHED_INSTANCES_MAX and len(self._entries) > 1:
+        while len(self._entries) > 1 and (
+            self._cached_instances > CACHED_INSTANCES_MAX or len(self._entries) > CACHED_ENTRIES_MAX
+        ):
             self.drop(*next(iter(self._entries)))
         return entry
 

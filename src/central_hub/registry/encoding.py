@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from central_hub.kernel.clock import rfc3339
-from central_hub.kernel.ids import DomainId
+from central_hub.kernel.ids import SHARED, DomainId
 from central_hub.registry.model import Instance, Status
 from central_hub.registry.picker import Pick
 from central_hub.registry.ports import Verdict
@@ -97,17 +97,16 @@ def encode_service(
     """Encode a service as a JSON object with its instances.
 
     Args:
-        instances: those shown, in order of registration; at least one.
+        instances: those shown, in order of registration.
         encoded: their encoded forms, in the same order.
         revision: as the caller counts it.
         status: of the service as a whole.
     """
-    first = instances[0] if instances else None
     head = {
         "service_name": name,
         "domain": scope_word(domain),
-        "tenant_id": first.tenant_id if first else None,
-        "tenant_namespace": first.tenant_namespace if first else None,
+        "tenant_id": None if domain == SHARED else domain,
+        "tenant_namespace": instances[0].tenant_namespace if instances else None,
         "revision": revision,
         "status": status,
         "instance_count": len(instances),
@@ -128,18 +127,17 @@ def encode_legacy_service(instance: Instance, encoded: Sequence[bytes]) -> bytes
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to discovery in three pieces: everything before the pick, one piece per candidate, the rest.
+    """An answer to discovery in two pieces: a beginning per candidate, which holds the pick, and the shared rest.
 
-    `variants` has one entry per candidate, or the single one that says why there is none.
+    `openings` has one entry per candidate, or the single one that says why there is none.
     """
 
-    head: bytes
-    variants: tuple[bytes, ...]
-    tail: bytes
+    openings: tuple[bytes, ...]
+    rest: bytes
 
     def body(self, index: int | None) -> bytes:
         """Join the answer that recommends candidate `index`."""
-        return b"".join((self.head, self.variants[index or 0], self.tail))
+        return self.openings[index or 0] + self.rest
 
 
 def encode_discovery(
@@ -155,16 +153,16 @@ def encode_discovery(
     """
     head = b'{"service_name":' + _json.encode(name) + b',"recommended_endpoint":'
     confidence: dict[str, float] = {}
-    variants: list[bytes] = []
+    openings: list[bytes] = []
     for candidate, value in zip(pick.candidates, pick.confidences, strict=True):
         endpoint = candidate.instance.endpoint
         confidence[endpoint] = max(value, confidence.get(endpoint, 0.0))
-        variants.append(
-            _json.encode(endpoint) + b',"recommended_instance":' + _json.encode(candidate.instance.instance_id)
+        openings.append(
+            head + _json.encode(endpoint) + b',"recommended_instance":' + _json.encode(candidate.instance.instance_id)
         )
-    if not variants:
-        variants.append(b'null,"recommended_instance":null,"reason":' + _json.encode(reason))
-    tail = b"".join(
+    if not openings:
+        openings.append(head + b'null,"recommended_instance":null,"reason":' + _json.encode(reason))
+    rest = b"".join(
         (
             b',"all_healthy_endpoints":',
             _json.encode(list(confidence)),
@@ -176,7 +174,7 @@ def encode_discovery(
             b"]}",
         )
     )
-    return Discovery(head=head, variants=tuple(variants), tail=tail)
+    return Discovery(openings=tuple(openings), rest=rest)
 
 
 def with_members(body: bytes, members: Mapping[str, object]) -> bytes:

@@ -80,7 +80,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     shares: tuple[float, ...] = ()
     chances: tuple[float, ...] = ()
     confidences: tuple[float, ...] = ()
-    table: tuple[int, ...] = ()
+    table: bytes | tuple[int, ...] = b""
     settled: bool = True
     zone: str = ""
 
@@ -171,11 +171,11 @@ def win_probabilities(costs: Sequence[float], shares: Sequence[float]) -> list[f
     return chances
 
 
-def lay_out(chances: Sequence[float]) -> tuple[int, ...]:
+def lay_out(chances: Sequence[float]) -> bytes | tuple[int, ...]:
     """Spread probabilities over `SLOTS` slots by largest remainder; one slot is 1/256.
 
     Returns:
-        `SLOTS` indices into `chances`, grouped by candidate.
+        `SLOTS` indices into `chances`, grouped by candidate; bytes while they fit.
     """
     total = sum(chances)
     exact = [chance / total * SLOTS for chance in chances]
@@ -184,7 +184,8 @@ def lay_out(chances: Sequence[float]) -> tuple[int, ...]:
     by_remainder = sorted(range(len(exact)), key=lambda index: counts[index] - exact[index])
     for index in by_remainder[:missing]:
         counts[index] += 1
-    return tuple(index for index, count in enumerate(counts) for _ in range(count))
+    slots = tuple(index for index, count in enumerate(counts) if count for _ in range(count))
+    return bytes(slots) if len(chances) <= SLOTS else slots
 
 
 def _costs(candidates: Sequence[Candidate]) -> list[float]:
