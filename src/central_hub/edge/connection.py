@@ -39,6 +39,7 @@ class HubProtocol(HttpToolsProtocol):
         self._head_open = False
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._last_words = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take the connection, unless there are too many; it has to say something before long."""
@@ -56,6 +57,8 @@ class HubProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch a head that a packet left unfinished."""
+        if self._last_words:
+            return
         super().data_received(data)
         if self._head_open:
             self._watch_head(len(data))
@@ -78,6 +81,13 @@ class HubProtocol(HttpToolsProtocol):
         del msg
         self._head_open = False
         self._refuse(_malformed_request())
+
+    def on_response_complete(self) -> None:
+        """Go on with what is waiting; say the last words when nothing is."""
+        had_more = bool(self.pipeline)
+        super().on_response_complete()
+        if self._last_words and not had_more:
+            self._end()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: the request is answered as if it had not asked for an upgrade."""
@@ -105,9 +115,12 @@ class HubProtocol(HttpToolsProtocol):
         lines.extend(b"%b: %b\r\n" % line for line in self.server_state.default_headers)
         lines.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (MEDIA_TYPE.encode("ascii"), len(body)))
         lines.append(b"connection: close\r\n\r\n" + body)
-        in_flight = self.cycle is not None and not self.cycle.response_complete
-        if not in_flight:  # an answer in progress must not be mixed with this one
-            self.transport.write(b"".join(lines))
+        self._last_words = b"".join(lines)
+        if self.cycle is None or self.cycle.response_complete:
+            self._end()  # otherwise those that asked before are answered before
+
+    def _end(self) -> None:
+        self.transport.write(self._last_words)
         self.transport.close()
 
 

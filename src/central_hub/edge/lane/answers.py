@@ -132,12 +132,18 @@ class Lane:
         principal = plan.principal
         if principal.expires_at_ms and self._now_ms() >= principal.expires_at_ms:
             return None
-        if principal.limiter.take(self._monotonic_ms()):
+        now_ms = self._monotonic_ms()
+        entry = plan.entry
+        if now_ms >= entry.fresh_until_ms:
+            fresh = plan.entries.entry(plan.service, principal.ctx)
+            if fresh is None:
+                return None
+            entry = plan.entry = fresh
+        if principal.limiter.take(now_ms):
             return None
         if default_headers is not self._default_headers:
             self._default_headers = default_headers
             self._opening = opening_lines(default_headers)
-        entry = plan.entry
         variant = entry.table[self._draw(DRAW_BITS)]
         plan.counter.count += 1
         self.hits += 1
@@ -151,7 +157,8 @@ class Lane:
             return None
         plan = self._plan(parsed, memory)
         if plan is None:
-            memory.plans.pop(packet, None)
+            if memory.plans.pop(packet, None) is not None:
+                self._plans -= 1
             return None
         if parsed.volatile:
             return plan, self._tail(plan.principal, parsed.correlation_id.decode("ascii"))

@@ -6,6 +6,7 @@ of whoever hands it out. The registry implements `LaneEntries`; `app` turns fact
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -27,32 +28,37 @@ class Variant:
 
 
 class LaneEntry:
-    """The encoded answers for one service of one domain, replaced in place when they change.
+    """The encoded answers for one service of one domain, until the next change.
 
     A body is `opening + rest`: the openings differ (they hold the pick), the rest is shared, so
     an entry costs its body once however many candidates there are.
+
+    Args:
+        openings: the beginning of the body, one per candidate (one in all when there is none).
+        rest: how every body goes on.
+        picks: 256 indexes into `openings`.
+        etag: weak entity tag of membership, status and metadata, without the pick.
+        fresh_until_ms: monotonic time from which the entry must be asked for again. Whoever made
+            it may bring this forward (after a signal); what facts change needs no such hint.
     """
 
-    __slots__ = ("etag", "openings", "rest", "table")
+    __slots__ = ("etag", "fresh_until_ms", "rest", "table")
 
-    def __init__(self, *, openings: Sequence[bytes], rest: bytes, picks: Sequence[int], etag: str) -> None:
-        self.replace(openings=openings, rest=rest, picks=picks, etag=etag)
-
-    def replace(self, *, openings: Sequence[bytes], rest: bytes, picks: Sequence[int], etag: str) -> None:
-        """Put new answers in place of the old ones.
-
-        Args:
-            openings: the beginning of the body, one per candidate (one in all when there is none).
-            rest: how every body goes on.
-            picks: 256 indexes into `openings`.
-            etag: weak entity tag of membership, status and metadata, without the pick.
-        """
+    def __init__(
+        self,
+        *,
+        openings: Sequence[bytes],
+        rest: bytes,
+        picks: Sequence[int],
+        etag: str,
+        fresh_until_ms: float = math.inf,
+    ) -> None:
         assert len(picks) == PICKS, f"a pick table has {PICKS} places"
         variants = [Variant(entry_lines(len(opening) + len(rest), etag), opening) for opening in openings]
         self.table = tuple(variants[pick] for pick in picks)
-        self.openings = tuple(openings)
         self.rest = rest
         self.etag = etag
+        self.fresh_until_ms = fresh_until_ms
 
     def body(self, draw: int) -> bytes:
         """Return the whole body that a draw of 0..255 picks; what the framework answers with."""

@@ -73,6 +73,11 @@ class LaneProtocol(CarrierProtocol):
                 return
         super().data_received(data)
 
+    def send_400_response(self, msg: str) -> None:
+        """Keep the lane off a connection that is about to end."""
+        self._eligible = self._between = False
+        super().send_400_response(msg)
+
     def on_message_begin(self) -> None:
         """Note that the parser is inside a message: nothing is the lane's until it has ended."""
         self._between = False
