@@ -73,6 +73,7 @@ class World:
         self.entry_rebuilds = 0
         self.sinks: list[Any] = []
         self.closed_streams = 0
+        self.opening: list[bytes] = []
         table = Table(self._operations())
         pipeline = Pipeline(table, self, self, self, self)
         self.edge = Edge(pipeline, lambda: {})
@@ -214,6 +215,8 @@ class World:
         async def watch(call: Call) -> Reply:
             def on_open(sink: Any) -> Any:
                 self.sinks.append(sink)
+                for frame in self.opening:
+                    sink.write(frame)
 
                 def on_close() -> None:
                     self.closed_streams += 1

@@ -11,6 +11,7 @@ any other ASGI server they go through `send`.
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -68,7 +69,7 @@ class Sink(ABC):
 
     def __init__(self) -> None:
         self.closed = False
-        self._limit = BUFFERED_BYTES_MAX
+        self._limit = math.inf  # until it is open
         self._beat: asyncio.TimerHandle | None = None
 
     @property
@@ -93,7 +94,7 @@ class Sink(ABC):
 
     def _opened(self, loop: asyncio.AbstractEventLoop) -> None:
         # What opening wrote (a snapshot of any size) is not held against the client.
-        self._limit += self.buffered
+        self._limit = BUFFERED_BYTES_MAX + self.buffered
         # Streams that opened together do not all beat together.
         spread = (id(self) >> 4) * 0.618_033_988_749_895 % 1.0
         self._beat = loop.call_later(KEEP_ALIVE_S * (0.5 + 0.5 * spread), self._keep_alive, loop)
