@@ -14,13 +14,7 @@ import msgspec
 
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.ids import (
-    LABEL_PATTERN,
-    DomainId,
-    check_instance_id,
-    check_name,
-    is_name,
-)
+from central_hub.kernel.ids import LABEL_PATTERN, DomainId, check_instance_id, check_name, is_name
 from central_hub.registry.model import (
     DEPENDS_ON_MAX,
     HEALTH_ENDPOINT_LENGTH_MAX,
@@ -97,16 +91,8 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: froze
     if wanted.instance_id is not None:
         check_instance_id(wanted.instance_id)
     check_host(wanted.host)
-    _need(
-        "port",
-        PORT_MIN <= wanted.port <= PORT_MAX,
-        f"is a number from {PORT_MIN} to {PORT_MAX}",
-    )
-    _need(
-        "protocol",
-        wanted.protocol in PROTOCOLS,
-        f"is one of {', '.join(sorted(PROTOCOLS))}",
-    )
+    _need("port", PORT_MIN <= wanted.port <= PORT_MAX, f"is a number from {PORT_MIN} to {PORT_MAX}")
+    _need("protocol", wanted.protocol in PROTOCOLS, f"is one of {', '.join(sorted(PROTOCOLS))}")
     _need(
         "health_endpoint",
         len(wanted.health_endpoint) <= HEALTH_ENDPOINT_LENGTH_MAX and _PATH.match(wanted.health_endpoint) is not None
@@ -118,18 +104,10 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: froze
         wanted.tenant_namespace is None or _NAMESPACE.match(wanted.tenant_namespace) is not None,
         f"has 1 to {NAMESPACE_LENGTH_MAX} characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'",
     )
-    _need(
-        "resource_tier",
-        wanted.resource_tier in RESOURCE_TIERS,
-        f"is one of {', '.join(RESOURCE_TIERS)}",
-    )
+    _need("resource_tier", wanted.resource_tier in RESOURCE_TIERS, f"is one of {', '.join(RESOURCE_TIERS)}")
     for field, text in (("version", wanted.version), ("zone", wanted.zone)):
         _need(field, not text or _LABEL.match(text) is not None, _LABEL_RULE)
-    _need(
-        "weight",
-        WEIGHT_MIN <= wanted.weight <= WEIGHT_MAX,
-        f"is a number from {WEIGHT_MIN} to {WEIGHT_MAX}",
-    )
+    _need("weight", WEIGHT_MIN <= wanted.weight <= WEIGHT_MAX, f"is a number from {WEIGHT_MIN} to {WEIGHT_MAX}")
     _need(
         "lease_ttl_s",
         wanted.lease_ttl_s is None or LEASE_TTL_S_MIN <= wanted.lease_ttl_s <= LEASE_TTL_S_MAX,
@@ -146,19 +124,11 @@ def _check_lists(wanted: Registration, rank_of: RankOf) -> None:
     _need("tags", len(wanted.tags) <= TAGS_MAX, f"has at most {TAGS_MAX} entries")
     for tag in wanted.tags:
         _need("tags", _LABEL.match(tag) is not None, "entry " + _LABEL_RULE)
-    _need(
-        "depends_on",
-        len(wanted.depends_on) <= DEPENDS_ON_MAX,
-        f"has at most {DEPENDS_ON_MAX} entries",
-    )
+    _need("depends_on", len(wanted.depends_on) <= DEPENDS_ON_MAX, f"has at most {DEPENDS_ON_MAX} entries")
     for name in wanted.depends_on:
         _need("depends_on", is_name(name), "entry is the name of a service")
     asked = wanted.subscription_requirements
-    _need(
-        "subscription_requirements",
-        len(asked) <= REQUIREMENTS_MAX,
-        f"has at most {REQUIREMENTS_MAX} entries",
-    )
+    _need("subscription_requirements", len(asked) <= REQUIREMENTS_MAX, f"has at most {REQUIREMENTS_MAX} entries")
     for tier in asked:
         if rank_of(tier) is None:
             raise HubError(
@@ -189,11 +159,7 @@ def check_host(host: str) -> None:
         and all(_HOST_LABEL.match(label) is not None for label in labels)
         and _NUMERIC_HOST.match(labels[-1]) is None
     )
-    _need(
-        "host",
-        valid,
-        "is a host name or an IP address without port, brackets or scheme",
-    )
+    _need("host", valid, "is a host name or an IP address without port, brackets or scheme")
 
 
 def _is_address(host: str) -> bool:
@@ -214,26 +180,14 @@ def check_metadata(metadata: dict[str, Any]) -> None:  # Any: JSON of the regist
     """
     if not metadata:
         return
-    _need(
-        "metadata",
-        len(metadata) <= METADATA_KEYS_MAX,
-        f"has at most {METADATA_KEYS_MAX} keys",
-    )
-    _need(
-        "metadata",
-        _depth(metadata) <= METADATA_DEPTH_MAX,
-        f"is at most {METADATA_DEPTH_MAX} levels deep",
-    )
+    _need("metadata", len(metadata) <= METADATA_KEYS_MAX, f"has at most {METADATA_KEYS_MAX} keys")
+    _need("metadata", _depth(metadata) <= METADATA_DEPTH_MAX, f"is at most {METADATA_DEPTH_MAX} levels deep")
     try:
         size = len(msgspec.json.encode(metadata))
         msgspec.msgpack.encode(metadata)
     except (OverflowError, ValueError, RecursionError):
         size = METADATA_BYTES_MAX + 1
-    _need(
-        "metadata",
-        size <= METADATA_BYTES_MAX,
-        f"has at most {METADATA_BYTES_MAX} bytes as JSON, in 64-bit numbers",
-    )
+    _need("metadata", size <= METADATA_BYTES_MAX, f"has at most {METADATA_BYTES_MAX} bytes as JSON, in 64-bit numbers")
 
 
 def _depth(value: object) -> int:
@@ -261,14 +215,7 @@ def _need(field: str, holds: bool, rule: str) -> None:
         )
 
 
-def instance_of(
-    wanted: Registration,
-    *,
-    instance_id: str,
-    tenant_id: str | None,
-    owner: str,
-    now_ms: int,
-) -> Instance:
+def instance_of(wanted: Registration, *, instance_id: str, tenant_id: str | None, owner: str, now_ms: int) -> Instance:
     """Build the instance that a checked registration asks for.
 
     Args:
@@ -317,11 +264,7 @@ def succeed(before: Instance, wanted: Instance) -> Instance | None:
     A drain stays too, unless its owner asked for it: then registering again takes it back.
     """
     keeps_drain = before.draining and before.drained_by != wanted.owner
-    same_place = (before.host, before.port, before.protocol) == (
-        wanted.host,
-        wanted.port,
-        wanted.protocol,
-    )
+    same_place = (before.host, before.port, before.protocol) == (wanted.host, wanted.port, wanted.protocol)
     candidate = msgspec.structs.replace(
         wanted,
         draining=keeps_drain,
@@ -399,11 +342,7 @@ def check_resource_limits(metadata: dict[str, Any], limits: dict[str, int], tier
     asked = metadata.get("resource_limits")
     if asked is None:
         return
-    _need(
-        "metadata.resource_limits",
-        isinstance(asked, dict),
-        "is a map from a limit's name to a number",
-    )
+    _need("metadata.resource_limits", isinstance(asked, dict), "is a map from a limit's name to a number")
     for name, value in asked.items():
         limit = limits.get(name, limits.get(f"max_{name}"))
         if limit is None:

@@ -78,11 +78,7 @@ class Loads:
             old = latency_ms_p95 if latency is None else latency
             latency = old + LATENCY_WEIGHT * (latency_ms_p95 - old)
         before = (kept.in_flight, kept.load, kept.latency_ms_p95)
-        after = (
-            kept.in_flight if in_flight is None else in_flight,
-            kept.load if load is None else load,
-            latency,
-        )
+        after = (kept.in_flight if in_flight is None else in_flight, kept.load if load is None else load, latency)
         if after != before:
             kept.in_flight, kept.load, kept.latency_ms_p95 = after
             for changed in self._changed:

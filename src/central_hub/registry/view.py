@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -45,7 +45,8 @@ class Service:
     """One service of one domain. Queries only outside this module.
 
     `revision` is the position of its last change, `created` of its last coming into being,
-    `ranked` of the last change of the rank it asks for.
+    `ranked` of the last change of the rank it asks for. `rank_floor` is the lowest rank it ever
+    asked for: below it nobody ever saw it, and nobody is told that it left.
     """
 
     __slots__ = (
@@ -53,18 +54,20 @@ class Service:
         "instances",
         "name",
         "rank",
+        "rank_floor",
         "ranked",
         "removed",
         "removed_horizon",
         "revision",
     )
 
-    def __init__(self, name: str, created: int) -> None:
+    def __init__(self, name: str, created: int, rank_floor: int = RANK_NOBODY) -> None:
         self.name = name
         self.instances: dict[str, Instance] = {}
         self.created = created
         self.revision = created
         self.rank = RANK_PUBLIC
+        self.rank_floor = rank_floor
         self.ranked = created
         self.removed: dict[str, int] | None = None
         self.removed_horizon = created
@@ -87,21 +90,40 @@ class Change:
     instance_ids: set[str] = field(default_factory=set[str])
 
 
+class _Tombstone(NamedTuple):
+    """Where a service vanished, and the lowest rank it ever asked for."""
+
+    seq: int
+    rank_floor: int
+
+
 @dataclass(slots=True)
 class _Domain:
     services: dict[str, Service] = field(default_factory=dict[str, Service])
-    tombstones: dict[str, int] = field(default_factory=dict[str, int])
+    tombstones: dict[str, _Tombstone] = field(default_factory=dict[str, _Tombstone])
     horizon: int = 0
     instance_count: int = 0
     status_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+
+
+class _DumpedService(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """What a service knows that its instances do not say."""
+
+    name: str
+    created: int
+    revision: int
+    ranked: int
+    rank_floor: int
+    removed_horizon: int
+    removed: dict[str, int]
 
 
 class _Dumped(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A chunk of the snapshot: instances, with the little that is not derived from them."""
 
     instances: tuple[Instance, ...] = ()
-    services: tuple[tuple[str, int, int, int, int, dict[str, int]], ...] = ()
-    tombstones: dict[str, int] = {}
+    services: tuple[_DumpedService, ...] = ()
+    tombstones: dict[str, _Tombstone] = {}
     horizon: int = 0
 
 
@@ -176,7 +198,8 @@ class RegistryView:
         service = known.services.get(name)
         if service is not None:
             return service.revision
-        return known.tombstones.get(name, known.horizon)
+        buried = known.tombstones.get(name)
+        return known.horizon if buried is None else buried.seq
 
     def horizon(self, domain: DomainId) -> int:
         """Return the position before which vanished services are forgotten."""
@@ -186,7 +209,16 @@ class RegistryView:
     def vanished_since(self, domain: DomainId, seq: int) -> list[str]:
         """Return the names of services that vanished after `seq` and are not back."""
         known = self._domains.get(domain)
-        return [] if known is None else [name for name, at in known.tombstones.items() if at > seq]
+        return [] if known is None else [name for name, buried in known.tombstones.items() if buried.seq > seq]
+
+    def rank_floor(self, domain: DomainId, name: str) -> int:
+        """Return the lowest rank that a service of that name, gone or not, ever asked for."""
+        known = self._domains.get(domain)
+        service = None if known is None else known.services.get(name)
+        if service is not None:
+            return service.rank_floor
+        buried = None if known is None else known.tombstones.get(name)
+        return RANK_NOBODY if buried is None else buried.rank_floor
 
     def take_changes(self) -> dict[ServiceKey, Change]:
         """Return what changed since the last call, by (domain, service)."""
@@ -227,10 +259,7 @@ class RegistryView:
             return
         yield _Dumped(horizon=known.horizon)
         for names in _sliced(tuple(known.tombstones), DUMP_CHUNK):
-            yield _Dumped(
-                tombstones={name: known.tombstones[name] for name in names},
-                horizon=known.horizon,
-            )
+            yield _Dumped(tombstones={name: known.tombstones[name] for name in names}, horizon=known.horizon)
         services = tuple(known.services.values())
         for part in _sliced(services, DUMP_CHUNK):
             yield _Dumped(services=tuple(_service_row(service) for service in part))
@@ -244,21 +273,13 @@ class RegistryView:
         for chunk in chunks:
             dumped = _CHUNK_DECODER.decode(chunk)
             known.horizon = max(known.horizon, dumped.horizon)
-            known.tombstones.update({sys.intern(name): at for name, at in dumped.tombstones.items()})
-            for (
-                name,
-                created,
-                revision,
-                ranked,
-                removed_horizon,
-                removed,
-            ) in dumped.services:
-                service = known.services[sys.intern(name)] = Service(sys.intern(name), created)
-                service.revision, service.ranked = revision, ranked
-                service.removed, service.removed_horizon = (
-                    removed or None,
-                    removed_horizon,
+            known.tombstones.update({sys.intern(name): buried for name, buried in dumped.tombstones.items()})
+            for row in dumped.services:
+                service = known.services[sys.intern(row.name)] = Service(
+                    sys.intern(row.name), row.created, row.rank_floor
                 )
+                service.revision, service.ranked = row.revision, row.ranked
+                service.removed, service.removed_horizon = row.removed or None, row.removed_horizon
             for instance in dumped.instances:
                 service = known.services[instance.service_name]
                 service.instances[instance.instance_id] = _compact(instance, service, instance.revision)
@@ -278,8 +299,9 @@ class RegistryView:
         service = domain.services.get(name)
         change = self._note(domain_id, name, service)
         if service is None:
-            domain.tombstones.pop(name, None)
-            service = domain.services[sys.intern(name)] = Service(sys.intern(name), seq)
+            buried = domain.tombstones.pop(name, None)
+            floor = RANK_NOBODY if buried is None else buried.rank_floor
+            service = domain.services[sys.intern(name)] = Service(sys.intern(name), seq, floor)
         before = service.instances.get(instance.instance_id)
         if before is None:
             domain.instance_count += 1
@@ -293,14 +315,7 @@ class RegistryView:
         service.revision = seq
         self._rank(service, before, instance, seq)
 
-    def _remove(
-        self,
-        domain_id: DomainId,
-        domain: _Domain,
-        name: str,
-        instance_id: str,
-        seq: int,
-    ) -> None:
+    def _remove(self, domain_id: DomainId, domain: _Domain, name: str, instance_id: str, seq: int) -> None:
         service = domain.services.get(name)
         if service is None or instance_id not in service.instances:
             return
@@ -311,19 +326,12 @@ class RegistryView:
         service.revision = seq
         if not service.instances:
             del domain.services[name]
-            _bury(domain, service.name, seq)
+            _bury(domain, service, seq)
             return
         _forget(service, instance_id, seq)
         self._rank(service, before, None, seq)
 
-    def _amend(
-        self,
-        applied: Applied,
-        domain: _Domain,
-        name: str,
-        instance_id: str,
-        **fields: object,
-    ) -> None:
+    def _amend(self, applied: Applied, domain: _Domain, name: str, instance_id: str, **fields: object) -> None:
         service = domain.services.get(name)
         before = None if service is None else service.instances.get(instance_id)
         if service is None or before is None:
@@ -342,31 +350,20 @@ class RegistryView:
             change = self._changes[key] = Change(None if service is None else service.rank)
         return change
 
-    def _rank(
-        self,
-        service: Service,
-        before: Instance | None,
-        after: Instance | None,
-        seq: int,
-    ) -> None:
+    def _rank(self, service: Service, before: Instance | None, after: Instance | None, seq: int) -> None:
         asked = () if before is None else before.subscription_requirements
         asks = () if after is None else after.subscription_requirements
-        if asked == asks:
-            return
-        if before is None:
-            rank = max(service.rank, required_rank(asks, self._rank_of))
-        else:
-            rank = self._required_rank(service)
-        if rank != service.rank:
-            service.rank, service.ranked = rank, seq
+        if asked != asks:
+            added = max(service.rank, required_rank(asks, self._rank_of))
+            rank = added if before is None else self._required_rank(service)
+            if rank != service.rank:
+                service.rank, service.ranked = rank, seq
+        service.rank_floor = min(service.rank_floor, service.rank)
 
     def _required_rank(self, service: Service) -> int:
         """Return the strictest of its instances: one that forgets its requirement opens nothing."""
         asked = {instance.subscription_requirements for instance in service.instances.values()}
-        return max(
-            (required_rank(requirements, self._rank_of) for requirements in asked),
-            default=RANK_PUBLIC,
-        )
+        return max((required_rank(requirements, self._rank_of) for requirements in asked), default=RANK_PUBLIC)
 
 
 def required_rank(requirements: tuple[str, ...], rank_of: RankOf) -> int:
@@ -386,23 +383,24 @@ def required_rank(requirements: tuple[str, ...], rank_of: RankOf) -> int:
     return lowest
 
 
-def _service_row(service: Service) -> tuple[str, int, int, int, int, dict[str, int]]:
-    return (
-        service.name,
-        service.created,
-        service.revision,
-        service.ranked,
-        service.removed_horizon,
-        dict(service.removed or {}),
+def _service_row(service: Service) -> _DumpedService:
+    return _DumpedService(
+        name=service.name,
+        created=service.created,
+        revision=service.revision,
+        ranked=service.ranked,
+        rank_floor=service.rank_floor,
+        removed_horizon=service.removed_horizon,
+        removed=dict(service.removed or {}),
     )
 
 
-def _bury(domain: _Domain, name: str, seq: int) -> None:
-    domain.tombstones[name] = seq
+def _bury(domain: _Domain, service: Service, seq: int) -> None:
+    domain.tombstones[service.name] = _Tombstone(seq, service.rank_floor)
     if len(domain.tombstones) > TOMBSTONES_PER_DOMAIN_MAX:
         # Insertion order is the order of the positions: the first is the oldest.
         oldest = next(iter(domain.tombstones))
-        domain.horizon = domain.tombstones.pop(oldest)
+        domain.horizon = domain.tombstones.pop(oldest).seq
 
 
 def _forget(service: Service, instance_id: str, seq: int) -> None:
@@ -418,11 +416,7 @@ def _compact(instance: Instance, service: Service, revision: int) -> Instance:
     """Return the instance with everything that repeats shared: strings interned, equal maps one map."""
     like = next(iter(service.instances.values()), None)
     metadata = instance.metadata or _EMPTY_MAP
-    tags, depends_on, requirements = (
-        instance.tags,
-        instance.depends_on,
-        instance.subscription_requirements,
-    )
+    tags, depends_on, requirements = (instance.tags, instance.depends_on, instance.subscription_requirements)
     if like is not None:
         metadata = like.metadata if _same(metadata, like.metadata) else metadata
         tags = like.tags if tags == like.tags else tags
