@@ -76,8 +76,10 @@ class Probes:
                 return ProbeOutcome(result=ProbeResult.REFUSED)
             except TimeoutError:
                 return ProbeOutcome(result=ProbeResult.TIMED_OUT)
-            except (OSError, ValueError):
+            except (ConnectionError, ValueError):
                 return ProbeOutcome(result=ProbeResult.FAILED)
+            except OSError:
+                return ProbeOutcome(result=ProbeResult.UNREACHABLE)
         latency_ms = max(1, round((monotonic() - started) * 1_000))
         return ProbeOutcome(result=result, status_class=status_class, latency_ms=latency_ms)
 

@@ -30,6 +30,7 @@ class ProbeResult(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     TIMED_OUT = "timed_out"
+    UNREACHABLE = "unreachable"
     NOT_GRANTED = "not_granted"
     UNRESOLVED = "unresolved"
     OVER_BUDGET = "over_budget"

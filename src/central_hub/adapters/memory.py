@@ -1,0 +1,108 @@
+"""A log in memory, for tests and for embedding a hub that need not survive its process.
+
+When it is "down" (`fail_with`) every append raises what it was told to. The adversary is a
+callable that runs between decide and append and may write as another hub would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from central_hub.kernel.errors import HubError
+from central_hub.kernel.facts import Fact, encode_fact
+from central_hub.kernel.ids import DomainId
+from central_hub.kernel.placing import ChainCheck, ChainVerifier, DomainHead, ForeignWrites, Placement
+from central_hub.kernel.ports import Append, Head, Idempotency, Sealer, Section, Unplaced, Verdict
+from central_hub.kernel.records import HUB_ACTOR, Category, Record, associated_data
+
+Adversary = Callable[["MemoryLog", Sequence[Append]], None]
+
+
+class MemoryLog:
+    """The `Log` port over lists and dicts.
+
+    Args:
+        incarnation: which history it is.
+        adversary: called before every append; see `write_as_another_hub`.
+    """
+
+    def __init__(self, *, incarnation: str = "memory", adversary: Adversary | None = None) -> None:
+        self.records: list[Record] = []
+        self.adversary = adversary
+        self.fail_with: HubError | None = None
+        self._incarnation = incarnation
+        self._heads: dict[DomainId, DomainHead] = {}
+        self._results: dict[Idempotency, bytes] = {}
+        self._foreign = ForeignWrites()
+
+    async def append(self, batch: Sequence[Append]) -> list[Verdict]:
+        """Place the batch; see the port."""
+        if self.adversary is not None:
+            self.adversary(self, batch)
+        if self.fail_with is not None:
+            raise self.fail_with
+        placement = Placement(len(self.records), self._heads.get)
+        verdicts = placement.judge(batch, self._foreign, self._results.get)
+        self._keep(placement)
+        return verdicts
+
+    def write_as_another_hub(self, sealer: Sealer, domain: DomainId, fact: Fact, streams: tuple[str, ...]) -> None:
+        """Append a fact that the hub under test has not seen."""
+        name = type(fact).__name__
+        record_id = f"foreign-{len(self.records)}"
+        key_id, data = sealer.seal(domain, encode_fact(fact), associated_data(domain, record_id, name))
+        one = Unplaced(
+            domain=domain, streams=streams, category=Category.FACT, type=name, id=record_id, time_ms=0,
+            actor=HUB_ACTOR, key_id=key_id, data=data,
+        )  # fmt: skip
+        placement = Placement(len(self.records), self._heads.get)
+        append = Append(records=(one,), reads=frozenset(), decided_at=len(self.records))
+        placement.judge([append], ForeignWrites(), self._results.get)
+        self._keep(placement)
+        self._foreign.note(len(self.records), domain, streams)
+
+    async def read(self, after: int, limit: int) -> list[Record]:
+        """Return records after a position; see the port."""
+        return self.records[after : after + limit]
+
+    async def read_domain(self, domain: DomainId, after_seq: int, limit: int) -> list[Record]:
+        """Return one domain's records after a position; see the port."""
+        found = [record for record in self.records if record.domain == domain and record.domain_seq > after_seq]
+        return found[:limit]
+
+    async def head(self) -> Head:
+        """Return the end of the log."""
+        return Head(pos=len(self.records), incarnation=self._incarnation)
+
+    async def lookup(self, key: Idempotency) -> bytes | None:
+        """Return a first result; see the port."""
+        return self._results.get(key)
+
+    async def verify(self, domain: DomainId) -> ChainCheck:
+        """Verify one domain's hash chain."""
+        verifier = ChainVerifier()
+        verifier.check(record for record in self.records if record.domain == domain)
+        return verifier.finish(self._heads.get(domain))
+
+    async def close(self) -> None:
+        """Let go; a memory log keeps nothing to let go of."""
+
+    def _keep(self, placement: Placement) -> None:
+        self.records.extend(placement.records)
+        self._heads.update(placement.heads)
+        self._results.update(placement.results)
+
+
+class MemorySnapshots:
+    """The `Snapshots` port over one variable."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[int, str, list[Section]] | None = None
+
+    async def save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> None:
+        """Keep a snapshot."""
+        self._kept = (pos, incarnation, list(sections))
+
+    async def load(self) -> tuple[int, str, list[Section]] | None:
+        """Return the kept snapshot."""
+        return self._kept

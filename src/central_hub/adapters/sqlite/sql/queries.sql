@@ -1,0 +1,69 @@
+-- name: schema_version
+-- The version of the tables, none in a new file.
+SELECT value FROM meta WHERE key = 'schema_version';
+
+-- name: put_meta
+INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: incarnation
+SELECT value FROM meta WHERE key = 'incarnation';
+
+-- name: head
+-- The last position of the log, none in an empty one.
+SELECT domain_seq FROM heads WHERE domain = '';
+
+-- name: heads
+SELECT domain, domain_seq, hash FROM heads WHERE domain <> '';
+
+-- name: put_head
+INSERT INTO heads (domain, domain_seq, hash) VALUES (?1, ?2, ?3)
+  ON CONFLICT (domain) DO UPDATE SET domain_seq = excluded.domain_seq, hash = excluded.hash;
+
+-- name: insert_record
+INSERT INTO log (pos, domain, domain_seq, streams, category, type, schema_rev, id, time_ms, actor, key_id,
+                 prev_hash, hash, data)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14);
+
+-- name: written_by_others
+-- Domain, streams and chain end of records past what this process knows.
+SELECT pos, domain, domain_seq, streams, hash FROM log WHERE pos > ?1 ORDER BY pos;
+
+-- name: read
+SELECT pos, domain, domain_seq, streams, category, type, schema_rev, id, time_ms, actor, key_id, prev_hash, hash, data
+  FROM log WHERE pos > ?1 ORDER BY pos LIMIT ?2;
+
+-- name: read_domain
+SELECT pos, domain, domain_seq, streams, category, type, schema_rev, id, time_ms, actor, key_id, prev_hash, hash, data
+  FROM log WHERE domain = ?1 AND domain_seq > ?2 ORDER BY domain_seq LIMIT ?3;
+
+-- name: result
+SELECT result FROM results WHERE domain = ?1 AND source = ?2 AND id = ?3;
+
+-- name: put_result
+INSERT INTO results (domain, source, id, time_ms, result) VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- name: drop_results
+DELETE FROM results WHERE time_ms < ?1;
+
+-- name: anchor
+SELECT domain_seq, hash FROM anchors WHERE domain = ?1;
+
+-- name: retire_scan
+-- The oldest records that may go: behind the snapshot and older than the retention.
+SELECT pos, domain, domain_seq, hash FROM log WHERE pos <= ?1 AND time_ms < ?2 ORDER BY pos LIMIT ?3;
+
+-- name: put_anchor
+INSERT INTO anchors (domain, domain_seq, hash) VALUES (?1, ?2, ?3)
+  ON CONFLICT (domain) DO UPDATE SET domain_seq = excluded.domain_seq, hash = excluded.hash;
+
+-- name: retire
+DELETE FROM log WHERE pos <= ?1;
+
+-- name: data_keys
+SELECT domain, key_id, wrapped FROM data_keys;
+
+-- name: put_data_key
+INSERT INTO data_keys (domain, key_id, wrapped) VALUES (?1, ?2, ?3);
+
+-- name: drop_data_keys
+DELETE FROM data_keys WHERE domain = ?1;
