@@ -14,6 +14,9 @@ LOAD_FRESH_MS: Final = 30_000.0
 LATENCY_WEIGHT: Final = 0.3
 """Share of the newest report in the moving average of latency."""
 
+ACKNOWLEDGED_MAX: Final = 1_000
+"""Instances named in one answer about who has seen a drain."""
+
 _InstanceKey = tuple[DomainId, str, str]
 
 
@@ -37,6 +40,7 @@ class Loads:
 
     def __init__(self, changed: Callable[[DomainId, str], None] | None = None) -> None:
         self._loads: dict[_InstanceKey, Load] = {}
+        self._acked: dict[DomainId, dict[tuple[str, str], int]] = {}
         self._changed: list[Callable[[DomainId, str], None]] = [] if changed is None else [changed]
 
     def on_change(self, changed: Callable[[DomainId, str], None]) -> None:
@@ -73,6 +77,7 @@ class Loads:
         kept.at_ms = at_ms
         if acked_seq is not None and acked_seq > kept.acked_seq:
             kept.acked_seq = acked_seq
+            self._acked.setdefault(domain, {})[service, instance_id] = acked_seq
         latency = kept.latency_ms_p95
         if latency_ms_p95 is not None:
             old = latency_ms_p95 if latency is None else latency
@@ -96,6 +101,14 @@ class Loads:
     def drop(self, domain: DomainId, service: str, instance_id: str) -> None:
         """Forget an instance that left."""
         self._loads.pop((domain, service, instance_id), None)
+        acked = self._acked.get(domain)
+        if acked is not None:
+            acked.pop((service, instance_id), None)
+
+    def acknowledged(self, domain: DomainId, seq: int) -> list[str]:
+        """Return the instances of a domain that have seen it up to `seq`, as `service/instance`, sorted."""
+        acked = self._acked.get(domain, {})
+        return sorted(f"{service}/{one}" for (service, one), seen in acked.items() if seen >= seq)[:ACKNOWLEDGED_MAX]
 
     def __len__(self) -> int:
         return len(self._loads)

@@ -96,7 +96,8 @@ class WatchHub:
             last_id: id of the last event the client got, empty for none.
         """
         watcher = Watcher(ctx, names, sink, load=load)
-        watcher.checked = self._access_generation
+        if not self._still_may(watcher):
+            return watcher
         group = self._join(watcher)
         since = self._usable(group, last_id)
         if since is None:
@@ -339,7 +340,7 @@ class WatchHub:
         if ctx is not watcher.ctx:
             seen, sees = (viewer_of(watcher.ctx), watcher.ctx.epoch), (viewer_of(ctx), ctx.epoch)
             watcher.ctx = ctx
-            if seen != sees:
+            if seen != sees and watcher.group is not None:
                 self._leave(watcher)
                 self._begin(watcher, self._join(watcher))
         return True
