@@ -23,8 +23,8 @@ OPENING: Final = """# The command line
 
 <!-- Written by tools/cli_reference.py from the command line itself; do not edit. -->
 
-Data goes to stdout, talk to stderr. `-o json` gives the hub's answer as it came. `NO_COLOR` turns colours off. Every error
-ends with a line `try:` that holds the next command; with `-o json` errors are one JSON object on stderr.
+Data goes to stdout, talk to stderr. `-o json` gives the hub's answer as it came. `NO_COLOR` turns colours off. Every
+error ends with a line `try:` that holds the next command; with `-o json` errors are one JSON object on stderr.
 
 | exit code | meaning |
 |---|---|

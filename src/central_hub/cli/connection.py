@@ -6,10 +6,10 @@ import http.client
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from central_hub.cli.failures import Failure, failure_of_problem, unreachable, usage
@@ -106,7 +106,7 @@ class Connection:
     @contextmanager
     def stream(
         self, path: str, query: Mapping[str, object], *, last_event_id: str = ""
-    ) -> Iterator[Iterator[StreamEvent]]:
+    ) -> Generator[Iterator[StreamEvent], None, None]:
         """Open a server-sent event stream; leaving the block closes it.
 
         Raises:
@@ -148,7 +148,7 @@ class Connection:
 
     def _target(self, path: str, query: Mapping[str, object] | None) -> str:
         given = {name: _query_value(value) for name, value in (query or {}).items() if value is not None}
-        return self._prefix + path + (f"?{urlencode(given)}" if given else "")
+        return self._prefix + path + (f"?{urlencode(given, doseq=True)}" if given else "")
 
     def _headers(self, method: str, has_body: bool) -> dict[str, str]:
         headers = {"accept": "application/json"}
@@ -200,7 +200,8 @@ def _decoded(raw: bytes) -> Json:
 
 
 def _refusal(answer: Answer) -> Failure:
-    return failure_of_problem(answer.status, answer.body if isinstance(answer.body, dict) else {})
+    is_object = isinstance(answer.body, dict)
+    return failure_of_problem(answer.status, cast("dict[str, Json]", answer.body) if is_object else {})
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
 import typer
@@ -13,6 +12,7 @@ from central_hub.cli.output import Output
 from central_hub.cli.session import Session, client_command
 
 INSTANCE_COLUMNS: Final = ("instance", "endpoint", "status", "zone", "version", "weight", "reason")
+WHY_COLUMNS: Final = ("instance_id", "status", "cost", "weight", "ramp", "standing", "probability", "confidence")
 
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Name of the service.")]
 Instance = Annotated[str, typer.Argument(metavar="INSTANCE", help="Id of the instance.")]
@@ -69,8 +69,8 @@ def register(
                 "lease": f"{ttl_s} s" if ttl_s else "kept by probes",
             }
         )
-        if answer.get("warning"):
-            out.talk(f"warning: {answer['warning']}")
+        for warning in answer.get("warnings", ()):
+            out.talk(f"warning: {warning}")
 
     session.show(answer, in_words)
 
@@ -82,7 +82,9 @@ def list_services(session: Session) -> None:
     def in_words(out: Output) -> None:
         rows = [_service_row(name, service) for name, service in sorted(answer["services"].items())]
         out.table(
-            ("service", "instances", "healthy", "draining", "domain", "requires", "tags"), rows, empty=_NO_SERVICES
+            ("service", "status", "instances", "healthy", "draining", "domain", "requires", "tags"),
+            rows,
+            empty=_NO_SERVICES,
         )
         if answer.get("truncated"):
             out.talk("There are more services than one answer holds.")
@@ -105,6 +107,7 @@ def discover(
     session: Session,
     name: Service,
     explain: Annotated[bool, typer.Option("--explain", help="Say why this endpoint was picked.")] = False,
+    near: Annotated[str, typer.Option(help="Zone to prefer.")] = "",
     zone: Annotated[str, typer.Option(help="Only this zone.")] = "",
     version: Annotated[str, typer.Option(help="Only this version.")] = "",
     tag: Annotated[list[str], typer.Option(help="Only with this tag; may be repeated.")] = [],  # noqa: B006
@@ -112,10 +115,11 @@ def discover(
     """Ask which instance to call."""
     answer = session.hub.get(
         f"/services/discover/{segment(name)}",
-        explain=1 if explain else None,
+        explain=True if explain else None,
+        near=near or None,
         zone=zone or None,
         version=version or None,
-        tag=",".join(tag) or None,
+        tag=tag or None,
     )
 
     def in_words(out: Output) -> None:
@@ -129,8 +133,7 @@ def discover(
         ]
         out.table(("pick", "endpoint", "confidence"), rows, empty="No healthy endpoint.")
         if explain:
-            out.text("")
-            out.text(json.dumps(answer.get("explain", answer.get("explanation")), indent=2))
+            _tell_why(out, answer["explain"])
 
     session.show(answer, in_words)
 
@@ -186,14 +189,27 @@ def instance_rows(instances: list[Json]) -> list[tuple[object, ...]]:
     ]
 
 
+def _tell_why(out: Output, why: Json) -> None:
+    out.text("")
+    asked = {"filters": why["filters"], "near": why["near"], "required tier": why["required_tier"]}
+    out.fields({"method": why["method"], **asked})
+    out.text("")
+    out.table(
+        WHY_COLUMNS, [tuple(each[name] for name in WHY_COLUMNS) for each in why["candidates"]], empty="No candidate."
+    )
+    for instance_id, reason in why["excluded"].items():
+        out.text(f"left out: {instance_id}: {reason}")
+
+
 def _service_row(name: str, service: Json) -> tuple[object, ...]:
     instances = service["instances"]
     return (
         name,
-        len(instances),
+        service["status"],
+        service["instance_count"],
         sum(each["status"] == "healthy" for each in instances),
         sum(bool(each.get("draining")) for each in instances),
-        service.get("domain") or "shared",
+        service["domain"],
         sorted({tier for each in instances for tier in each.get("subscription_requirements") or ()}),
         sorted({tag for each in instances for tag in each.get("tags") or ()}),
     )

@@ -25,45 +25,45 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(envvar="HUB_HOST", help="Address to listen on. [127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(envvar="HUB_PORT", help="Port; 0 picks a free one. [7000]")] = None,
+    host: Annotated[str | None, typer.Option(envvar="HUB_HOST", help="Address to listen on. (127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option(envvar="HUB_PORT", help="Port; 0 picks a free one. (7000)")] = None,
     data: Annotated[
-        Path | None, typer.Option(envvar="HUB_DATA", help="Directory of the store and its keys. [central-hub-data]")
+        Path | None, typer.Option(envvar="HUB_DATA", help="Directory of the store and its keys. (central-hub-data)")
     ] = None,
     open_mode: Annotated[
-        bool | None, typer.Option("--open/--keys", envvar="HUB_OPEN", help="Open: no keys, loopback only. [keys]")
+        bool | None, typer.Option("--open/--keys", envvar="HUB_OPEN", help="Open: no keys, loopback only. (keys)")
     ] = None,
     lane: Annotated[
-        str | None, typer.Option(envvar="HUB_LANE", help="Hot reads: protocol, asgi or off. [protocol]")
+        str | None, typer.Option(envvar="HUB_LANE", help="Hot reads: protocol, asgi or off. (protocol)")
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option(envvar="HUB_LOG_LEVEL", help="debug, info, warning or error. [info]")
+        str | None, typer.Option(envvar="HUB_LOG_LEVEL", help="debug, info, warning or error. (info)")
     ] = None,
-    log_format: Annotated[str | None, typer.Option(envvar="HUB_LOG_FORMAT", help="console or json. [console]")] = None,
+    log_format: Annotated[str | None, typer.Option(envvar="HUB_LOG_FORMAT", help="console or json. (console)")] = None,
     probe_loopback: Annotated[
         bool | None,
-        typer.Option("--probe-loopback/--no-probe-loopback", envvar="HUB_PROBE_LOOPBACK", help="Probe loopback. [no]"),
+        typer.Option("--probe-loopback/--no-probe-loopback", envvar="HUB_PROBE_LOOPBACK", help="Probe loopback. (no)"),
     ] = None,
     probe_networks: Annotated[
         str | None, typer.Option(envvar="HUB_PROBE_NETWORKS", help="CIDRs that probes may reach, comma-separated.")
     ] = None,
     instances_per_tenant_max: Annotated[
-        int | None, typer.Option(envvar="HUB_INSTANCES_PER_TENANT_MAX", help="Instances of one tenant. [100000]")
+        int | None, typer.Option(envvar="HUB_INSTANCES_PER_TENANT_MAX", help="Instances of one tenant. (100000)")
     ] = None,
     reads_per_tenant_s: Annotated[
-        float | None, typer.Option(envvar="HUB_READS_PER_TENANT_S", help="Reads a second of one tenant. [50000]")
+        float | None, typer.Option(envvar="HUB_READS_PER_TENANT_S", help="Reads a second of one tenant. (50000)")
     ] = None,
     writes_per_tenant_s: Annotated[
-        float | None, typer.Option(envvar="HUB_WRITES_PER_TENANT_S", help="Writes a second of one tenant. [20000]")
+        float | None, typer.Option(envvar="HUB_WRITES_PER_TENANT_S", help="Writes a second of one tenant. (20000)")
     ] = None,
     snapshot_every: Annotated[
-        int | None, typer.Option(envvar="HUB_SNAPSHOT_EVERY", help="Records between snapshots. [50000]")
+        int | None, typer.Option(envvar="HUB_SNAPSHOT_EVERY", help="Records between snapshots. (50000)")
     ] = None,
     retention_days: Annotated[
-        int | None, typer.Option(envvar="HUB_RETENTION_DAYS", help="Days that records are kept. [7]")
+        int | None, typer.Option(envvar="HUB_RETENTION_DAYS", help="Days that records are kept. (7)")
     ] = None,
     auth_stale_max_s: Annotated[
-        int | None, typer.Option(envvar="HUB_AUTH_STALE_MAX_S", help="Seconds without a confirmed position. [3600]")
+        int | None, typer.Option(envvar="HUB_AUTH_STALE_MAX_S", help="Seconds without a confirmed position. (3600)")
     ] = None,
 ) -> None:
     """Run a hub; Ctrl-C or SIGTERM ends it in order."""

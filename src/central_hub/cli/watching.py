@@ -29,7 +29,7 @@ def watch(
 ) -> None:
     """Watch services change, live; Ctrl-C ends it."""
     until = None if seconds is None else time.monotonic() + seconds
-    query: dict[str, object] = {"services": ",".join(services) or "*", "load": 1 if load else None}
+    query: dict[str, object] = {"services": ",".join(services) or "*", "load": True if load else None}
     position = ""
     try:
         while True:

@@ -25,7 +25,7 @@ POLL_S: Final = 0.02
 class Child:
     """One process of the demo: how to start it, and whether it runs.
 
-    Its output goes to a file, so that a screen full of live figures stays one.
+    `environment` is all it gets. Its output goes to a file, so that a screen full of live figures stays one.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603  # our own interpreter and arguments
                 [sys.executable, *self.arguments],
-                env={**os.environ, **self.environment},
+                env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,161 @@
+"""The command line as such: fast to start, light, complete, and telling the next command in every error."""
+
+import inspect
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from central_hub.cli.connection import Connection
+from central_hub.cli.failures import EXIT_OF_STATUS, ExitCode, Failure, failure_of_problem
+from central_hub.cli.output import Format, Output
+from central_hub.cli.serving import serve
+from central_hub.edge.problems import STATUS
+from central_hub.settings import Settings
+
+NOT_FLAGS = {"bootstrap_token"}  # a secret on the command line can be read by everyone on the machine
+RENAMED = {"open": "open_mode"}
+SERVER_PACKAGES = (
+    "fastapi",
+    "uvicorn",
+    "pydantic_settings",
+    "apsw",
+    "structlog",
+    "central_hub.edge",
+    "central_hub.app",
+    "aiohttp",
+)
+
+
+def run(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "central_hub", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={"PATH": "/usr/bin:/bin", **(environment or {})},
+        check=False,
+    )
+
+
+@pytest.mark.timing
+def test_help_is_there_in_half_a_second() -> None:
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert run("--help").returncode == 0
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.5
+
+
+def test_a_client_command_does_not_load_the_server() -> None:
+    script = (
+        "import sys; from central_hub.cli import main\n"
+        "try: main.main(['services', 'list', '--hub', 'http://127.0.0.1:1'])\n"
+        "except SystemExit as end: assert end.code == 7, end.code\n"
+        f"print([name for name in {SERVER_PACKAGES!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_setting_is_a_flag_of_serve() -> None:
+    flags = set(inspect.signature(serve).parameters)
+    wanted = {RENAMED.get(name, name) for name in Settings.model_fields} - NOT_FLAGS
+    assert flags == wanted
+
+
+def test_the_reference_is_what_the_command_line_says() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "tools/cli_reference.py", "--check"], cwd=root, timeout=30, check=False, capture_output=True
+    )
+    assert done.returncode == 0, f"run: python tools/cli_reference.py {done.stderr.decode()}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("services", "get", "risk"),
+        ("tenant", "list"),
+        ("watch",),
+        ("discover", "risk", "--explain"),
+        ("audit", "tail", "acme"),
+    ],
+)
+def test_a_hub_that_is_away_is_7_with_the_next_command(words: tuple[str, ...]) -> None:
+    done = run(*words, environment={"HUB_URL": "http://127.0.0.1:1"})
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("try:   central-hub doctor")
+
+
+def test_an_error_is_one_json_object_when_json_was_asked_for() -> None:
+    done = run("services", "list", "-o", "json", environment={"HUB_URL": "http://127.0.0.1:1"})
+    error = json.loads(done.stderr)["error"]
+    assert (error["exit_code"], error["code"]) == (7, "hub_unreachable")
+    assert error["next"]
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("register", "risk"), "--port"),
+        (("services", "list", "--hub", "ftp://x"), "HUB_URL"),
+        (("register", "risk", "--port", "1", "--meta", "novalue"), "NAME=VALUE"),
+        (("serve", "--port", "70000"), "HUB_PORT"),
+        (("serve", "--open", "--host", "0.0.0.0"), "--host 127.0.0.1"),
+        (("no-such-command",), "--help"),
+    ],
+)
+def test_a_wrong_command_is_2_and_says_what_is_right(words: tuple[str, ...], word: str) -> None:
+    done = run(*words)
+    assert done.returncode == ExitCode.USAGE
+    assert word in done.stderr or "-h" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_status_the_hub_refuses_with_has_an_exit_code() -> None:
+    without = {status for status in STATUS.values() if status not in EXIT_OF_STATUS}
+    assert without == {405, 500}  # our own mistakes: plain errors
+
+
+@pytest.mark.parametrize("status", sorted(STATUS.values()))
+def test_every_failure_ends_with_a_command_to_try(status: int) -> None:
+    failure = failure_of_problem(status, {})
+    assert failure.next_command
+    assert failure.exit_code is not ExitCode.OK
+
+
+def test_a_problem_becomes_a_failure_with_its_code_hint_and_decision() -> None:
+    problem = {"code": "tier_too_low", "detail": "It needs pro.", "next": "Upgrade.", "decision_id": "d1"}
+    failure = failure_of_problem(403, problem)
+    assert (failure.exit_code, failure.code, failure.hint, failure.decision_id) == (4, "tier_too_low", "Upgrade.", "d1")
+
+
+@pytest.mark.parametrize("url", ["http://", "ftp://hub", "http://hub:notaport", "http://hub:99999"])
+def test_an_address_that_is_none_is_refused_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(Failure) as refused:
+        Connection(url)
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
+def test_a_table_never_lets_what_it_shows_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(Format.TABLE).table(("name",), [("\x1b[2Jgone\nsecond",)], empty="")
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert shown.splitlines()[1] == "?[2Jgone second"
+
+
+def test_an_empty_table_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(Format.TABLE).table(("name",), [], empty="Nothing here.")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "Nothing here.\n")
+
+
+def test_version_is_data() -> None:
+    assert json.loads(run("version", "-o", "json").stdout)["version"]
+    assert run("--version").stdout.startswith("central-hub ")
