@@ -1,0 +1,77 @@
+# Central Hub. `make help` lists what there is; `make run` and `make test` need only python3, venv, make and git.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+ARGS   ?=
+# How many test processes; benchmarks and timing tests always run alone, afterwards.
+JOBS   ?= 2
+# nginx and prometheus that the tests need and the machine has not are unpacked below .tools, nothing is installed.
+export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/.tools/usr/sbin:$(CURDIR)/.tools/usr/bin
+
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+SOURCES      := src tests tools $(wildcard benchmarks examples)
+
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format types imports pytest bench slow contracts lock wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.server ## start a hub with the demo platform; ARGS="--for 30" passes options on
+	@$(BIN)/central-hub demo $(ARGS)
+
+test: lint pytest ## everything: lint, types, import contracts, tests, short benchmarks
+
+lint: $(VENV)/.dev ## style, types and import contracts
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+
+pytest: $(VENV)/.dev $(VENV)/.system
+	$(BIN)/pytest -q -n $(JOBS) --dist loadfile -m "not timing and not bench and not slow"
+	$(BIN)/pytest -q -m "(timing or bench) and not slow"
+
+slow: $(VENV)/.dev $(VENV)/.system ## the full forms of tests that have a short form in `make test`
+	$(BIN)/pytest -q -m slow --timeout 3600
+
+bench: $(VENV)/.dev $(VENV)/.system ## every benchmark in full, with its report
+	$(BIN)/python -m benchmarks --full $(ARGS)
+
+contracts: $(VENV)/.dev ## write what is derived from the code: OpenAPI and the reference pages
+	$(BIN)/python -m tools.contracts
+	$(BIN)/python tools/cli_reference.py
+
+format: $(VENV)/.dev ## format and fix what can be fixed
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+lock: $(VENV)/.dev ## resolve the dependencies again and write the lock files
+	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra dev --upgrade $(LOCK_OPTIONS) -o requirements/dev.lock
+	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra server -c requirements/dev.lock --upgrade $(LOCK_OPTIONS) -o requirements/server.lock
+
+wheel: $(VENV)/.dev ## build the distribution into dist/
+	$(PIP) wheel --quiet --no-deps --no-build-isolation -w dist .
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) .tools build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Central Hub needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# Everything installed is named with its hash; the package itself is built by the locked backend, not a downloaded one.
+$(VENV)/.server: requirements/server.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements/server.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements/dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.server
+
+$(VENV)/.system: tools/system_programs.py | $(BIN)/python
+	$(BIN)/python -m tools.system_programs nginx prometheus
+	@touch $@

@@ -1,0 +1,85 @@
+"""Finds the system programs that tests run against, and fetches from Debian's archive what is missing.
+
+    python -m tools.system_programs nginx prometheus
+
+A missing program is downloaded with apt and unpacked below `.tools/`. Nothing is installed, no service is started and
+no root is needed. Where there is no apt it fails and says exactly what to install.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TOOLS: Final = ROOT / ".tools"
+SEARCH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+APT_TIMEOUT_S: Final = 300
+APT_RETRIES: Final = 3
+
+
+class FetchError(Exception):
+    """A program is missing and could not be fetched; the message says what to do."""
+
+
+def find(program: str) -> Path | None:
+    """Return where a program is: on the path, in the usual system folders, or below `.tools`."""
+    folders = [os.environ.get("PATH", ""), *SEARCH, str(TOOLS / "usr/sbin"), str(TOOLS / "usr/bin")]
+    found = shutil.which(program, path=os.pathsep.join(folders))
+    return Path(found) if found else None
+
+
+def fetch(programs: list[str]) -> None:
+    """Unpack the Debian packages named like the programs below `.tools`.
+
+    Raises:
+        FetchError: there is no apt here, or it could not fetch them.
+    """
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise FetchError(f"install {' and '.join(programs)} with your system's package manager, then run it again")
+    downloads = TOOLS / "downloads"
+    for folder in (downloads, TOOLS / "apt/lists/partial", TOOLS / "apt/cache/archives/partial"):
+        folder.mkdir(parents=True, exist_ok=True)
+    apt = [
+        "apt-get", "-qq",
+        "-o", f"Dir::State::Lists={TOOLS / 'apt/lists'}",
+        "-o", f"Dir::Cache={TOOLS / 'apt/cache'}",
+        "-o", "APT::Sandbox::User=",
+        "-o", f"Acquire::Retries={APT_RETRIES}",
+    ]  # fmt: skip
+    try:
+        subprocess.run([*apt, "update"], check=True, timeout=APT_TIMEOUT_S)
+        subprocess.run([*apt, "download", *programs], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
+        for package in sorted(downloads.glob("*.deb")):
+            subprocess.run(["dpkg-deb", "--extract", package, TOOLS], check=True, timeout=APT_TIMEOUT_S)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise FetchError(f"could not fetch {' '.join(programs)}; try: apt-get install {' '.join(programs)}") from error
+    finally:
+        shutil.rmtree(downloads, ignore_errors=True)
+        shutil.rmtree(TOOLS / "apt", ignore_errors=True)
+
+
+def main(programs: list[str]) -> int:
+    """Make sure that every program is there; print where each is. Returns the exit code."""
+    missing = [program for program in programs if find(program) is None]
+    try:
+        if missing:
+            print(f"tests need {' and '.join(missing)}: unpacking below {TOOLS.name}/", file=sys.stderr)
+            fetch(missing)
+        still = [program for program in programs if find(program) is None]
+        if still:
+            raise FetchError(f"{' and '.join(still)} not found after fetching; install with your package manager")
+    except FetchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for program in programs:
+        print(f"{program}: {find(program)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
