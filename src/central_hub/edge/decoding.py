@@ -25,6 +25,11 @@ def _decoder(kind: type) -> msgspec.json.Decoder[Any]:  # Any: the struct an ope
     return msgspec.json.Decoder(kind)
 
 
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
+
+
 def decode_body(raw: bytes, kind: type) -> Any:  # Any: an instance of `kind`
     """Decode a JSON body strictly.
 
@@ -56,9 +61,7 @@ def decode_query(raw: bytes, kind: type[msgspec.Struct] | None) -> Any:  # Any: 
         )  # fmt: skip
     except (ValueError, UnicodeDecodeError):
         raise _bad_query("The query string is not well formed.") from None
-    fields: dict[str, msgspec.structs.FieldInfo] = (
-        {} if kind is None else {f.encode_name: f for f in msgspec.structs.fields(kind)}
-    )
+    fields = {} if kind is None else _fields_of(kind)
     values: dict[str, Any] = {}  # Any: strings, or lists and maps of them
     for key, value in pairs:
         _put(values, fields, key, value)

@@ -159,6 +159,7 @@ def configure(
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="warning",  # without a level uvicorn takes it that everything is to be traced
         access_log=False,
         proxy_headers=False,
         server_header=False,
