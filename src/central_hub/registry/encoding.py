@@ -6,11 +6,11 @@ The lane, the framework and the watch join the same bytes. Nothing here knows a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.ids import SHARED, DomainId
 from central_hub.registry.model import Instance, Status
 from central_hub.registry.picker import Pick
@@ -48,7 +48,7 @@ class InstanceAnswer(msgspec.Struct, kw_only=True):
     depends_on: tuple[str, ...]
     subscription_requirements: tuple[str, ...]
     lease_ttl_s: float | None
-    registered_at: str
+    registered_at: datetime
 
 
 def status_of(instance: Instance, verdict: Verdict | None) -> Status:
@@ -80,7 +80,7 @@ def encode_instance(instance: Instance, verdict: Verdict | None) -> bytes:
             depends_on=instance.depends_on,
             subscription_requirements=instance.subscription_requirements,
             lease_ttl_s=instance.lease_ttl_s,
-            registered_at=rfc3339(instance.registered_at_ms),
+            registered_at=datetime.fromtimestamp(instance.registered_at_ms / 1000, UTC),
         )
     )
 

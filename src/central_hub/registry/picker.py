@@ -134,8 +134,9 @@ def pick(candidates: Sequence[Candidate], *, now_ms: int, near: str = "") -> Pic
     ]
     total = sum(raw)
     shares = [value / total for value in raw]
-    chances = win_probabilities(costs, shares)
     lowest = min(costs)
+    # Among equals two choices are as good as one: every share is its own probability.
+    chances = shares if lowest == max(costs) else win_probabilities(costs, shares)
     confidences = [
         round(standing * (1 + ramp) / 2 * sqrt(lowest / cost), 3)
         for standing, ramp, cost in zip(standings, ramps, costs, strict=True)
@@ -177,21 +178,26 @@ def lay_out(chances: Sequence[float]) -> bytes | tuple[int, ...]:
     Returns:
         `SLOTS` indices into `chances`, grouped by candidate; bytes while they fit.
     """
-    total = sum(chances)
-    exact = [chance / total * SLOTS for chance in chances]
+    scale = SLOTS / sum(chances)
+    exact = [chance * scale for chance in chances]
     counts = [int(value) for value in exact]
     missing = SLOTS - sum(counts)
-    by_remainder = sorted(range(len(exact)), key=lambda index: counts[index] - exact[index])
-    for index in by_remainder[:missing]:
-        counts[index] += 1
-    slots = tuple(index for index, count in enumerate(counts) if count for _ in range(count))
-    return bytes(slots) if len(chances) <= SLOTS else slots
+    if missing:
+        by_remainder = sorted(range(len(exact)), key=lambda index: counts[index] - exact[index])
+        for index in by_remainder[:missing]:
+            counts[index] += 1
+    if len(chances) <= SLOTS:
+        return b"".join([bytes((index,)) * count for index, count in enumerate(counts) if count])
+    return tuple(index for index, count in enumerate(counts) if count for _ in range(count))
 
 
 def _costs(candidates: Sequence[Candidate]) -> list[float]:
-    in_flight = _mean([c.in_flight for c in candidates if c.in_flight is not None], 0.0)
-    latency = _mean([c.latency_ms for c in candidates if c.latency_ms is not None], 1.0)
-    load = _mean([c.load for c in candidates if c.load is not None], 0.0)
+    in_flights = [c.in_flight for c in candidates if c.in_flight is not None]
+    latencies = [c.latency_ms for c in candidates if c.latency_ms is not None]
+    loads = [c.load for c in candidates if c.load is not None]
+    if not in_flights and not latencies and not loads:
+        return [1.0] * len(candidates)
+    in_flight, latency, load = _mean(in_flights, 0.0), _mean(latencies, 1.0), _mean(loads, 0.0)
     return [
         (1 + (in_flight if c.in_flight is None else c.in_flight))
         * max(LATENCY_FLOOR_MS, latency if c.latency_ms is None else c.latency_ms)

@@ -44,6 +44,7 @@ _HOST_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 _LABEL: Final = re.compile(LABEL_PATTERN[:-1] + r"\Z")
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?\Z")
+_IPV4: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}\Z", re.ASCII)
 _NUMERIC_HOST: Final = re.compile(r"(0[xX][0-9A-Fa-f]*|[0-9]+)\Z")
 
 
@@ -91,28 +92,25 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: froze
     if wanted.instance_id is not None:
         check_instance_id(wanted.instance_id)
     check_host(wanted.host)
-    _need("port", PORT_MIN <= wanted.port <= PORT_MAX, f"is a number from {PORT_MIN} to {PORT_MAX}")
-    _need("protocol", wanted.protocol in PROTOCOLS, f"is one of {', '.join(sorted(PROTOCOLS))}")
-    _need(
-        "health_endpoint",
-        len(wanted.health_endpoint) <= HEALTH_ENDPOINT_LENGTH_MAX and _PATH.match(wanted.health_endpoint) is not None
-        and not wanted.health_endpoint.startswith("//"),
-        f"is a path on the instance itself, such as /health, of at most {HEALTH_ENDPOINT_LENGTH_MAX} characters",
-    )  # fmt: skip
-    _need(
-        "tenant_namespace",
-        wanted.tenant_namespace is None or _NAMESPACE.match(wanted.tenant_namespace) is not None,
-        f"has 1 to {NAMESPACE_LENGTH_MAX} characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'",
-    )
-    _need("resource_tier", wanted.resource_tier in RESOURCE_TIERS, f"is one of {', '.join(RESOURCE_TIERS)}")
-    for field, text in (("version", wanted.version), ("zone", wanted.zone)):
-        _need(field, not text or _LABEL.match(text) is not None, _LABEL_RULE)
-    _need("weight", WEIGHT_MIN <= wanted.weight <= WEIGHT_MAX, f"is a number from {WEIGHT_MIN} to {WEIGHT_MAX}")
-    _need(
-        "lease_ttl_s",
-        wanted.lease_ttl_s is None or LEASE_TTL_S_MIN <= wanted.lease_ttl_s <= LEASE_TTL_S_MAX,
-        f"is a number of seconds from {LEASE_TTL_S_MIN:g} to {LEASE_TTL_S_MAX:g}",
-    )
+    if not PORT_MIN <= wanted.port <= PORT_MAX:
+        raise _invalid("port", f"is a number from {PORT_MIN} to {PORT_MAX}")
+    if wanted.protocol not in PROTOCOLS:
+        raise _invalid("protocol", f"is one of {', '.join(sorted(PROTOCOLS))}")
+    check_health_endpoint(wanted.health_endpoint)
+    if wanted.tenant_namespace is not None and not _NAMESPACE.match(wanted.tenant_namespace):
+        raise _invalid(
+            "tenant_namespace", f"has 1 to {NAMESPACE_LENGTH_MAX} characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'"
+        )
+    if wanted.resource_tier not in RESOURCE_TIERS:
+        raise _invalid("resource_tier", f"is one of {', '.join(RESOURCE_TIERS)}")
+    if wanted.version and not _LABEL.match(wanted.version):
+        raise _invalid("version", _LABEL_RULE)
+    if wanted.zone and not _LABEL.match(wanted.zone):
+        raise _invalid("zone", _LABEL_RULE)
+    if not WEIGHT_MIN <= wanted.weight <= WEIGHT_MAX:
+        raise _invalid("weight", f"is a number from {WEIGHT_MIN} to {WEIGHT_MAX}")
+    if wanted.lease_ttl_s is not None and not LEASE_TTL_S_MIN <= wanted.lease_ttl_s <= LEASE_TTL_S_MAX:
+        raise _invalid("lease_ttl_s", f"is a number of seconds from {LEASE_TTL_S_MIN:g} to {LEASE_TTL_S_MAX:g}")
     _check_lists(wanted, rank_of)
     check_metadata(wanted.metadata)
 
@@ -121,14 +119,17 @@ _LABEL_RULE: Final = "has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_', '/', ':
 
 
 def _check_lists(wanted: Registration, rank_of: RankOf) -> None:
-    _need("tags", len(wanted.tags) <= TAGS_MAX, f"has at most {TAGS_MAX} entries")
-    for tag in wanted.tags:
-        _need("tags", _LABEL.match(tag) is not None, "entry " + _LABEL_RULE)
-    _need("depends_on", len(wanted.depends_on) <= DEPENDS_ON_MAX, f"has at most {DEPENDS_ON_MAX} entries")
-    for name in wanted.depends_on:
-        _need("depends_on", is_name(name), "entry is the name of a service")
+    if len(wanted.tags) > TAGS_MAX:
+        raise _invalid("tags", f"has at most {TAGS_MAX} entries")
+    if not all(_LABEL.match(tag) for tag in wanted.tags):
+        raise _invalid("tags", "entry " + _LABEL_RULE)
+    if len(wanted.depends_on) > DEPENDS_ON_MAX:
+        raise _invalid("depends_on", f"has at most {DEPENDS_ON_MAX} entries")
+    if not all(is_name(name) for name in wanted.depends_on):
+        raise _invalid("depends_on", "entry is the name of a service")
     asked = wanted.subscription_requirements
-    _need("subscription_requirements", len(asked) <= REQUIREMENTS_MAX, f"has at most {REQUIREMENTS_MAX} entries")
+    if len(asked) > REQUIREMENTS_MAX:
+        raise _invalid("subscription_requirements", f"has at most {REQUIREMENTS_MAX} entries")
     for tier in asked:
         if rank_of(tier) is None:
             raise HubError(
@@ -138,6 +139,19 @@ def _check_lists(wanted: Registration, rank_of: RankOf) -> None:
                 next_step="Name tiers that exist; the operator lists them in the tiers' definition.",
                 fields={"field": "subscription_requirements"},
             )
+
+
+def check_health_endpoint(path: str) -> None:
+    """Refuse what is not a path on the instance itself.
+
+    Raises:
+        HubError: `invalid_field` (422).
+    """
+    if len(path) > HEALTH_ENDPOINT_LENGTH_MAX or path.startswith("//") or not _PATH.match(path):
+        raise _invalid(
+            "health_endpoint",
+            f"is a path on the instance itself, such as /health, of at most {HEALTH_ENDPOINT_LENGTH_MAX} characters",
+        )
 
 
 def check_host(host: str) -> None:
@@ -151,22 +165,22 @@ def check_host(host: str) -> None:
 
     Source: RFC 1123 section 2.1; WHATWG URL, "ends in a number".
     """
-    if _is_address(host):
+    if _IPV4.match(host) or _is_address(host):
         return
     labels = host.removesuffix(".").split(".")
-    valid = (
-        0 < len(host) <= HOST_LENGTH_MAX
-        and all(_HOST_LABEL.match(label) is not None for label in labels)
-        and _NUMERIC_HOST.match(labels[-1]) is None
-    )
-    _need("host", valid, "is a host name or an IP address without port, brackets or scheme")
+    if (
+        not 0 < len(host) <= HOST_LENGTH_MAX
+        or not all(_HOST_LABEL.match(label) for label in labels)
+        or _NUMERIC_HOST.match(labels[-1])
+    ):
+        raise _invalid("host", "is a host name or an IP address without port, brackets or scheme")
 
 
 def _is_address(host: str) -> bool:
-    if "%" in host or len(host) > HOST_LENGTH_MAX:
+    if ":" not in host or "%" in host or len(host) > HOST_LENGTH_MAX:
         return False
     try:
-        ipaddress.ip_address(host)
+        ipaddress.IPv6Address(host)
     except ValueError:
         return False
     return True
@@ -180,14 +194,17 @@ def check_metadata(metadata: dict[str, Any]) -> None:  # Any: JSON of the regist
     """
     if not metadata:
         return
-    _need("metadata", len(metadata) <= METADATA_KEYS_MAX, f"has at most {METADATA_KEYS_MAX} keys")
-    _need("metadata", _depth(metadata) <= METADATA_DEPTH_MAX, f"is at most {METADATA_DEPTH_MAX} levels deep")
+    if len(metadata) > METADATA_KEYS_MAX:
+        raise _invalid("metadata", f"has at most {METADATA_KEYS_MAX} keys")
+    if _depth(metadata) > METADATA_DEPTH_MAX:
+        raise _invalid("metadata", f"is at most {METADATA_DEPTH_MAX} levels deep")
     try:
         size = len(msgspec.json.encode(metadata))
         msgspec.msgpack.encode(metadata)
     except (OverflowError, ValueError, RecursionError):
         size = METADATA_BYTES_MAX + 1
-    _need("metadata", size <= METADATA_BYTES_MAX, f"has at most {METADATA_BYTES_MAX} bytes as JSON, in 64-bit numbers")
+    if size > METADATA_BYTES_MAX:
+        raise _invalid("metadata", f"has at most {METADATA_BYTES_MAX} bytes as JSON, in 64-bit numbers")
 
 
 def _depth(value: object) -> int:
@@ -204,15 +221,14 @@ def _depth(value: object) -> int:
     return deepest
 
 
-def _need(field: str, holds: bool, rule: str) -> None:
-    if not holds:
-        raise HubError(
-            "invalid_field",
-            Kind.MALFORMED,
-            f"The field '{field}' {rule}.",
-            next_step=f"Correct '{field}' and send the registration again.",
-            fields={"field": field},
-        )
+def _invalid(field: str, rule: str) -> HubError:
+    return HubError(
+        "invalid_field",
+        Kind.MALFORMED,
+        f"The field '{field}' {rule}.",
+        next_step=f"Correct '{field}' and send the registration again.",
+        fields={"field": field},
+    )
 
 
 def instance_of(wanted: Registration, *, instance_id: str, tenant_id: str | None, owner: str, now_ms: int) -> Instance:
@@ -342,13 +358,14 @@ def check_resource_limits(metadata: dict[str, Any], limits: dict[str, int], tier
     asked = metadata.get("resource_limits")
     if asked is None:
         return
-    _need("metadata.resource_limits", isinstance(asked, dict), "is a map from a limit's name to a number")
-    for name, value in asked.items():
+    if not isinstance(asked, dict):
+        raise _invalid("metadata.resource_limits", "is a map from a limit's name to a number")
+    for name, value in cast(dict[str, object], asked).items():
         limit = limits.get(name, limits.get(f"max_{name}"))
         if limit is None:
             continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        _need("metadata.resource_limits", number, f"has a number for '{name[:64]}'")
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise _invalid("metadata.resource_limits", f"has a number for '{name[:64]}'")
         if value > limit:
             raise HubError(
                 "resource_limits_above_tier",
