@@ -42,13 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(ExitCode.OK)
 
 
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
-) -> None:
-    """Register services, find them, watch them, and run a hub."""
-    if version:
+def _tell_version(wanted: bool) -> None:  # typer calls it with the option's value
+    if wanted:
         sys.stdout.write(f"central-hub {hub_state.installed_version()}\n")
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Register services, find them, watch them, and run a hub."""
 
 
 def _wants_json(argv: Sequence[str]) -> bool:

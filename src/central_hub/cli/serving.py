@@ -62,9 +62,6 @@ def serve(
     retention_days: Annotated[
         int | None, typer.Option(envvar="HUB_RETENTION_DAYS", help="Days that records are kept. (7)")
     ] = None,
-    auth_stale_max_s: Annotated[
-        int | None, typer.Option(envvar="HUB_AUTH_STALE_MAX_S", help="Seconds without a confirmed position. (3600)")
-    ] = None,
 ) -> None:
     """Run a hub; Ctrl-C or SIGTERM ends it in order."""
     given = {
@@ -72,7 +69,7 @@ def serve(
         "log_format": log_format, "probe_loopback": probe_loopback, "probe_networks": probe_networks,
         "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
         "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every,
-        "retention_days": retention_days, "auth_stale_max_s": auth_stale_max_s,
+        "retention_days": retention_days,
     }  # fmt: skip
     settings = _settings({name: value for name, value in given.items() if value is not None})
     _announce(settings)
