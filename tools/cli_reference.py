@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import typer.main
 
+from central_hub.cli.commands import build
 from central_hub.cli.failures import ExitCode
-from central_hub.cli.main import build
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 SHARED_OPTIONS: Final = ("hub", "key", "tenant", "output")

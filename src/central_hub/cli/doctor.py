@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ from typing import Annotated, Final
 
 import typer
 
-from central_hub.cli.connection import Answer
+from central_hub.cli.connection import Answer, wait_until_reachable
 from central_hub.cli.failures import ExitCode, Failure
 from central_hub.cli.session import Session, client_command
 
@@ -58,8 +59,12 @@ def doctor(
     open_mode: Annotated[
         bool, typer.Option("--open", envvar="HUB_OPEN", help="Whether it would run without keys.")
     ] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the hub to answer.")] = 0.0,
 ) -> None:
     """Check this machine, the hub and the key."""
+    if wait > 0:
+        with contextlib.suppress(Failure):  # the check below says it
+            wait_until_reachable(session.hub, "/livez", deadline_s=wait)
     findings = [_exposure(host, open_mode=open_mode), *_data_directory(data), _disk(data), _fsync(data)]
     findings += _hub(session)
     if session.out.json:

@@ -1,0 +1,41 @@
+"""Every command of the command line, put together."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from central_hub.cli import access, audit, doctor, hub_state, services, serving, tenants, watching
+from central_hub.cli.demo import command as demo
+
+
+def build() -> typer.Typer:
+    """Put the command line together."""
+    app = typer.Typer(
+        name="central-hub",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Where services are, whether they are healthy, and who may use them.",
+        epilog="Start here: central-hub demo --for 30",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    app.callback()(_root)
+    for module in (serving, demo, doctor, services, watching, tenants, access, audit, hub_state):
+        module.add_commands(app)
+    return app
+
+
+def _tell_version(wanted: bool) -> None:  # typer calls it with the option's value
+    if wanted:
+        sys.stdout.write(f"central-hub {hub_state.installed_version()}\n")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Register services, find them, watch them, and run a hub."""
