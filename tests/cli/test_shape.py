@@ -162,7 +162,9 @@ def test_version_is_data() -> None:
 
 
 def test_without_the_server_extra_the_command_says_what_to_install() -> None:
-    script = "import sys; sys.modules['typer'] = None; from central_hub.cli.main import main; main(['services', 'list'])"
+    script = (
+        "import sys; sys.modules['typer'] = None; from central_hub.cli.main import main; main(['services', 'list'])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == ExitCode.ERROR
     assert "pip install 'central-hub[server]'" in done.stderr
