@@ -47,7 +47,11 @@ def request(rng: random.Random) -> bytes:
     lines = [b"Host: hub:7000", b"User-Agent: sdk/1", b"Authorization: Bearer " + rng.choice(AUTH).encode()]
     body = b""
     if rng.random() < 0.15:
-        lines.append(rng.choice([b"X-Service-Name: billing", b"X-Tenant-Id: acme", b"X-Correlation-Id: c-%d" % rng.randrange(99)]))
+        lines.append(
+            rng.choice(
+                [b"X-Service-Name: billing", b"X-Tenant-Id: acme", b"X-Correlation-Id: c-%d" % rng.randrange(99)]
+            )
+        )
     if rng.random() < 0.3:
         lines.append(rng.choice([b"Accept: */*", b"Connection: keep-alive", b"Accept-Encoding: gzip"]))
     if odd:
@@ -70,7 +74,15 @@ def request(rng: random.Random) -> bytes:
             body = rng.choice([b'{"name":"x"}', b'{"nme":"x"}', b"", b"x" * 100])
             lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(body)]
         elif any(b"ontent-" in line or b"ransfer-" in line for line in lines):
-            body = rng.choice([b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"0\r\n\r\n", b"GET /services/discover/risk HTTP/1.1\r\n\r\n"])
+            body = rng.choice(
+                [
+                    b"",
+                    b"hello",
+                    b"5\r\nhello\r\n0\r\n\r\n",
+                    b"0\r\n\r\n",
+                    b"GET /services/discover/risk HTTP/1.1\r\n\r\n",
+                ]
+            )
     head = ending.join([b" ".join([method, target.encode("latin-1", "replace"), version]), *lines, b"", b""])
     return head + body
 
@@ -79,7 +91,9 @@ def script(rng: random.Random) -> list[tuple[bytes, bool]]:
     """Return what one connection sends: chunks, each with whether the client waits for answers after it."""
     requests = [request(rng) for _ in range(rng.choice([1, 1, 2, 3, 5]))]
     if rng.random() < 0.05:
-        requests.insert(rng.randrange(len(requests) + 1), rng.choice([b"\r\n", b"\r\n\r\n", b"\n", b"\x00", b"\x16\x03\x01\x00"]))
+        requests.insert(
+            rng.randrange(len(requests) + 1), rng.choice([b"\r\n", b"\r\n\r\n", b"\n", b"\x00", b"\x16\x03\x01\x00"])
+        )
     how = rng.random()
     if how < 0.5:
         chunks = requests
@@ -90,7 +104,9 @@ def script(rng: random.Random) -> list[tuple[bytes, bool]]:
         if len(whole) > 400 and how > 0.97:
             cuts = list(range(1, len(whole), rng.choice([1, 2, 7])))
         else:
-            cuts = sorted({rng.randrange(1, len(whole)) for _ in range(rng.choice([1, 2, 4]))}) if len(whole) > 1 else []
+            cuts = (
+                sorted({rng.randrange(1, len(whole)) for _ in range(rng.choice([1, 2, 4]))}) if len(whole) > 1 else []
+            )
         chunks = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     wait = rng.random()
     return [(chunk, rng.random() < wait) for chunk in chunks if chunk]

@@ -86,7 +86,9 @@ class _Collector:
 
 
 header_names = st.sampled_from([name.decode() for name in sorted(lines.STABLE | lines.VOLATILE)])
-values = st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=20) | st.sampled_from(["keep-alive", "Bearer chk_a"])
+values = st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=20) | st.sampled_from(
+    ["keep-alive", "Bearer chk_a"]
+)
 odd_lines = st.builds(
     lambda name, colon, value: f"{name}{colon}{value}".encode("latin-1"),
     header_names, st.sampled_from([": ", ":", ":  ", " : "]), values,

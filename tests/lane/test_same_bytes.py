@@ -73,7 +73,7 @@ async def test_lane_and_framework_answer_the_same_bytes(seed: int) -> None:
         else:
             assert one == other, chunks
             answered += one.count(b"HTTP/1.1 200 OK")
-    print(f'{sent} requests, {answered} answered 200, {fast.lane.hits} of them by the lane')
+    print(f"{sent} requests, {answered} answered 200, {fast.lane.hits} of them by the lane")
     assert fast.lane.hits > sent // 20
     assert answered > fast.lane.hits
     assert with_lane.state.total_requests >= without.state.total_requests
