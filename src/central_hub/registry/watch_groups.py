@@ -14,9 +14,13 @@ from central_hub.registry.visibility import Viewer
 
 @dataclass(slots=True)
 class Dirty:
-    """What changed under a name since its group was last told: where it was seen then, and which instances."""
+    """What changed under a name since its group was last told.
 
-    before: DomainId | None
+    `before` holds every domain (None for nowhere) that the name was seen in by a watcher of the
+    group: then, and when one joined in the meantime.
+    """
+
+    before: set[DomainId | None]
     instance_ids: dict[DomainId, set[str]] = field(default_factory=dict[DomainId, set[str]])
 
 

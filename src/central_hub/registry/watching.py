@@ -207,7 +207,7 @@ class WatchHub:
     ) -> None:
         dirty = group.dirty.get(name)
         if dirty is None:
-            dirty = group.dirty[name] = Dirty(self._seen_before(group.viewer, name, changes))
+            dirty = group.dirty[name] = Dirty({self._seen_before(group.viewer, name, changes)})
         known = dirty.instance_ids.get(domain)
         dirty.instance_ids[domain] = change.instance_ids if known is None else known | change.instance_ids
         self._ready[group] = None
@@ -294,26 +294,42 @@ class WatchHub:
 
     def _events(self, viewer: Viewer, name: str, dirty: Dirty) -> tuple[tuple[str, bytes], ...]:
         found = visible(self._view, viewer, name)
-        before = dirty.before
         if found is None:
-            if before is None:
+            if dirty.before == {None}:
                 return ()
-            held = self._view.service(before, name)
-            ids = dirty.instance_ids.get(before, set()) | set(held.instances if held is not None else ())
-            return (("delta", self._wire.gone(viewer, name, sorted(ids), before)),)
+            held = self._maybe_held(name, dirty)
+            last = SHARED if SHARED in dirty.before else viewer.domain
+            return (("delta", self._wire.gone(viewer, name, sorted(held), last)),)
         domain, service = found
-        if before is None:
+        if dirty.before == {None}:
             return (("delta", self._wire.full(viewer, name)),)
-        if before != domain:
-            held = self._view.service(before, name)
-            ids = dirty.instance_ids.get(before, set()) | set(held.instances if held is not None else ())
-            gone = ids.difference(service.instances)
+        if dirty.before != {domain}:
+            gone = self._maybe_held(name, dirty).difference(service.instances)
             return (("delta", self._wire.delta(viewer, name, domain, service, service.instances, gone)),)
         ids = dirty.instance_ids.get(domain)
         if not ids:
             return ()  # what changed is shadowed
         upsert = [one for one in ids if one in service.instances]
         return (("delta", self._wire.delta(viewer, name, domain, service, upsert, ids.difference(upsert))),)
+
+    def _maybe_held(self, name: str, dirty: Dirty) -> set[str]:
+        """Return every instance id a watcher may hold under a name, from wherever it was seen."""
+        held: set[str] = set()
+        for domain in dirty.before:
+            service = None if domain is None else self._view.service(domain, name)
+            if service is not None:
+                held.update(service.instances)
+            if domain is not None:
+                held |= dirty.instance_ids.get(domain, set())
+        return held
+
+    def _seen_now(self, group: Group, names: Iterable[str]) -> None:
+        """Take note that a watcher was shown these names as they are, before their changes went to the group."""
+        for name in names:
+            dirty = group.dirty.get(name)
+            if dirty is not None:
+                found = visible(self._view, group.viewer, name)
+                dirty.before.add(None if found is None else found[0])
 
     def _write(self, watcher: Watcher, group: Group, frame: Frame) -> bool:
         if watcher.group is not group:
@@ -352,6 +368,7 @@ class WatchHub:
         if group is None:
             group = self._groups[key] = Group(viewer, watcher.ctx.epoch)
             self._by_domain.setdefault(viewer.domain, {})[group] = None
+        self._seen_now(group, tuple(group.dirty))
         group.add(watcher)
         watcher.group = group
         if watcher.names is None:
@@ -428,6 +445,7 @@ class WatchHub:
         size = 0
         while watcher.catching_up and size < CATCH_UP_BUFFER_MAX and self._clock.monotonic_ms() - begun < SLICE_MS:
             name = watcher.catching_up.popleft()
+            self._seen_now(group, (name,))
             if visible(self._view, group.viewer, name) is not None:
                 events.append(("delta", self._wire.full(group.viewer, name)))
                 size += len(events[-1][1])
