@@ -12,7 +12,8 @@ ODD_LINES = [
     b"x-company-id: globex", b"x-subscription-tier: enterprise", b"x-subscription-tier: pro", b"x-user-id: u1",
     b"x-user-id: a,b", b"x-tenant-id: acme\xa0", b"x-tenant-id:", b"x-tenant-id: ", b"x-tenant-id:acme",
     b"x-tenant-id:  acme", b"x-tenant-id: acme ", b"x-tenant-id: acme\t", b"x-tenant-id: " + b"a" * 65,
-    b"x-tenant-id: acme\r\n x", b"X-Correlation-Id: c-1", b"x-correlation-id: bad id", b"x-correlation-id: " + b"c" * 65,
+    b"x-tenant-id: acme\r\n x", b"X-Correlation-Id: c-1",
+    b"x-correlation-id: bad id", b"x-correlation-id: " + b"c" * 65,
     b"traceparent: 00-1-2-01", b"X-Service-Name: billing", b"x-service-name: b c", b"Connection: close",
     b"Connection: keep-alive", b"Connection: Keep-Alive", b"Connection: keep-alive, close", b"Connection: upgrade",
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__", b"Upgrade: h2c",
@@ -21,9 +22,11 @@ ODD_LINES = [
     b"authorization: Bearer chk_acme_1", b"Authorization: bearer chk_acme_1", b"Authorization: Basic YTpi",
     b"Host: other", b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: 5\r\nContent-Length: 6",
     b"Content-Length: -1", b"Content-Length: 0x5", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity",
-    b"Transfer-Encoding: chunked\r\nContent-Length: 5", b"Transfer-Encoding : chunked", b"X: \x00", b"X: \x01", b"X: \xff",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 5", b"Transfer-Encoding : chunked", b"X: \x00",
+    b"X: \x01", b"X: \xff",
     b" leading: space", b"no colon", b": empty", b"a b: c", b"X-Long: " + b"v" * 5000, b"Forwarded: for=1",
-    b"X-Forwarded-For: 1.2.3.4", b"Accept: */*", b"accept-encoding: gzip, deflate", b"x-resource-requirements: {\"a\":1}",
+    b"X-Forwarded-For: 1.2.3.4", b"Accept: */*",
+    b"accept-encoding: gzip, deflate", b"x-resource-requirements: {\"a\":1}",
     b"x-resource-requirements: {", b"User-Agent: " + b"u" * 900, b"Range: bytes=0-1", b"Trailer: X", b"x-api-key: k",
 ]  # fmt: skip
 METHODS = [b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"get", b"CONNECT", b"TRACE", b"G ET", b"GET ", b"PRI", b""]

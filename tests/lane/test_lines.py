@@ -32,7 +32,8 @@ def test_a_correlation_id_is_read_and_kept_out_of_what_is_remembered() -> None:
 @pytest.mark.parametrize(
     "packet",
     [
-        PLAIN[:-1], PLAIN + b"x", PLAIN * 2, b"\r\n" + PLAIN, PLAIN.replace(b"GET", b"HEAD"), PLAIN.replace(b"/1.1", b"/1.0"),
+        PLAIN[:-1], PLAIN + b"x", PLAIN * 2, b"\r\n" + PLAIN, PLAIN.replace(b"GET", b"HEAD"),
+        PLAIN.replace(b"/1.1", b"/1.0"),
         PLAIN.replace(b"risk", b"risk?"), PLAIN.replace(b"risk", b"ri%73k"), PLAIN.replace(b"risk", b"Risk"),
         PLAIN.replace(b"risk", b"risk#"), PLAIN.replace(b"risk", b"r" * 64), PLAIN.replace(b"Host: hub\r\n", b""),
         PLAIN.replace(b"Host: hub", b"Host: hub\r\nHost: hub"), PLAIN.replace(b"\r\n", b"\n"),

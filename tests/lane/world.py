@@ -76,7 +76,7 @@ class World:
         self.opening: list[bytes] = []
         table = Table(self._operations())
         pipeline = Pipeline(table, self, self, self, self)
-        self.edge = Edge(pipeline, lambda: {})
+        self.edge = Edge(pipeline, dict)
         self.lane = Lane(
             {"/services/discover/": self},
             PipelineAuth(self, self.bucket),

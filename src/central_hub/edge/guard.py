@@ -259,11 +259,11 @@ def _has_body(lines: Mapping[bytes, bytes]) -> bool:
 def _depth(text: str) -> int:
     depth = deepest = 0
     for match in _JSON_TOKEN.finditer(text):
-        token = match.group()
-        if token in "{[":
+        mark = match.group()
+        if mark in "{[":
             depth += 1
             deepest = max(deepest, depth)
-        elif token in "}]":
+        elif mark in "}]":
             depth -= 1
     return deepest
 
@@ -316,5 +316,5 @@ def _insecure(reason: str) -> HubError:
     return _refused(
         "insecure_request",
         f"A hub in open mode takes requests from this machine only, and {reason}.",
-        next_step="Call the hub directly at http://127.0.0.1 or http://localhost, or run it without --open and with keys.",
+        next_step="Call the hub directly at http://127.0.0.1 or http://localhost, or run it with keys, without --open.",
     )

@@ -72,10 +72,13 @@ class RateProtection:
             bucket = self._buckets[(key, writes)] = Bucket(self._writes_per_s if writes else self._reads_per_s)
         return bucket
 
+    def reads_of(self, ctx: TenantContext) -> Bucket:
+        """Return the bucket that a caller's reads are taken from."""
+        return self.bucket(_key_of(ctx), writes=False)
+
     def admit(self, ctx: TenantContext, *, writes: bool) -> None:
         """Let a request through or refuse it with `too_many_requests` (429)."""
-        key = ctx.tenant_id or f"@{ctx.origin}"
-        wait_ms = self.bucket(key, writes=writes).take(self._clock.monotonic_ms())
+        wait_ms = self.bucket(_key_of(ctx), writes=writes).take(self._clock.monotonic_ms())
         if wait_ms > 0:
             raise HubError(
                 "too_many_requests",
@@ -84,3 +87,7 @@ class RateProtection:
                 next_step="Wait as Retry-After says; heartbeats are not counted.",
                 retry_after_s=max(1, ceil(wait_ms / 1_000)),
             )
+
+
+def _key_of(ctx: TenantContext) -> str:
+    return ctx.tenant_id or f"@{ctx.origin}"

@@ -56,9 +56,8 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socke
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, address in dict.fromkeys((info[0], info[4]) for info in found):
-            if sockets and not port:  # all addresses on the one port that was chosen
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sockets.append(_listening(family, address, reuse_port=reuse_port))
+            chosen = sockets[0].getsockname()[1] if sockets else port  # all addresses on one port
+            sockets.append(_listening(family, (address[0], chosen, *address[2:]), reuse_port=reuse_port))
     except OSError as error:
         for each in sockets:
             each.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from central_hub.edge import guard
 from central_hub.edge.authenticate import Authenticate
 from central_hub.edge.lane.entries import LanePrincipal, Limiter
@@ -24,6 +26,7 @@ class PipelineAuth:
     Args:
         authenticate: proves callers.
         limiter_of: a caller's share of the hub for reads.
+        open_mode: whether callers need no credential; without one they are the framework's otherwise.
         scope: what a caller must hold for what this lane answers.
     """
 
@@ -32,21 +35,29 @@ class PipelineAuth:
         authenticate: Authenticate,
         limiter_of: Callable[[TenantContext], Limiter],
         *,
+        open_mode: bool = False,
         scope: str = SCOPE,
     ) -> None:
         self._authenticate = authenticate
+        self._open_mode = open_mode
         self._limiter_of = limiter_of
         self._scope = scope
 
     def authorize(self, headers: list[tuple[bytes, bytes]], origin: str) -> LanePrincipal | None:
         """Return the caller, or None when the framework has something to refuse, count or tell."""
+        lines = Headers(headers)
+        if not self._open_mode and lines.get("authorization") is None:
+            return None
         try:
             claims = guard.check(headers)
-            ctx = self._authenticate.authenticate(Headers(headers), claims, origin=origin, method="GET")
+            # Asked without the claimed tier, so that a differing claim is counted once, by the framework.
+            ctx = self._authenticate.authenticate(
+                lines, msgspec.structs.replace(claims, tier=None), origin=origin, method="GET"
+            )
         except HubError:
             return None
         if ctx.principal.kind not in KINDS or not ctx.principal.holds(self._scope):
             return None
-        if claims.tier is not None and claims.tier != ctx.tier:
-            return None  # the framework counts the differing claim
+        if claims.tier not in (None, ctx.tier):
+            return None
         return LanePrincipal(ctx, self._limiter_of(ctx))

@@ -7,11 +7,12 @@ of whoever hands it out. The registry implements `LaneEntries`; `app` turns fact
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from central_hub.edge.lane.render import entry_lines
 from central_hub.kernel.context import TenantContext
+from central_hub.kernel.records import Applied
 
 PICKS: Final = 256
 """Places in a pick table: a candidate's share of them is its share of the answers."""
@@ -119,15 +120,25 @@ class LaneAuth(Protocol):
 
 
 class Epochs:
-    """What the lane's memory hangs on; whoever changes the world bumps them before it answers.
+    """What the lane's memory hangs on; it moves before whoever changed the world is answered.
 
     `auth` moves when a key, tenant, gateway or policy changed, `state` when anything was applied
     (entries and positions), `is_open` is False while every request must go through the framework.
+
+    Args:
+        auth_facts: types of facts after which callers must be proven again.
     """
 
-    __slots__ = ("auth", "is_open", "state")
+    __slots__ = ("_auth_facts", "auth", "is_open", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, auth_facts: Iterable[str] = ()) -> None:
+        self._auth_facts = frozenset(auth_facts)
         self.auth = 0
         self.state = 0
         self.is_open = True
+
+    def applied(self, batch: Sequence[Applied]) -> None:
+        """Take note of an applied batch; a listener of the runner."""
+        self.state += 1
+        if any(applied.type in self._auth_facts for applied in batch):
+            self.auth += 1

@@ -58,7 +58,7 @@ class LaneProtocol(CarrierProtocol):
             self._between
             and len(data) <= PACKET_BYTES_MAX
             and data.startswith(self._prefixes)
-            and (self.cycle is None or self.cycle.response_complete)
+            and (self.cycle is None or self.cycle.response_complete)  # pyright: ignore[reportUnnecessaryComparison]  # uvicorn starts with None
             and not self.flow.write_paused
             and self._memory is not None
             and (self.limit_concurrency is None or self._below_limit(self.limit_concurrency))
