@@ -1,0 +1,69 @@
+"""What health and egress count, as metric families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from central_hub.health.keeper import Keeper
+from central_hub.health.monitor import Monitor
+from central_hub.health.view import ORDER
+from central_hub.monitoring.metrics import Collector, Family, MetricKind, Sample, by_label, counter, gauge
+
+QUANTILES: Final = (0.5, 0.95, 0.99)
+
+
+def health_collector(keeper: Keeper, monitor: Monitor) -> Collector:
+    """Return the collector of health's counters."""
+
+    def collect() -> Iterable[Family]:
+        population, prober, journal = keeper.population, monitor.prober, monitor.journal
+        yield _by_status("central_hub_instances", "Registered instances by status.", population.instances)
+        yield _by_status("central_hub_services", "Registered services by status.", population.services)
+        yield gauge("central_hub_leases", "Leases being kept.", len(keeper.leases))
+        yield counter("central_hub_lease_renewals_total", "Heartbeats taken.", keeper.renewals)
+        yield counter("central_hub_leases_ended_total", "Leases that ended without renewal.", keeper.expired)
+        yield counter("central_hub_pauses_total", "Times the hub itself stood still.", keeper.pauses)
+        yield gauge("central_hub_probe_targets", "Instances being probed.", keeper.targets)
+        yield by_label(
+            "central_hub_probes_total", MetricKind.COUNTER, "Probes by result.", "result",
+            {result.value: count for result, count in prober.results.items()},
+        )  # fmt: skip
+        yield _schedule_errors(prober.schedule_errors_ms)
+        yield counter("central_hub_health_journaled_total", "Verdicts made durable.", journal.written)
+        yield counter("central_hub_health_journal_failures_total", "Writes of verdicts that failed.", journal.failed)
+
+    return collect
+
+
+def refusals_collector(refused: Callable[[], Mapping[str, int]], opened: Callable[[], int]) -> Collector:
+    """Return the collector of the egress module's counters."""
+
+    def collect() -> Iterable[Family]:
+        yield counter("central_hub_egress_connections_total", "Outbound connections attempted.", opened())
+        yield by_label(
+            "central_hub_egress_refused_total", MetricKind.COUNTER, "Connections not attempted, by reason.", "reason",
+            dict(refused()),
+        )  # fmt: skip
+
+    return collect
+
+
+def _by_status(name: str, help_text: str, counts: Sequence[int]) -> Family:
+    values = {status.value: float(count) for status, count in zip(ORDER, counts, strict=True)}
+    return by_label(name, MetricKind.GAUGE, help_text, "status", values)
+
+
+def _schedule_errors(errors_ms: Iterable[float]) -> Family:
+    ordered = sorted(errors_ms)
+    samples = [
+        Sample(ordered[min(len(ordered) - 1, int(q * len(ordered)))] / 1_000, {"quantile": f"{q:g}"})
+        for q in QUANTILES
+        if ordered
+    ]
+    return Family(
+        "central_hub_probe_schedule_error_seconds",
+        MetricKind.SUMMARY,
+        "How late the latest probes started.",
+        samples,
+    )
