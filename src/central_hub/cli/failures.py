@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 
 class ExitCode(IntEnum):
@@ -117,8 +117,9 @@ class Failure(Exception):  # noqa: N818  # what it is, to whoever reads a comman
         stream.write(f"try:   {self.next_command}\n")
 
 
-def failure_of_problem(status: int, problem: Mapping[str, Any]) -> Failure:  # Any: JSON values
-    """Turn a refusal of the hub into a failure of the command."""
+def failure_of_problem(status: int, body: object) -> Failure:
+    """Turn a refusal of the hub into a failure of the command; `body` is whatever was decoded."""
+    problem = cast("dict[str, Any]", body) if isinstance(body, dict) else {}  # Any: JSON values
     exit_code = EXIT_OF_STATUS.get(status, ExitCode.ERROR)
     code = str(problem.get("code", ""))
     return Failure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import typer
@@ -11,6 +12,7 @@ from central_hub.cli.connection import StreamEvent
 from central_hub.cli.failures import ExitCode, Failure
 from central_hub.cli.output import Output
 from central_hub.cli.session import Session, client_command
+from central_hub.sdk.model import STREAM_SILENCE_S
 
 RECONNECT_WAIT_S: Final = 1.0
 
@@ -29,14 +31,15 @@ def watch(
 ) -> None:
     """Watch services change, live; Ctrl-C ends it."""
     until = None if seconds is None else time.monotonic() + seconds
-    query: dict[str, object] = {"services": ",".join(services) or "*", "load": True if load else None}
-    position = ""
+    watched = _Watched({"services": ",".join(services) or "*", "load": True if load else None})
     try:
         while True:
             try:
-                position = _follow(session, query, position, once=once, until=until)
+                _follow(session, watched, once=once, until=until)
             except Failure as failure:
-                if failure.exit_code is not ExitCode.UNAVAILABLE or not position:
+                if _over(until):
+                    return
+                if failure.exit_code is not ExitCode.UNAVAILABLE or not watched.position:
                     raise
                 session.out.talk(f"{failure.message} Trying again.")
             if once or _over(until):
@@ -46,18 +49,26 @@ def watch(
         session.out.talk("")
 
 
-def _follow(session: Session, query: dict[str, object], position: str, *, once: bool, until: float | None) -> str:
-    """Print one connection's events; returns the position a reconnect resumes from."""
-    with session.hub.stream("/watch", query, last_event_id=position) as events:
+@dataclass(slots=True)
+class _Watched:
+    """What is watched, and the position a reconnect resumes from."""
+
+    query: dict[str, object]
+    position: str = ""
+
+
+def _follow(session: Session, watched: _Watched, *, once: bool, until: float | None) -> None:
+    """Print one connection's events until it ends, breaks, or time is over."""
+    silence_s = STREAM_SILENCE_S if until is None else min(STREAM_SILENCE_S, max(0.01, until - time.monotonic()))
+    with session.hub.stream("/watch", watched.query, last_event_id=watched.position, silence_s=silence_s) as events:
         for event in events:
-            position = event.id or position
+            watched.position = event.id or watched.position
             if session.out.json:
                 session.out.line({"event": event.event, "id": event.id, "data": event.data})
             else:
                 _tell(session.out, event)
             if (once and event.event == "sync") or _over(until):
-                break
-    return position
+                return
 
 
 def _over(until: float | None) -> bool:

@@ -1,0 +1,196 @@
+"""The commands against a real hub: data on stdout, exit codes, and the walls seen from a shell."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from central_hub.cli.demo.processes import free_ports
+from tests.cli.conftest import Hub, clean_environment
+
+
+def test_a_service_is_registered_found_drained_and_removed(hub: Hub, unique: str) -> None:
+    wanted = (
+        "register",
+        unique,
+        "--port",
+        "8003",
+        "--instance",
+        "i-1",
+        "--lease",
+        "600",
+        "--tag",
+        "blue",
+        "--meta",
+        "a=b",
+    )
+    registered = hub.json(*wanted)
+    assert (registered["service_name"], registered["instance_id"]) == (unique, "i-1")
+    found = hub.json("discover", unique, "--tag", "blue")
+    assert found["recommended_endpoint"] == "http://127.0.0.1:8003"
+    assert hub.json("heartbeat", unique, "i-1", "--in-flight", "3")["lease"]["ttl_s"] == 600
+    assert hub.json("drain", unique, "i-1")["draining"] is True
+    assert hub.json("discover", unique)["recommended_endpoint"] is None
+    hub.json("undrain", unique, "i-1")
+    assert hub.json("discover", unique)["recommended_endpoint"] == "http://127.0.0.1:8003"
+    hub.json("deregister", unique, "i-1")
+    assert hub.run("discover", unique).returncode == 3
+
+
+def test_tables_name_what_they_show(hub: Hub, unique: str) -> None:
+    hub.json("register", unique, "--port", "8003", "--instance", "i-1", "--lease", "600")
+    assert unique in hub.run("services", "list").stdout
+    shown = hub.run("services", "get", unique).stdout
+    assert shown.splitlines()[0].split()[:3] == ["INSTANCE", "ENDPOINT", "STATUS"]
+    assert "http://127.0.0.1:8003" in shown
+    why = hub.run("discover", unique, "--explain").stdout
+    assert "->    http://127.0.0.1:8003" in why
+    assert "PROBABILITY" in why
+    assert unique in hub.run("health").stdout
+
+
+def test_a_tenant_lives_its_life(hub: Hub, unique: str) -> None:
+    created = hub.json("tenant", "create", unique, "--tier", "free", "--name", "A Tenant")
+    assert (created["id"], created["tier"]) == (unique, "free")
+    assert hub.run("tenant", "create", unique).returncode == 5
+    assert unique in [each["id"] for each in hub.json("tenant", "list")["tenants"]]
+    assert hub.json("tenant", "set-tier", unique, "pro")["tier"] == "pro"
+    key = hub.json("key", "create", unique)["secret"]
+    assert hub.run("services", "list", key=key).returncode == 0
+    hub.json("tenant", "suspend", unique)
+    refused = hub.run("services", "list", key=key)
+    assert (refused.returncode, "tenant_suspended" in refused.stderr) == (4, True)
+    hub.json("tenant", "resume", unique)
+    assert hub.run("services", "list", key=key).returncode == 0
+    assert hub.json("tenant", "show", unique)["name"] == "A Tenant"
+
+
+def test_a_key_is_listed_rotated_and_revoked(hub: Hub, unique: str) -> None:
+    hub.json("tenant", "create", unique)
+    created = hub.json("key", "create", unique, "--name", "ci", "--scope", "registry:read")
+    secret, key_id = created["secret"], created["secret"].split("_")[1]
+    listed = hub.run("key", "list", unique)
+    assert key_id in listed.stdout
+    assert secret not in listed.stdout
+    rotated = hub.json("key", "rotate", unique, key_id)["secret"]
+    assert rotated != secret
+    for each in (secret, rotated):
+        assert hub.run("services", "list", key=each).returncode == 0
+    assert hub.run("register", "x", "--port", "1", key=rotated).returncode == 4
+    hub.json("key", "revoke", unique, key_id)
+    assert hub.run("services", "list", key=rotated).returncode == 4
+
+
+def test_the_secret_alone_is_on_stdout(hub: Hub, unique: str) -> None:
+    hub.json("tenant", "create", unique)
+    done = hub.run("key", "create", unique)
+    assert done.stdout.startswith("chk_")
+    assert len(done.stdout.split()) == 1
+    assert "only time" in done.stderr
+
+
+def test_walls_are_seen_from_a_shell(hub: Hub, unique: str) -> None:
+    owner, other = hub.tenant(f"{unique}a"), hub.tenant(f"{unique}b", "free")
+    hub.json("register", unique, "--port", "8010", "--lease", "600", key=owner)
+    hub.json("register", f"{unique}-pro", "--port", "8011", "--lease", "600", "--requires", "pro")
+    foreign, missing = hub.run("discover", unique, key=other), hub.run("discover", "nothing-here", key=other)
+    assert foreign.returncode == missing.returncode == 3
+    assert foreign.stderr.replace(unique, "NAME") == missing.stderr.replace("nothing-here", "NAME")
+    low = hub.run("discover", f"{unique}-pro", key=other)
+    assert (low.returncode, "tier_too_low" in low.stderr) == (4, True)
+    assert hub.run("services", "list", key="").returncode == 4
+    assert hub.run("services", "list", "--tenant", f"{unique}a", key=other).returncode == 4
+
+
+def test_a_refusal_can_be_explained(hub: Hub, unique: str) -> None:
+    key = hub.tenant(unique, "free")
+    hub.json("register", f"{unique}-pro", "--port", "8011", "--lease", "600", "--requires", "pro")
+    refused = json.loads(hub.run("discover", f"{unique}-pro", "-o", "json", key=key).stderr)["error"]
+    explained = hub.json("explain", refused["decision_id"])
+    assert explained["code"] == "tier_too_low"
+
+
+def test_the_trail_of_a_tenant_is_there_and_verifies(hub: Hub, unique: str) -> None:
+    hub.tenant(unique)
+    trail = hub.run("audit", "tail", unique)
+    assert trail.returncode == 0, trail.stderr
+    assert "TenantCreated" in trail.stdout
+    assert hub.run("audit", "verify", unique).returncode == 0
+
+
+def test_watch_tells_state_and_then_changes(hub: Hub, unique: str) -> None:
+    hub.json("register", unique, "--port", "8003", "--instance", "i-1", "--lease", "600")
+    assert "i-1" in hub.run("watch", unique, "--once").stdout
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "central_hub", "watch", unique, "-o", "json"],
+        env=clean_environment() | {"HUB_URL": hub.url, "HUB_API_KEY": hub.token},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert watching.stdout is not None
+        events = (json.loads(line) for line in watching.stdout)
+        assert next(event for event in events if event["event"] == "sync")
+        hub.json("drain", unique, "i-1")
+        delta = next(event for event in events if event["event"] == "delta")
+        assert delta["data"]["upsert"][0]["draining"] is True
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(5) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+        assert watching.stdout is not None
+        watching.stdout.close()
+
+
+def test_doctor_finds_nothing_wrong_with_a_good_hub(hub: Hub) -> None:
+    done = hub.run("doctor", "--data", str(hub.directory / "data"), "-o", "json")
+    findings = {each["check"]: each["result"] for each in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0, done.stdout
+    assert findings["hub"] == findings["ready"] == findings["key"] == findings["master key"] == "ok"
+
+
+def test_doctor_finds_what_is_wrong(hub: Hub) -> None:
+    done = hub.run("doctor", "--host", "0.0.0.0", "--open", "-o", "json", key="chk_wrong")
+    findings = {each["check"]: each["result"] for each in json.loads(done.stdout)["findings"]}
+    assert (findings["exposure"], findings["key"]) == ("fail", "fail")
+    assert done.returncode == 1
+
+
+def test_serve_prints_its_settings_and_the_token_once(hub: Hub) -> None:
+    log = (hub.directory / "log").read_text()
+    assert "host=127.0.0.1" in log
+    assert hub.token.startswith("chk_")
+    assert hub.token not in log
+
+
+def test_serve_on_a_taken_port_says_what_to_do(hub: Hub) -> None:
+    port = hub.url.rpartition(":")[2]
+    done = hub.run("serve", "--port", port, "--data", str(hub.directory / "other"))
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1] == "try:   central-hub serve --port 0"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_serve_ends_in_order_and_does_not_print_a_token_again(hub: Hub, how: signal.Signals, tmp_path) -> None:
+    tokens = []
+    for _ in range(2):
+        (port,) = free_ports(1)
+        words = ["serve", "--port", str(port), "--data", str(tmp_path / "data")]
+        with (tmp_path / "out").open("w+") as out, (tmp_path / "err").open("w+") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "central_hub", *words], env=clean_environment(), stdout=out, stderr=err
+            )
+            until = time.monotonic() + 20
+            while time.monotonic() < until and hub.run("doctor", "--hub", f"http://127.0.0.1:{port}").returncode == 7:
+                time.sleep(0.1)
+            assert hub.run("version").returncode == 0
+            time.sleep(1)
+            process.send_signal(how)
+            assert process.wait(15) == 0, (tmp_path / "err").read_text()
+        tokens.append((tmp_path / "out").read_text())
+    assert tokens[0].startswith("chk_")
