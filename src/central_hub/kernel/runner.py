@@ -75,15 +75,17 @@ class Runner:
             if not records:
                 return
             for start in range(0, len(records), REPLAY_SLICE):
-                self.apply([applied for r in records[start : start + REPLAY_SLICE] if (applied := self.opened(r))])
-                self.pos = max(self.pos, records[min(start + REPLAY_SLICE, len(records)) - 1].pos)
+                part = records[start : start + REPLAY_SLICE]
+                self.apply([applied for record in part if (applied := self.opened(record)) is not None])
+                for record in part:  # what could be ignored still moves the positions
+                    self._positions[record.domain] = max(record.domain_seq, self.position(record.domain))
+                self.pos = max(self.pos, part[-1].pos)
                 await asyncio.sleep(0)
 
     def opened(self, record: Record) -> Applied | None:
-        """Open and decode a stored record; None when its type is ignorable or is no fact we fold."""
+        """Open and decode a stored record; None when its type can be ignored. Changes nothing."""
         fact = self._types.decode(record.type, self._open(record))
         if fact is None:
-            self._positions[record.domain] = record.domain_seq
             return None
         return Applied(
             pos=record.pos,

@@ -1,0 +1,172 @@
+"""Refusals: counted, journaled once per (caller, code, minute), and explained by a sealed token.
+
+A decision id holds what there is to say about one refusal, sealed under the hub's own key: it
+can be explained later to those allowed to see it, and costs no storage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from central_hub.kernel.clock import Clock, rfc3339
+from central_hub.kernel.context import PrincipalKind, TenantContext
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.records import HUB_ACTOR, Category
+from central_hub.kernel.sequencer import Sequencer, Tx
+from central_hub.tenants.model import AccessDenied
+
+MINUTE_MS: Final = 60_000
+FLUSH_EVERY_S: Final = 5.0
+WAITING_MAX: Final = 10_000
+"""Distinct (caller, code, minute) waiting to be journaled; past this they are only counted."""
+
+NONCE_BYTES: Final = 12
+DECISION_LENGTH_MAX: Final = 1_024
+_ASSOCIATED: Final = b"decision"
+_OVERFLOW: Final = "overflow"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a refusal was: to whom, for what, and why."""
+
+    code: str
+    message: str
+    operation: str
+    at: str
+    principal: str
+    principal_kind: str
+    tenant_id: str = ""
+    tier: str = ""
+    next: str = ""
+
+
+class _Sealed(msgspec.Struct, frozen=True, array_like=True):
+    domain: str
+    decision: Decision
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    domain: DomainId
+    code: str
+    operation: str
+    caller: str
+    network: str
+    minute_ms: int
+
+
+class DenialLog:
+    """Implements the edge's `Denials`.
+
+    Args:
+        key: the hub's own 32 bytes for decision ids.
+        sequencer: journals.
+        clock: wall time.
+        random: source of nonces.
+    """
+
+    def __init__(self, key: bytes, sequencer: Sequencer, clock: Clock, random: Callable[[int], bytes]) -> None:
+        self._cipher = AESGCM(key)
+        self._sequencer = sequencer
+        self._clock = clock
+        self._random = random
+        self._waiting: Counter[_Waiting] = Counter()
+        self.counted: Counter[str] = Counter()
+
+    def denied(self, ctx: TenantContext | None, error: HubError, *, operation: str, origin: str) -> str:
+        """Note a refusal; see the port."""
+        self.counted[error.code] += 1
+        now_ms = self._clock.now_ms()
+        known = ctx is not None and ctx.principal.kind is not PrincipalKind.ANONYMOUS
+        domain = _home(ctx) if ctx is not None and known else PLATFORM
+        caller = ctx.principal.id if ctx is not None and known else ""
+        waiting = _Waiting(domain, error.code, operation, caller, origin, now_ms - now_ms % MINUTE_MS)
+        if waiting in self._waiting or len(self._waiting) < WAITING_MAX:
+            self._waiting[waiting] += 1
+        else:
+            self.counted[_OVERFLOW] += 1
+        decision = Decision(
+            code=error.code,
+            message=error.message,
+            operation=operation,
+            at=rfc3339(now_ms),
+            principal=caller or "anonymous",
+            principal_kind=ctx.principal.kind.value if ctx is not None else "",
+            tenant_id=ctx.tenant_id or "" if ctx is not None else "",
+            tier=ctx.tier if ctx is not None else "",
+            next=error.next_step,
+        )
+        nonce = self._random(NONCE_BYTES)
+        plain = msgspec.msgpack.encode(_Sealed(domain, decision))
+        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, _ASSOCIATED)).rstrip(b"=").decode()
+
+    def explain(self, ctx: TenantContext, decision_id: str) -> Decision:
+        """Return what a decision id says, to the domain it concerns or the platform.
+
+        Raises:
+            HubError: `decision_not_found` (404), for a foreign one too.
+        """
+        try:
+            raw = base64.urlsafe_b64decode(decision_id[:DECISION_LENGTH_MAX] + "=" * (-len(decision_id) % 4))
+            plain = self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _ASSOCIATED)
+        except (InvalidTag, ValueError, binascii.Error):
+            raise _not_found() from None
+        sealed = msgspec.msgpack.decode(plain, type=_Sealed)
+        if sealed.domain != _home(ctx) and ctx.principal.home != PLATFORM:
+            raise _not_found()
+        return sealed.decision
+
+    async def run(self) -> None:
+        """Journal what has waited for its minute to end, until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            try:
+                await self.flush(before_ms=self._clock.now_ms() - MINUTE_MS)
+            except HubError:
+                continue  # the store does not take writes: they wait for the next round
+
+    async def flush(self, *, before_ms: int) -> int:
+        """Journal every minute that began before `before_ms`; returns how many records were written."""
+        due = [waiting for waiting in self._waiting if waiting.minute_ms <= before_ms]
+        for waiting in due:
+            fact = AccessDenied(
+                code=waiting.code,
+                operation=waiting.operation,
+                caller=waiting.caller,
+                network=waiting.network,
+                minute_ms=waiting.minute_ms,
+                count=self._waiting[waiting],
+            )
+            await self._sequencer.submit(HUB_ACTOR, (waiting.domain,), _journal(waiting.domain, fact))
+            self._waiting.pop(waiting, None)
+        return len(due)
+
+
+def _journal(domain: DomainId, fact: AccessDenied) -> Callable[[Tx], None]:
+    def decide(tx: Tx) -> None:
+        tx.append(domain, fact, streams=("denials",), category=Category.AUDIT)
+
+    return decide
+
+
+def _home(ctx: TenantContext) -> DomainId:
+    home = ctx.principal.home
+    return home if home else PLATFORM
+
+
+def _not_found() -> HubError:
+    return HubError(
+        "decision_not_found",
+        Kind.NOT_FOUND,
+        "There is no such decision.",
+        next_step="Pass the decision_id of a refusal whole, with a credential of the same tenant.",
+    )

@@ -1,0 +1,359 @@
+"""Commands about tenants, keys, gateways and the legacy policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM, DomainId, check_name
+from central_hub.kernel.ports import Idempotency
+from central_hub.kernel.sequencer import Sequencer, Tx
+from central_hub.tenants.model import (
+    COUNT_KEYS,
+    GATEWAYS_MAX,
+    GATEWAYS_STREAM,
+    KEYS_PER_DOMAIN_MAX,
+    LEGACY_STREAM,
+    TENANT_STREAM,
+    TENANTS_MAX,
+    Gateway,
+    GatewayAdded,
+    GatewayRemoved,
+    Key,
+    KeyCreated,
+    KeyRevoked,
+    KeyRotated,
+    LegacyCaller,
+    LegacyPolicySet,
+    Tenant,
+    TenantChanged,
+    TenantCreated,
+    TenantResumed,
+    TenantSuspended,
+    key_stream,
+)
+from central_hub.tenants.rules import check_assertable, check_expiry, check_gateway, check_legacy, check_scopes
+from central_hub.tenants.secrets import (
+    KEY_ID_RANDOM_BYTES,
+    SECRET_RANDOM_BYTES,
+    digest_of,
+    format_key,
+    mint_key_id,
+    mint_secret,
+)
+from central_hub.tenants.tiers import TierCatalogue, unknown_tier
+from central_hub.tenants.view import TenantsView
+
+SECRET_SHOWN_ONCE: Final = "shown once; rotate the key to get a new one"  # noqa: S105  # a sentence
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wanted of a key."""
+
+    name: str
+    scopes: tuple[str, ...]
+    expires_at_ms: int | None = None
+    assertable_tenants: tuple[str, ...] | None = None
+
+
+class MintedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key and its secret; `secret` is empty when the answer is the replay of an earlier one."""
+
+    key_id: str
+    secret: str
+
+
+class Tenants:
+    """Creates and changes tenants, and what lets their callers in.
+
+    Args:
+        view: what there is.
+        sequencer: makes facts durable.
+        tiers: the catalogue.
+        pepper: under which secrets are digested.
+        reserved: words that cannot name a tenant.
+        first_key: called when the platform has its first own key.
+    """
+
+    def __init__(
+        self,
+        view: TenantsView,
+        sequencer: Sequencer,
+        tiers: TierCatalogue,
+        pepper: bytes,
+        *,
+        reserved: frozenset[str],
+        first_key: Callable[[], None],
+    ) -> None:
+        self._view = view
+        self._sequencer = sequencer
+        self._tiers = tiers
+        self._pepper = pepper
+        self._reserved = reserved
+        self._first_key = first_key
+
+    async def create(
+        self, ctx: TenantContext, *, tenant_id: str, name: str, tier: str, key: str | None = None
+    ) -> Tenant:
+        """Create a tenant.
+
+        Raises:
+            HubError: `invalid_name`, `reserved_name`, `unknown_tier` (422), `tenant_exists` (409).
+        """
+        domain = DomainId(check_name(tenant_id, "tenant", reserved=self._reserved))
+        self._check_tier(tier)
+
+        def decide(tx: Tx) -> str:
+            tx.touch(domain, TENANT_STREAM)
+            if self._view.tenant(domain) is not None:
+                raise HubError(
+                    "tenant_exists",
+                    Kind.CONFLICT,
+                    f"There is a tenant '{tenant_id}' already.",
+                    next_step="Choose another id, or change the one that is there.",
+                )
+            if self._view.count_tenants() >= TENANTS_MAX:
+                raise _limit("tenants", TENANTS_MAX)
+            tx.append(domain, TenantCreated(tenant_id=tenant_id, name=name, tier=tier), streams=(TENANT_STREAM,))
+            return tenant_id
+
+        await self._sequencer.submit(
+            ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, "create_tenant", key)
+        )
+        return self._get(domain)
+
+    async def change(self, ctx: TenantContext, tenant_id: str, *, name: str | None, tier: str | None) -> Tenant:
+        """Change a tenant's name or tier; what is the same already writes nothing.
+
+        Raises:
+            HubError: `tenant_not_found` (404), `unknown_tier` (422).
+        """
+        domain = DomainId(tenant_id)
+        if tier is not None:
+            self._check_tier(tier)
+
+        def decide(tx: Tx) -> None:
+            tx.touch(domain, TENANT_STREAM)
+            before = self._get(domain)
+            fact = TenantChanged(name=name or before.name, tier=tier or before.tier, previous_tier=before.tier)
+            if (fact.name, fact.tier) != (before.name, before.tier):
+                tx.append(domain, fact, streams=(TENANT_STREAM,))
+
+        await self._sequencer.submit(ctx.actor, (domain,), decide)
+        return self._get(domain)
+
+    async def suspend(self, ctx: TenantContext, tenant_id: str, *, suspended: bool, reason: str = "") -> Tenant:
+        """Refuse a tenant's callers, or serve them again; it holds before this returns.
+
+        Raises:
+            HubError: `tenant_not_found` (404).
+        """
+        domain = DomainId(tenant_id)
+
+        def decide(tx: Tx) -> None:
+            tx.touch(domain, TENANT_STREAM)
+            if self._get(domain).suspended != suspended:
+                fact = TenantSuspended(reason=reason) if suspended else TenantResumed()
+                tx.append(domain, fact, streams=(TENANT_STREAM,))
+
+        await self._sequencer.submit(ctx.actor, (domain,), decide)
+        return self._get(domain)
+
+    def get(self, tenant_id: str) -> Tenant:
+        """Return a tenant.
+
+        Raises:
+            HubError: `tenant_not_found` (404).
+        """
+        return self._get(DomainId(tenant_id))
+
+    async def create_key(
+        self, ctx: TenantContext, domain: DomainId, wanted: NewKey, *, key: str | None = None
+    ) -> MintedKey:
+        """Create a key for a tenant, or for the platform itself.
+
+        Raises:
+            HubError: `tenant_not_found` (404), `unknown_scope`, `invalid_expiry`,
+                `invalid_assertable_tenants` (422), `scope_not_grantable` (403), `limit_reached` (429).
+        """
+        scopes = check_scopes(wanted.scopes, domain=domain, granter=ctx.principal)
+        assertable = check_assertable(wanted.assertable_tenants, scopes, domain)
+        secrets: list[str] = []
+
+        def decide(tx: Tx) -> str:
+            if domain != PLATFORM:
+                tx.touch(domain, TENANT_STREAM)
+                self._get(domain)
+            if len(self._view.keys(domain)) + tx.pending(domain, COUNT_KEYS) >= KEYS_PER_DOMAIN_MAX:
+                raise _limit("keys", KEYS_PER_DOMAIN_MAX)
+            key_id = mint_key_id(tx.random(KEY_ID_RANDOM_BYTES))
+            secret = mint_secret(tx.random(SECRET_RANDOM_BYTES))
+            secrets[:] = [format_key(key_id, secret)]
+            fact = KeyCreated(
+                key=Key(
+                    id=key_id,
+                    domain=domain,
+                    name=wanted.name,
+                    scopes=scopes,
+                    digest=digest_of(self._pepper, secret),
+                    created_at_ms=tx.now_ms,
+                    created_by=ctx.principal.id,
+                    expires_at_ms=check_expiry(wanted.expires_at_ms, tx.now_ms),
+                    assertable=assertable,
+                )
+            )
+            tx.append(domain, fact, streams=(key_stream(key_id),), counts={COUNT_KEYS: 1})
+            return key_id
+
+        committed = await self._sequencer.submit(
+            ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, "create_key", key)
+        )
+        if domain == PLATFORM:
+            self._first_key()
+        return MintedKey(key_id=committed.answer, secret="" if committed.replayed else secrets[0])
+
+    async def rotate_key(self, ctx: TenantContext, domain: DomainId, key_id: str, *, grace_s: int) -> MintedKey:
+        """Give a key a new secret; the one before stays valid for `grace_s` seconds.
+
+        Raises:
+            HubError: `key_not_found` (404), `scope_not_grantable` (403).
+        """
+        secrets: list[str] = []
+
+        def decide(tx: Tx) -> None:
+            tx.touch(domain, key_stream(key_id))
+            found = self.get_key(domain, key_id)
+            check_scopes(found.scopes, domain=domain, granter=ctx.principal)
+            secret = mint_secret(tx.random(SECRET_RANDOM_BYTES))
+            secrets[:] = [format_key(key_id, secret)]
+            fact = KeyRotated(
+                key_id=key_id,
+                digest=digest_of(self._pepper, secret),
+                previous_until_ms=tx.now_ms + grace_s * 1_000,
+            )
+            tx.append(domain, fact, streams=(key_stream(key_id),))
+
+        await self._sequencer.submit(ctx.actor, (domain,), decide)
+        return MintedKey(key_id=key_id, secret=secrets[0])
+
+    async def revoke_key(self, ctx: TenantContext, domain: DomainId, key_id: str) -> None:
+        """Refuse a key from now on; one that is not there is already refused."""
+
+        def decide(tx: Tx) -> None:
+            tx.touch(domain, key_stream(key_id))
+            if self._view.key(domain, key_id) is not None:
+                tx.append(domain, KeyRevoked(key_id=key_id), streams=(key_stream(key_id),), counts={COUNT_KEYS: -1})
+
+        await self._sequencer.submit(ctx.actor, (domain,), decide)
+
+    def get_key(self, domain: DomainId, key_id: str) -> Key:
+        """Return a key of a domain.
+
+        Raises:
+            HubError: `key_not_found` (404), for another domain's too.
+        """
+        found = self._view.key(domain, key_id)
+        if found is None:
+            raise HubError(
+                "key_not_found", Kind.NOT_FOUND, "There is no such key.", next_step="List the keys to see their ids."
+            )
+        return found
+
+    async def add_gateway(self, ctx: TenantContext, gateway: Gateway) -> Gateway:
+        """Let a gateway assert tenants with signed context tokens; adding the same again replaces it.
+
+        Raises:
+            HubError: `invalid_name`, `invalid_gateway`, `unknown_scope`, `invalid_assertable_tenants` (422),
+                `gateway_exists` (409) when another gateway signs as that issuer.
+        """
+        check_name(gateway.id, "gateway")
+        check_gateway(gateway.algorithm, gateway.public_key)
+        scopes = check_scopes(gateway.scopes, domain=DomainId(gateway.id), granter=ctx.principal)
+
+        def decide(tx: Tx) -> None:
+            tx.touch(PLATFORM, GATEWAYS_STREAM)
+            same_issuer = self._view.gateway_of_issuer(gateway.issuer)
+            if same_issuer is not None and same_issuer.id != gateway.id:
+                raise HubError(
+                    "gateway_exists",
+                    Kind.CONFLICT,
+                    "Another gateway signs as that issuer.",
+                    next_step="Give each gateway an issuer of its own.",
+                )
+            before = self._view.gateway(gateway.id)
+            if before is None and len(self._view.gateways()) >= GATEWAYS_MAX:
+                raise _limit("gateways", GATEWAYS_MAX)
+            if before is not None:
+                tx.append(PLATFORM, GatewayRemoved(gateway_id=gateway.id), streams=(GATEWAYS_STREAM,))
+            added = msgspec.structs.replace(gateway, scopes=scopes, created_at_ms=tx.now_ms)
+            tx.append(PLATFORM, GatewayAdded(gateway=added), streams=(GATEWAYS_STREAM,))
+
+        await self._sequencer.submit(ctx.actor, (PLATFORM,), decide)
+        added = self._view.gateway(gateway.id)
+        assert added is not None
+        return added
+
+    async def remove_gateway(self, ctx: TenantContext, gateway_id: str) -> None:
+        """Refuse a gateway's tokens from now on; one that is not there is already refused."""
+
+        def decide(tx: Tx) -> None:
+            tx.touch(PLATFORM, GATEWAYS_STREAM)
+            if self._view.gateway(gateway_id) is not None:
+                tx.append(PLATFORM, GatewayRemoved(gateway_id=gateway_id), streams=(GATEWAYS_STREAM,))
+
+        await self._sequencer.submit(ctx.actor, (PLATFORM,), decide)
+
+    async def set_legacy(self, ctx: TenantContext, callers: Sequence[LegacyCaller]) -> tuple[LegacyCaller, ...]:
+        """Say which callers of before tenants are served, and until when; none is the default.
+
+        Raises:
+            HubError: `invalid_legacy_policy` (422).
+        """
+
+        def decide(tx: Tx) -> None:
+            tx.touch(PLATFORM, LEGACY_STREAM)
+            checked = check_legacy(callers, tx.now_ms)
+            if checked != self._view.legacy_callers():
+                tx.append(PLATFORM, LegacyPolicySet(callers=checked), streams=(LEGACY_STREAM,))
+
+        await self._sequencer.submit(ctx.actor, (PLATFORM,), decide)
+        return self._view.legacy_callers()
+
+    def _check_tier(self, tier: str) -> None:
+        if self._tiers.get(tier) is None:
+            raise unknown_tier(tier, self._tiers)
+
+    def _get(self, domain: DomainId) -> Tenant:
+        found = self._view.tenant(domain)
+        if found is None:
+            raise tenant_missing()
+        return found
+
+
+def tenant_missing() -> HubError:
+    """Return the refusal for a tenant that does not exist."""
+    return HubError(
+        "tenant_not_found",
+        Kind.NOT_FOUND,
+        "There is no such tenant.",
+        next_step="Check the tenant id; a key sees its own tenant only.",
+    )
+
+
+def _limit(what: str, limit: int) -> HubError:
+    return HubError(
+        "limit_reached",
+        Kind.LIMIT,
+        f"There are {limit} {what} already, which is the limit.",
+        next_step=f"Remove {what} that are not needed.",
+        retry_after_s=60,
+        fields={"limit": limit},
+    )
+
+
+def _idempotency(ctx: TenantContext, domain: DomainId, operation: str, key: str | None) -> Idempotency | None:
+    return None if key is None else Idempotency(domain=domain, source=ctx.principal.id, id=f"{operation}/{key}")

@@ -1,0 +1,183 @@
+"""Tenants, keys, gateways and the legacy policy as the log tells them. Pure.
+
+Tenants are keyed by their domain; keys also by their globally unique id, since a credential
+names nothing else.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from central_hub.kernel.facts import Fact
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.records import Applied
+from central_hub.tenants.model import (
+    VIEW_FACTS,
+    Gateway,
+    GatewayAdded,
+    GatewayRemoved,
+    Key,
+    KeyCreated,
+    KeyRevoked,
+    KeyRotated,
+    LegacyCaller,
+    LegacyPolicySet,
+    Tenant,
+    TenantChanged,
+    TenantCreated,
+    TenantResumed,
+    TenantSuspended,
+)
+
+CHUNK: Final = 256
+_NO_KEYS: Final[Mapping[str, Key]] = {}
+
+
+class _Dump(msgspec.Struct, kw_only=True):
+    tenants: list[Tenant] = []
+    keys: list[Key] = []
+    gateways: list[Gateway] = []
+    legacy: list[LegacyCaller] = []
+
+
+class TenantsView:
+    """Who exists, with which keys."""
+
+    def __init__(self) -> None:
+        self._tenants: dict[DomainId, Tenant] = {}
+        self._order: list[str] = []
+        self._keys: dict[str, Key] = {}
+        self._by_domain: dict[DomainId, dict[str, Key]] = {}
+        self._gateways: dict[str, Gateway] = {}
+        self._by_issuer: dict[str, Gateway] = {}
+        self._legacy: tuple[LegacyCaller, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The view's name in snapshots."""
+        return "tenants"
+
+    @property
+    def facts(self) -> frozenset[type[Fact]]:
+        """The types it folds."""
+        return frozenset(VIEW_FACTS)
+
+    def tenant(self, domain: DomainId) -> Tenant | None:
+        """Return the tenant of a domain, None when there is none."""
+        return self._tenants.get(domain)
+
+    def tenants_after(self, cursor: str, limit: int) -> list[Tenant]:
+        """Return up to `limit` tenants with an id after `cursor`, in order of id (platform scope)."""
+        start = bisect_right(self._order, cursor)
+        return [self._tenants[DomainId(one)] for one in self._order[start : start + limit]]
+
+    def count_tenants(self) -> int:
+        """Return how many tenants there are (platform scope)."""
+        return len(self._tenants)
+
+    def key(self, domain: DomainId, key_id: str) -> Key | None:
+        """Return a key of a domain, None when it is missing or another domain's."""
+        return self._by_domain.get(domain, _NO_KEYS).get(key_id)
+
+    def keys(self, domain: DomainId) -> Sequence[Key]:
+        """Return a domain's keys, oldest first."""
+        return tuple(self._by_domain.get(domain, _NO_KEYS).values())
+
+    def credential(self, key_id: str) -> Key | None:
+        """Return the key a presented credential names, of whatever domain (authentication only)."""
+        return self._keys.get(key_id)
+
+    def gateways(self) -> Sequence[Gateway]:
+        """Return the gateways, oldest first (platform scope)."""
+        return tuple(self._gateways.values())
+
+    def gateway(self, gateway_id: str) -> Gateway | None:
+        """Return a gateway by id (platform scope)."""
+        return self._gateways.get(gateway_id)
+
+    def gateway_of_issuer(self, issuer: str) -> Gateway | None:
+        """Return the gateway that signs as an issuer (authentication only)."""
+        return self._by_issuer.get(issuer)
+
+    def legacy_callers(self) -> tuple[LegacyCaller, ...]:
+        """Return the callers of before tenants that are served (platform scope)."""
+        return self._legacy
+
+    def apply(self, applied: Applied) -> None:
+        """Fold one fact."""
+        domain = applied.domain
+        match applied.fact:
+            case TenantCreated(tenant_id=tenant_id, name=name, tier=tier):
+                created = Tenant(
+                    id=tenant_id, name=name, tier=tier, created_at_ms=applied.time_ms, epoch=applied.domain_seq
+                )
+                self._put_tenant(domain, created)
+            case TenantChanged(name=name, tier=tier):
+                self._change(domain, applied.domain_seq, name=name, tier=tier)
+            case TenantSuspended(reason=reason):
+                self._change(domain, applied.domain_seq, suspended=True, suspended_reason=reason)
+            case TenantResumed():
+                self._change(domain, applied.domain_seq, suspended=False, suspended_reason="")
+            case KeyCreated(key=key):
+                self._put_key(key)
+            case KeyRotated(key_id=key_id, digest=digest, previous_until_ms=until):
+                before = self._by_domain[domain][key_id]
+                rotated = msgspec.structs.replace(
+                    before, digest=digest, previous_digest=before.digest, previous_until_ms=until
+                )
+                self._put_key(rotated)
+            case KeyRevoked(key_id=key_id):
+                self._by_domain[domain].pop(key_id, None)
+                self._keys.pop(key_id, None)
+            case GatewayAdded(gateway=gateway):
+                self._put_gateway(gateway)
+            case GatewayRemoved(gateway_id=gateway_id):
+                self._by_issuer.pop(self._gateways.pop(gateway_id).issuer, None)
+            case LegacyPolicySet(callers=callers):
+                self._legacy = callers
+            case _:
+                raise AssertionError(f"{applied.type} is not folded here")
+
+    def dump(self, domain: DomainId) -> Iterator[object]:
+        """Yield the domain's state in chunks of at most `CHUNK` items."""
+        tenant = self._tenants.get(domain)
+        if tenant is not None:
+            yield _Dump(tenants=[tenant])
+        keys = list(self.keys(domain))
+        for start in range(0, len(keys), CHUNK):
+            yield _Dump(keys=keys[start : start + CHUNK])
+        if domain == PLATFORM:
+            yield _Dump(gateways=list(self._gateways.values()), legacy=list(self._legacy))
+
+    def restore(self, domain: DomainId, chunks: Iterable[bytes]) -> None:
+        """Take back what `dump` yielded."""
+        for chunk in chunks:
+            dumped = msgspec.msgpack.decode(chunk, type=_Dump)
+            for tenant in dumped.tenants:
+                self._put_tenant(domain, tenant)
+            for key in dumped.keys:
+                self._put_key(key)
+            for gateway in dumped.gateways:
+                self._put_gateway(gateway)
+            if dumped.legacy:
+                self._legacy = tuple(dumped.legacy)
+
+    def _put_tenant(self, domain: DomainId, tenant: Tenant) -> None:
+        if domain not in self._tenants:
+            insort(self._order, tenant.id)
+        self._tenants[domain] = tenant
+
+    def _change(self, domain: DomainId, epoch: int, **changes: Any) -> None:  # Any: the fields' types differ
+        self._tenants[domain] = msgspec.structs.replace(self._tenants[domain], epoch=epoch, **changes)
+
+    def _put_key(self, key: Key) -> None:
+        self._keys[key.id] = key
+        self._by_domain.setdefault(key.domain, {})[key.id] = key
+
+    def _put_gateway(self, gateway: Gateway) -> None:
+        self._gateways[gateway.id] = gateway
+        self._by_issuer[gateway.issuer] = gateway
