@@ -13,7 +13,7 @@ from typing import Final
 from central_hub.edge.authenticate import Positions
 from central_hub.edge.lane.entries import Epochs, LaneAuth, LaneEntries, LaneEntry, LanePrincipal, LookupCounter
 from central_hub.edge.lane.lines import PACKET_BYTES_MAX, Lines, Parsed
-from central_hub.edge.lane.render import caller_lines, opening_lines
+from central_hub.edge.lane.render import caller_lines, opening_lines, with_correlation
 
 PLANS_MAX: Final = 8_192
 """Plans kept over all origins; one more and all are forgotten."""
@@ -122,7 +122,12 @@ class Lane:
         """
         epochs = self._epochs
         plan = memory.plans.get(packet)
-        if plan is not None and plan.auth == epochs.auth and plan.state == epochs.state and epochs.is_open:
+        if (
+            plan is not None
+            and plan.auth == epochs.auth
+            and epochs.is_open
+            and (plan.state == epochs.state or self._refresh(plan))
+        ):
             tail = plan.tail
         else:
             found = self._resolve(packet, memory)
@@ -161,7 +166,7 @@ class Lane:
                 self._plans -= 1
             return None
         if parsed.volatile:
-            return plan, self._tail(plan.principal, parsed.correlation_id.decode("ascii"))
+            return plan, with_correlation(plan.tail, parsed.correlation_id)
         if len(packet) <= PACKET_MEMO_BYTES_MAX:
             self._remember(memory, packet, plan)
         return plan, plan.tail
@@ -191,14 +196,17 @@ class Lane:
                 auth=epochs.auth,
             )
             self._remember(memory, key, plan)
-        if plan.state != epochs.state:
-            entry = entries.entry(plan.service, plan.principal.ctx)
-            if entry is None:
-                return None
-            plan.entry = entry
-            plan.tail = self._tail(plan.principal, plan.principal.ctx.correlation_id)
-            plan.state = epochs.state
-        return plan
+        return plan if plan.state == epochs.state or self._refresh(plan) else None
+
+    def _refresh(self, plan: Plan) -> bool:
+        """Bring a plan up to the present state; False when the framework has to answer."""
+        entry = plan.entries.entry(plan.service, plan.principal.ctx)
+        if entry is None:
+            return False
+        plan.entry = entry
+        plan.tail = self._tail(plan.principal)
+        plan.state = self._epochs.state
+        return True
 
     def _principal(self, parsed: Parsed, stable: tuple[bytes, ...], memory: OriginMemory) -> LanePrincipal | None:
         known = memory.principals.get(stable)
@@ -211,12 +219,10 @@ class Lane:
             memory.principals[stable] = (self._epochs.auth, principal)
         return principal
 
-    def _tail(self, principal: LanePrincipal, correlation_id: str) -> bytes:
-        ctx = principal.ctx
-        if correlation_id:
-            return caller_lines(self._positions.position_of(ctx).format(), ctx.tier, correlation_id)
+    def _tail(self, principal: LanePrincipal) -> bytes:
         if principal.tail_state != self._epochs.state:
-            principal.tail = caller_lines(self._positions.position_of(ctx).format(), ctx.tier, "")
+            ctx = principal.ctx
+            principal.tail = caller_lines(self._positions.position_of(ctx).format(), ctx.tier)
             principal.tail_state = self._epochs.state
         return principal.tail
 

@@ -29,16 +29,15 @@ def entry_lines(length: int, etag: str) -> bytes:
     )
 
 
-def caller_lines(hub_seq: str, tier: str, correlation_id: str) -> bytes:
+def caller_lines(hub_seq: str, tier: str) -> bytes:
     """Return the lines that belong to a caller, and the empty line that ends the head."""
-    return (
-        wire_lines(
-            answer_headers(
-                media_type="", length=None, extra=(), hub_seq=hub_seq, tier=tier, correlation_id=correlation_id
-            )
-        )
-        + b"\r\n"
-    )
+    lines = answer_headers(media_type="", length=None, extra=(), hub_seq=hub_seq, tier=tier, correlation_id="")
+    return wire_lines(lines) + b"\r\n"
+
+
+def with_correlation(tail: bytes, correlation_id: bytes) -> bytes:
+    """Put the correlation id after a caller's lines, where `answer_headers` has it; unchanged without one."""
+    return b"%bx-correlation-id: %b\r\n\r\n" % (tail[:-2], correlation_id) if correlation_id else tail
 
 
 def opening_lines(default_headers: list[tuple[bytes, bytes]]) -> bytes:
