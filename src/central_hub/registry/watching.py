@@ -23,7 +23,8 @@ from central_hub.registry.model import ServiceKey
 from central_hub.registry.ports import Access, Positions
 from central_hub.registry.resuming import changed_since, is_usable, resumed
 from central_hub.registry.view import Change, RegistryView
-from central_hub.registry.visibility import Viewer, viewer_of, visible, visible_services
+from central_hub.registry.visibility import viewer_of, visible, visible_services
+from central_hub.registry.watch_differences import Differences
 from central_hub.registry.watch_groups import Dirty, Group, Watcher
 from central_hub.registry.watch_wire import WatchWire, frame_of
 
@@ -64,6 +65,7 @@ class WatchHub:
     ) -> None:
         self._view = view
         self._wire = wire
+        self._differences = Differences(view, wire)
         self._access = access
         self._positions = positions
         self._clock = clock
@@ -207,24 +209,10 @@ class WatchHub:
     ) -> None:
         dirty = group.dirty.get(name)
         if dirty is None:
-            dirty = group.dirty[name] = Dirty({self._seen_before(group.viewer, name, changes)})
+            dirty = group.dirty[name] = Dirty({self._differences.seen_before(group.viewer, name, changes)})
         known = dirty.instance_ids.get(domain)
         dirty.instance_ids[domain] = change.instance_ids if known is None else known | change.instance_ids
         self._ready[group] = None
-
-    def _seen_before(self, viewer: Viewer, name: str, changes: Mapping[ServiceKey, Change]) -> DomainId | None:
-        """Return the domain a name was seen in before these changes."""
-        if viewer.domain != SHARED and self._rank_before(viewer.domain, name, changes) is not None:
-            return viewer.domain
-        rank = self._rank_before(SHARED, name, changes)
-        return None if rank is None or rank > viewer.reach else SHARED
-
-    def _rank_before(self, domain: DomainId, name: str, changes: Mapping[ServiceKey, Change]) -> int | None:
-        change = changes.get((domain, name))
-        if change is not None:
-            return change.rank_before
-        service = self._view.service(domain, name)
-        return None if service is None else service.rank
 
     def _schedule(self) -> None:
         if self._scheduled is not None or self._work is not None:
@@ -272,9 +260,9 @@ class WatchHub:
         events: dict[str, tuple[tuple[str, bytes], ...]] = {}
         names_of: dict[Watcher, list[str]] = {}
         for name, what in dirty.items():
-            rendered = self._events(group.viewer, name, what)
+            rendered = self._differences.events(group.viewer, name, what)
             if rendered:
-                events[name] = rendered
+                events[name] = tuple(("delta", data) for data in rendered)
                 for watcher in group.interested(name):
                     names_of.setdefault(watcher, []).append(name)
         frames: dict[tuple[tuple[str, ...], bool, bool], Frame] = {}
@@ -291,37 +279,6 @@ class WatchHub:
             watcher.waits_for_sync = False
             told.append((watcher, frame))
         return told
-
-    def _events(self, viewer: Viewer, name: str, dirty: Dirty) -> tuple[tuple[str, bytes], ...]:
-        found = visible(self._view, viewer, name)
-        if found is None:
-            if dirty.before == {None}:
-                return ()
-            held = self._maybe_held(name, dirty)
-            last = SHARED if SHARED in dirty.before else viewer.domain
-            return (("delta", self._wire.gone(viewer, name, sorted(held), last)),)
-        domain, service = found
-        if dirty.before == {None}:
-            return (("delta", self._wire.full(viewer, name)),)
-        if dirty.before != {domain}:
-            gone = self._maybe_held(name, dirty).difference(service.instances)
-            return (("delta", self._wire.delta(viewer, name, domain, service, service.instances, gone)),)
-        ids = dirty.instance_ids.get(domain)
-        if not ids:
-            return ()  # what changed is shadowed
-        upsert = [one for one in ids if one in service.instances]
-        return (("delta", self._wire.delta(viewer, name, domain, service, upsert, ids.difference(upsert))),)
-
-    def _maybe_held(self, name: str, dirty: Dirty) -> set[str]:
-        """Return every instance id a watcher may hold under a name, from wherever it was seen."""
-        held: set[str] = set()
-        for domain in dirty.before:
-            service = None if domain is None else self._view.service(domain, name)
-            if service is not None:
-                held.update(service.instances)
-            if domain is not None:
-                held |= dirty.instance_ids.get(domain, set())
-        return held
 
     def _seen_now(self, group: Group, names: Iterable[str]) -> None:
         """Take note that a watcher was shown these names as they are, before their changes went to the group."""

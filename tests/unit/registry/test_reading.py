@@ -185,9 +185,7 @@ async def test_signals_rebuild_an_entry_at_most_every_hundred_milliseconds() -> 
 async def test_filters(filters: dict[str, Any], expected: set[str]) -> None:
     async with opened() as house:
         await house.register(instance_id="a", tags=("gpu", "eu"), zone="z1", metadata={"type": "x"})
-        await house.register(
-            instance_id="b", tags=("gpu",), version="2.0", metadata={"deep": {"key": 3}, "flag": True}
-        )
+        await house.register(instance_id="b", tags=("gpu",), version="2.0", metadata={"deep": {"key": 3}, "flag": True})
         await house.register(instance_id="c")
         await judge(house, "a", Status.HEALTHY)
         answer = await house.discover(**filters)
@@ -266,9 +264,7 @@ async def test_access_lost_while_waiting_is_a_refusal() -> None:
 
 async def test_waiting_has_a_limit_per_tenant() -> None:
     waiters = Waiters()
-    waiting = [
-        asyncio.create_task(waiters.wait(ACME, ((ACME, "risk"),), 5)) for _ in range(WAITERS_PER_TENANT_MAX)
-    ]
+    waiting = [asyncio.create_task(waiters.wait(ACME, ((ACME, "risk"),), 5)) for _ in range(WAITERS_PER_TENANT_MAX)]
     await asyncio.sleep(0)
     with pytest.raises(HubError, match="too_many_waiters"):
         await waiters.wait(ACME, ((ACME, "risk"),), 5)

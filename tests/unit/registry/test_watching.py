@@ -121,7 +121,7 @@ async def test_losing_sight_of_a_service_is_a_gone() -> None:
     world.apply(registered(instance_id="i-2", subscription_requirements=("pro",)))
     await settle(world)
     event, data, _ = events_of(sink)[-1]
-    assert (event, data["gone"], data["upsert"]) == ("delta", True, [])
+    assert (event, data["gone"], data["upsert"], data["remove"]) == ("delta", True, [], [])
     world.apply(registered(port=9))
     await settle(world)
     assert len(sink.frames) == 2
@@ -156,7 +156,9 @@ async def test_a_resumed_watch_gets_only_what_changed() -> None:
     assert (data["service"], data["upsert"], data["remove"]) == ("b", [], ["i-1"])
 
 
-@pytest.mark.parametrize("last_id", ["nonsense", "old.0.1.0", "inc1.0.1.7", "inc1.0.99.0", "inc1.9.1.0", "inc1.0.1.0.0"])
+@pytest.mark.parametrize(
+    "last_id", ["nonsense", "old.0.1.0", "inc1.0.1.7", "inc1.0.99.0", "inc1.9.1.0", "inc1.0.1.0.0"]
+)
 async def test_an_id_that_cannot_be_resumed_from_gets_a_snapshot(last_id: str) -> None:
     world = World()
     world.apply(registered())
