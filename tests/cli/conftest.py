@@ -45,7 +45,7 @@ class Hub:
     def tenant(self, name: str, tier: str = "pro") -> str:
         """Create a tenant; returns the secret of a key of its own."""
         self.json("tenant", "create", name, "--tier", tier)
-        return self.json("key", "create", name)["secret"]
+        return self.json("key", "create", name)["api_key"]
 
 
 def clean_environment() -> dict[str, str]:

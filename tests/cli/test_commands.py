@@ -58,7 +58,7 @@ def test_a_tenant_lives_its_life(hub: Hub, unique: str) -> None:
     assert hub.run("tenant", "create", unique).returncode == 5
     assert unique in [each["id"] for each in hub.json("tenant", "list")["tenants"]]
     assert hub.json("tenant", "set-tier", unique, "pro")["tier"] == "pro"
-    key = hub.json("key", "create", unique)["secret"]
+    key = hub.json("key", "create", unique)["api_key"]
     assert hub.run("services", "list", key=key).returncode == 0
     hub.json("tenant", "suspend", unique)
     refused = hub.run("services", "list", key=key)
@@ -71,11 +71,11 @@ def test_a_tenant_lives_its_life(hub: Hub, unique: str) -> None:
 def test_a_key_is_listed_rotated_and_revoked(hub: Hub, unique: str) -> None:
     hub.json("tenant", "create", unique)
     created = hub.json("key", "create", unique, "--name", "ci", "--scope", "registry:read")
-    secret, key_id = created["secret"], created["secret"].split("_")[1]
+    secret, key_id = created["api_key"], created["api_key"].split("_")[1]
     listed = hub.run("key", "list", unique)
     assert key_id in listed.stdout
     assert secret not in listed.stdout
-    rotated = hub.json("key", "rotate", unique, key_id)["secret"]
+    rotated = hub.json("key", "rotate", unique, key_id)["api_key"]
     assert rotated != secret
     for each in (secret, rotated):
         assert hub.run("services", "list", key=each).returncode == 0

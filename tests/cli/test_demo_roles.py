@@ -1,13 +1,12 @@
 """The demo's services do their work, and do it once per Idempotency-Key, across instances too."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from central_hub.cli.demo.ledger import Ledger
 from central_hub.cli.demo.platform import ROLES, TENANTS
-from central_hub.cli.demo.roles import Json, Once, Request, Workplace
+from central_hub.cli.demo.roles import Json, Request, Workplace
 
 
 class Platform:
@@ -40,7 +39,7 @@ ORDER: Json = {"user": "ann", "symbol": "ACME", "quantity": 10}
 
 async def test_an_order_goes_through_the_platform_to_the_ledger(platform: Platform) -> None:
     answer = await platform.ask(0, "api-gateway", "/orders", Request(ORDER, "k-1", "acme"))
-    assert answer == {"executed": True, "replayed": False}
+    assert answer == {"executed": True, "replayed": False, "trail": ["i-0"] * 5}
     assert platform.ledgers[1].count() == 1
 
 
@@ -56,47 +55,6 @@ async def test_what_is_not_allowed_is_not_executed(platform: Platform, change: J
     answer = await platform.ask(0, "api-gateway", "/orders", Request({**ORDER, **change}, "k-1"))
     assert answer["executed"] is False
     assert platform.ledgers[0].count() == 0
-
-
-async def test_two_at_once_with_one_key_do_the_work_once() -> None:
-    worked: list[str] = []
-
-    async def work(request: Request) -> Json:
-        worked.append(request.key)
-        await asyncio.sleep(0.01)
-        return {"n": len(worked)}
-
-    once = Once()
-    first, second = await asyncio.gather(*(once.do(Request({}, "k"), work) for _ in range(2)))
-    assert (first, second) == ({"n": 1}, {"n": 1, "replayed": True})
-
-
-async def test_a_failure_is_not_remembered() -> None:
-    outcomes = iter([ValueError("first"), {"ok": True}])
-
-    async def work(request: Request) -> Json:
-        outcome = next(outcomes)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    once = Once()
-    with pytest.raises(ValueError, match="first"):
-        await once.do(Request({}, "k"), work)
-    assert await once.do(Request({}, "k"), work) == {"ok": True}
-
-
-async def test_remembered_answers_are_bounded() -> None:
-    calls: list[str] = []
-
-    async def work(request: Request) -> Json:
-        calls.append(request.key)
-        return {}
-
-    once = Once(limit=2)
-    for key in ("a", "b", "c", "a"):
-        await once.do(Request({}, key), work)
-    assert calls == ["a", "b", "c", "a"]
 
 
 def test_the_cast_is_what_was_promised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Annotated, Final
 
 import typer
@@ -11,10 +12,10 @@ from central_hub.cli.failures import ExitCode, Failure
 from central_hub.cli.output import Output
 from central_hub.cli.session import Session, client_command
 
-COLUMNS: Final = ("time", "seq", "what", "who", "from", "about")
-PLATFORM: Final = "platform"
+COLUMNS: Final = ("seq", "time", "what", "who", "from", "about")
+PAGE: Final = 500
 
-Domain = Annotated[str, typer.Argument(metavar="TENANT", help="Tenant; 'platform' for the operator's own trail.")]
+Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="Whose trail.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -26,40 +27,42 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def tail(
-    session: Session, domain: Domain, limit: Annotated[int, typer.Option(help="How many records, newest last.")] = 20
+    session: Session,
+    tenant_id: Tenant,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries, newest last.")] = 20,
 ) -> None:
-    """Show the latest records of a trail."""
-    answer = session.hub.get(_path(domain), limit=limit)
+    """Show the latest entries of a tenant's trail."""
+    latest: deque[Json] = deque(maxlen=limit)
+    cursor: str | None = None
+    while True:  # pages come oldest first; the hub caps their size
+        page = session.hub.get(_path(tenant_id), limit=PAGE, cursor=cursor)
+        latest.extend(page["entries"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
 
     def in_words(out: Output) -> None:
-        out.table(COLUMNS, [_row(each) for each in answer["records"]], empty="Nothing has been written yet.")
+        out.table(COLUMNS, [_row(each) for each in latest], empty="Nothing has been written yet.")
 
-    session.show(answer, in_words)
+    session.show({"entries": list(latest)}, in_words)
 
 
-def verify(session: Session, domain: Domain) -> None:
-    """Verify the hash chain of a trail: a changed, missing or added record is found."""
-    answer = session.hub.get(f"{_path(domain)}/verify")
+def verify(session: Session, tenant_id: Tenant) -> None:
+    """Verify the hash chain of a tenant's trail: a changed, missing or added entry is found."""
+    answer = session.hub.get(f"{_path(tenant_id)}/verify")
     session.show(answer, lambda out: out.fields(answer))
-    if not answer.get("ok", answer.get("valid", False)):
+    if answer["broken_at"] is not None:
         raise Failure(
             ExitCode.ERROR,
-            f"The trail of '{domain}' does not verify.",
-            next_command=f"central-hub audit verify {domain} -o json",
+            f"The trail of '{tenant_id}' does not verify.",
+            next_command=f"central-hub audit verify {tenant_id} -o json",
             code="audit_chain_broken",
         )
 
 
-def _row(record: Json) -> tuple[object, ...]:
-    return (
-        record.get("time"),
-        record.get("seq"),
-        record.get("type"),
-        record.get("actor"),
-        record.get("origin"),
-        record.get("data"),
-    )
+def _row(entry: Json) -> tuple[object, ...]:
+    return (entry["seq"], entry["at"], entry["type"], entry["actor"], entry["origin"], entry["data"])
 
 
-def _path(domain: str) -> str:
-    return "/audit" if domain == PLATFORM else f"/tenants/{segment(domain)}/audit"
+def _path(tenant_id: str) -> str:
+    return f"/tenants/{segment(tenant_id)}/audit"

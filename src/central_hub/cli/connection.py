@@ -1,4 +1,4 @@
-"""One conversation with a hub: the SDK's protocol on the standard library's client, so that a command starts at once."""
+"""One conversation with a hub: the SDK's protocol on the standard library's client, so that commands start fast."""
 
 from __future__ import annotations
 

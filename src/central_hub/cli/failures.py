@@ -66,7 +66,7 @@ NEXT_OF_EXIT: Final[Mapping[ExitCode, str]] = {
 }
 
 
-class Failure(Exception):  # noqa: N818  # what it is, to whoever reads a command
+class Failure(Exception):
     """A command could not do what it was asked to.
 
     Args:

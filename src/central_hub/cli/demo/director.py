@@ -133,6 +133,8 @@ class Demo:
             if there >= expected:
                 return
             await asyncio.sleep(POLL_S)
+        if self._stop.is_set():
+            raise _interrupted()
         missing = ", ".join(sorted(expected - {str(each["instance_id"]) for each in self._scene.instances}))
         raise Failure(
             ExitCode.ERROR,
@@ -145,7 +147,8 @@ class Demo:
         """Send load until time is over; returns seconds, acknowledged orders, and what the load was."""
         arrivals, name = self._arrivals()
         self._began = time.monotonic()
-        async with Load(self._stage.url, keys, self._figures, self._rng) as load, asyncio.TaskGroup() as group:
+        load = Load(self._stage.url, keys, self._figures, self._rng, cache=self._stage.views)
+        async with load, asyncio.TaskGroup() as group:
             await load.warm_up()
             self._began = time.monotonic()
             tasks = [group.create_task(load.send(arrivals)), group.create_task(self._show(keys))]
@@ -247,6 +250,15 @@ class Demo:
 
     def _note(self, text: str) -> None:
         self._screen.happened(self._elapsed_s, text)
+
+
+def _interrupted() -> Failure:
+    return Failure(
+        ExitCode.ERROR,
+        "Interrupted before the platform was up.",
+        next_command="central-hub demo --for 30",
+        code="interrupted",
+    )
 
 
 @contextlib.contextmanager

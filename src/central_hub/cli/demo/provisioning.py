@@ -27,8 +27,8 @@ def provision(operator: Connection) -> Keys:
     tenants: dict[str, str] = {}
     for tenant in TENANTS:
         operator.post("/tenants", {"id": tenant.id, "name": tenant.name, "tier": tenant.tier})
-        tenants[tenant.id] = operator.post(f"/tenants/{tenant.id}/keys", {"name": "demo"})["secret"]
-    platform = operator.post("/keys", {"name": "demo-services", "scopes": list(PLATFORM_SCOPES)})["secret"]
+        tenants[tenant.id] = operator.post(f"/tenants/{tenant.id}/keys", {"name": "demo"})["api_key"]
+    platform = operator.post("/keys", {"name": "demo-services", "scopes": list(PLATFORM_SCOPES)})["api_key"]
     return Keys(platform, tenants)
 
 

@@ -1,14 +1,14 @@
 """What each service of the demo's platform does with a request.
 
 The work is small and real: orders go through users, risk and market data to a ledger; model servers
-take time in proportion to the tokens. Every service honours the Idempotency-Key of its caller.
+take time in proportion to the tokens. The Idempotency-Key of the caller goes along with every call, and
+each answer holds the trail of the instances that had a part in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +16,6 @@ from typing import Any, Final
 from central_hub.cli.demo.ledger import Ledger
 from central_hub.cli.demo.platform import MODEL_BATCH_MAX, inference_ms
 
-ANSWERS_MAX: Final = 10_000
-"""Answers an instance remembers by Idempotency-Key; the oldest go first."""
 ORDER_VALUE_MAX: Final = 1_000_000.0
 TENANT_UNKNOWN: Final = ""
 
@@ -36,31 +34,6 @@ class Request:
 
 
 Handler = Callable[[Request], Awaitable[Json]]
-
-
-class Once:
-    """Does the work of a key once; who asks again, even meanwhile, gets the same answer."""
-
-    def __init__(self, limit: int = ANSWERS_MAX) -> None:
-        self._limit = limit
-        self._answers: OrderedDict[str, asyncio.Future[Json]] = OrderedDict()
-
-    async def do(self, request: Request, work: Handler) -> Json:
-        """Return the answer to a request, working only for a key that is new; failures are not remembered."""
-        known = self._answers.get(request.key)
-        if known is not None:
-            return {**await asyncio.shield(known), "replayed": True}
-        answer = self._answers[request.key] = asyncio.get_running_loop().create_future()
-        while len(self._answers) > self._limit:
-            self._answers.popitem(last=False)
-        try:
-            answer.set_result(await work(request))
-        except BaseException as error:
-            self._answers.pop(request.key, None)
-            answer.set_exception(error if isinstance(error, Exception) else ConnectionAbortedError())
-            answer.exception()  # so that nobody is told off when nobody else asked
-            raise
-        return answer.result()
 
 
 class Workplace:
@@ -94,37 +67,42 @@ class Workplace:
 
     async def check_user(self, request: Request) -> Json:
         """Say whether a user may trade."""
-        return {"allowed": bool(request.body.get("user")), "tenant": request.tenant}
+        return self._answer({"allowed": bool(request.body.get("user")), "tenant": request.tenant})
 
     async def quote(self, request: Request) -> Json:
         """Return the price of a symbol."""
         symbol = str(request.body["symbol"])
-        return {"symbol": symbol, "price": 10 + zlib.crc32(symbol.encode()) % 90}
+        return self._answer({"symbol": symbol, "price": 10 + zlib.crc32(symbol.encode()) % 90})
 
     async def validate(self, request: Request) -> Json:
         """Hold an order's value against the limit."""
         quote = await self._call("data-bridge", "/quotes", {"symbol": request.body["symbol"]}, request.key)
         value = float(request.body["quantity"]) * float(quote["price"])
-        return {"approved": value <= ORDER_VALUE_MAX, "value": value}
+        return self._answer({"approved": value <= ORDER_VALUE_MAX, "value": value}, quote)
 
     async def execute(self, request: Request) -> Json:
         """Execute an order that risk management approves, exactly once."""
         risk = await self._call("risk-management", "/risk/validate", request.body, request.key)
         if not risk["approved"]:
-            return {"executed": False, "reason": "over the limit"}
+            return self._answer({"executed": False, "reason": "over the limit"}, risk)
         first = await asyncio.to_thread(self._ledger.execute, request.key, request.tenant, self._instance_id)
-        return {"executed": True, "replayed": not first}
+        return self._answer({"executed": True, "replayed": not first}, risk)
 
     async def accept(self, request: Request) -> Json:
         """Take an order in from outside: check the user, then hand it to a trading engine."""
         user = await self._call("user-management", "/users/check", {"user": request.body["user"]}, request.key)
         if not user["allowed"]:
-            return {"executed": False, "reason": "not allowed"}
-        return await self._call("trading-engine", "/orders", request.body, request.key)
+            return self._answer({"executed": False, "reason": "not allowed"}, user)
+        order = await self._call("trading-engine", "/orders", request.body, request.key)
+        return self._answer(order, user, order)
 
     async def generate(self, request: Request) -> Json:
         """Answer a prompt, in the time that its tokens take."""
         context, generated = int(request.body["context_tokens"]), int(request.body["generated_tokens"])
         async with self._batch:
             await asyncio.sleep(inference_ms(context, generated, self._speed) / 1_000)
-        return {"generated_tokens": generated, "speed": self._speed}
+        return self._answer({"generated_tokens": generated, "speed": self._speed})
+
+    def _answer(self, answer: Json, *parts: Json) -> Json:
+        trail = [instance for part in parts for instance in part["trail"]]
+        return {**answer, "trail": [*trail, self._instance_id]}

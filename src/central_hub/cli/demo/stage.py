@@ -44,6 +44,7 @@ class Stage:
     def __init__(self, directory: Path, port: int) -> None:
         self.url = f"http://{HOST}:{port}"
         self.ledger = directory / "orders.db"
+        self.views = directory / "views"
         self.bootstrap = "chb_" + secrets.token_urlsafe(32)
         self._directory = directory
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
@@ -94,7 +95,7 @@ class Stage:
             **self._environment,
             "HUB_URL": self.url,
             "HUB_API_KEY": keys.platform,
-            "HUB_CACHE_DIR": str(self._directory / "views" / instance_id),
+            "HUB_CACHE_DIR": str(self.views / instance_id),
             "DEMO_LEDGER": str(self.ledger),
         }
         arguments = ("-m", "central_hub.cli.demo.service", role.service, instance_id, str(port), str(speed))
