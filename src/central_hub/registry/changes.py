@@ -13,7 +13,7 @@ from central_hub.registry.waiting import Waiters
 from central_hub.registry.watching import WatchHub
 
 
-class RegistryChanges:
+class Changes:
     """The registry's listener on the runner.
 
     Args:

@@ -18,7 +18,7 @@ from central_hub.kernel.ids import RESERVED_WORDS
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.registry.catalogue import Catalogue
-from central_hub.registry.changes import RegistryChanges
+from central_hub.registry.changes import Changes
 from central_hub.registry.dependencies import Dependencies
 from central_hub.registry.lane_entries import RegistryLane
 from central_hub.registry.model import FACTS
@@ -68,7 +68,7 @@ class House:
             self.view, self.sequencer, FixedAdvice(), self.tiers, self.access,
             reserved=RESERVED_WORDS | {"register", "discover"}, limits=limits,
         )  # fmt: skip
-        changes = RegistryChanges(self.view, self.waiters, self.watch, self.catalogue, self.loads)
+        changes = Changes(self.view, self.waiters, self.watch, self.catalogue, self.loads)
         self.batches: list[int] = []
         self.runner.listen(changes.applied)
         self.runner.listen(lambda batch: self.batches.append(len(batch)))

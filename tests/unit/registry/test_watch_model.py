@@ -19,7 +19,7 @@ from central_hub.kernel.context import TenantContext
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import SHARED, DomainId
 from central_hub.registry.catalogue import Catalogue
-from central_hub.registry.changes import RegistryChanges
+from central_hub.registry.changes import Changes
 from central_hub.registry.model import (
     ServiceDrainChanged,
     ServiceHealthChanged,
@@ -122,7 +122,7 @@ class World:
         wire = WatchWire(self.fold.view, self.catalogue, Verdicts(), loads)
         self.watch = WatchHub(self.fold.view, wire, self.access, self.fold, self.clock)
         self.waiters = Waiters()
-        self.changes = RegistryChanges(self.fold.view, self.waiters, self.watch, self.catalogue, loads)
+        self.changes = Changes(self.fold.view, self.waiters, self.watch, self.catalogue, loads)
 
     def apply(self, fact: Fact, domain: DomainId = SHARED) -> None:
         self.changes.applied([self.fold.apply(fact, domain, self.clock.now_ms())])
