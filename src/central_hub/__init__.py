@@ -1,0 +1,66 @@
+"""Central Hub: the client side. Find services through a hub, call them directly, be one of them.
+
+Names are loaded when they are first used, so that `import central_hub` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from central_hub.kernel.errors import HubError, Kind
+    from central_hub.sdk.calling import ServiceResponse
+    from central_hub.sdk.client import HubClient
+    from central_hub.sdk.context import RequestContext, current_context, request_context
+    from central_hub.sdk.model import Endpoint, Instance, ServiceState
+    from central_hub.sdk.service import BaseService, ServiceConfig
+    from central_hub.sdk.sync import SyncHubClient
+    from central_hub.sdk.tracker import PerformanceTracker
+
+__all__ = [
+    "BaseService",
+    "Endpoint",
+    "HubClient",
+    "HubError",
+    "Instance",
+    "Kind",
+    "PerformanceTracker",
+    "RequestContext",
+    "ServiceConfig",
+    "ServiceResponse",
+    "ServiceState",
+    "SyncHubClient",
+    "current_context",
+    "request_context",
+]
+
+_HOMES = {
+    "BaseService": "sdk.service",
+    "Endpoint": "sdk.model",
+    "HubClient": "sdk.client",
+    "HubError": "kernel.errors",
+    "Instance": "sdk.model",
+    "Kind": "kernel.errors",
+    "PerformanceTracker": "sdk.tracker",
+    "RequestContext": "sdk.context",
+    "ServiceConfig": "sdk.service",
+    "ServiceResponse": "sdk.calling",
+    "ServiceState": "sdk.model",
+    "SyncHubClient": "sdk.sync",
+    "current_context": "sdk.context",
+    "request_context": "sdk.context",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'central_hub' has no attribute '{name}'")
+    value = getattr(import_module(f"central_hub.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

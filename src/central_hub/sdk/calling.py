@@ -1,0 +1,443 @@
+"""Direct calls to services: pick, send, and try another instance where that is safe.
+
+Never carries the hub's API key, follows no redirect and keeps no cookie. A call is tried again
+when nothing was sent (the connection was refused), and, once something was sent, only when doing
+it twice is harmless: an idempotent method, or an Idempotency-Key. Retries after sending have a budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.sdk.balancing import Target
+from central_hub.sdk.circuit import Circuit
+from central_hub.sdk.context import CALLER, CORRELATION, DEADLINE, TENANT, TIER, USER, RequestContext, current_context
+from central_hub.sdk.following import Follower
+from central_hub.sdk.model import (
+    CALL_ANSWER_BYTES_MAX,
+    CALL_ATTEMPTS_MAX,
+    CALL_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    Endpoint,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+RETRIED_STATUS: Final = frozenset({502, 503, 504})
+FAILED_STATUS: Final = 500
+CONNECTIONS_PER_INSTANCE_MAX: Final = 256
+OUTCOMES_MAX: Final = 10_000
+"""Outcomes kept until they are reported; the oldest are dropped past it."""
+
+BUDGET_MAX: Final = 50.0
+BUDGET_PER_CALL: Final = 0.2
+"""Retries after sending that one call earns: at most one in five calls is repeated for long."""
+
+NO_INSTANCE_WAIT_S: Final = 1.0
+"""How long a call waits for an instance to appear when there is none."""
+
+PAUSE_MIN_S: Final = 0.02
+PAUSE_MAX_S: Final = 0.1
+"""Bounds of the pause before an instance is tried that was tried already."""
+
+TIMEOUTS_KEPT_MAX: Final = 64
+
+
+class ServiceResponse:
+    """What a service answered; the body has been read."""
+
+    __slots__ = ("attempts", "body", "endpoint", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint, attempts: int) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.endpoint = endpoint
+        self.attempts = attempts
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return self.status < 400
+
+    def json(self) -> Any:  # Any: a JSON document
+        """Return the decoded body.
+
+        Raises:
+            msgspec.DecodeError: it is not JSON.
+        """
+        return msgspec.json.decode(self.body)
+
+    def text(self) -> str:
+        """Return the body as UTF-8 text."""
+        return self.body.decode("utf-8", "replace")
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How one attempt went, as it is reported to the hub."""
+
+    instance_id: str
+    ok: bool
+    latency_ms: float
+    error: str = ""
+
+
+class _Call:
+    """A call under way: what is sent, and what was tried."""
+
+    __slots__ = ("attempt_timeout_s", "body", "deadline_s", "headers", "is_safe", "method", "params", "path", "service",
+                 "timeout_s", "tried")  # fmt: skip
+
+    def __init__(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None,
+        params: Mapping[str, str] | None,
+        headers: dict[str, str],
+        is_safe: bool,
+        timeout_s: float,
+        attempt_timeout_s: float | None,
+        deadline_s: float,
+    ) -> None:
+        self.service = service
+        self.method = method
+        self.path = path
+        self.body = body
+        self.params = params
+        self.headers = headers
+        self.is_safe = is_safe
+        self.timeout_s = timeout_s
+        self.attempt_timeout_s = attempt_timeout_s
+        self.deadline_s = deadline_s
+        self.tried: list[str] = []
+
+
+class Caller:
+    """Calls services by name.
+
+    Args:
+        follower: has the view.
+        tenant_id, user_id, tier: sent when there is no request context.
+        service_name: what this process is called.
+    """
+
+    def __init__(
+        self,
+        follower: Follower,
+        *,
+        tenant_id: str | None,
+        user_id: str | None,
+        tier: str | None,
+        service_name: str,
+    ) -> None:
+        self._follower = follower
+        self._default = RequestContext(tenant_id=tenant_id, user_id=user_id, tier=tier)
+        self._service_name = service_name
+        self._session: aiohttp.ClientSession | None = None
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._budget = BUDGET_MAX
+        self.circuits: dict[str, Circuit] = {}
+        self.outcomes: deque[Outcome] = deque(maxlen=OUTCOMES_MAX)
+        self.calls = 0
+        self.retries = 0
+        self.failures = 0
+
+    async def open(self) -> None:
+        """Get ready to call."""
+        import aiohttp
+
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_INSTANCE_MAX),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        data: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = CALL_TIMEOUT_S,  # noqa: ASYNC109  # a deadline over all attempts, passed on to the service
+        attempt_timeout: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> ServiceResponse:
+        """Call an instance of a service directly, and another one where that is safe.
+
+        Args:
+            service: its name.
+            path: path and query, as the service takes them.
+            json: body, encoded as JSON; `data` sends bytes as they are.
+            params: query parameters.
+            headers: further headers.
+            timeout: seconds for everything, all attempts included; the service is told what is left. A
+                request being served (see `current_context`) lends its own deadline if that is earlier.
+            attempt_timeout: seconds for one attempt; None lets an attempt take what is left.
+            idempotency_key: makes any method safe to repeat with a service that honours it.
+
+        Returns:
+            Whatever the service answered, error statuses included.
+
+        Raises:
+            HubError: `no_instance`, `service_not_found`, `call_failed`, `deadline_exceeded`,
+                `answer_too_large`, or `hub_unreachable` when the view knows nothing of the service.
+        """
+        context = current_context() or self._default
+        now_s = time.monotonic()
+        deadline_s = now_s + timeout
+        if context.deadline_s is not None and context.deadline_s < deadline_s:
+            deadline_s = context.deadline_s
+        sent = self._headers(context)
+        if json is not None:
+            data = msgspec.json.encode(json)
+            sent["content-type"] = "application/json"
+        if idempotency_key is not None:
+            sent["idempotency-key"] = idempotency_key
+        if headers is not None:
+            sent.update(headers)
+        call = _Call(
+            service,
+            method,
+            path,
+            body=data,
+            params=params,
+            headers=sent,
+            is_safe=method in IDEMPOTENT or idempotency_key is not None,
+            timeout_s=timeout,
+            attempt_timeout_s=attempt_timeout,
+            deadline_s=deadline_s,
+        )
+        self.calls += 1
+        if self._budget < BUDGET_MAX:
+            self._budget += BUDGET_PER_CALL
+        try:
+            return await self._attempts(call)
+        except HubError:
+            self.failures += 1
+            raise
+
+    async def _attempts(self, call: _Call) -> ServiceResponse:
+        import aiohttp
+
+        while True:
+            target = await self._target(call)
+            may_repeat = len(call.tried) + 1 < CALL_ATTEMPTS_MAX
+            began_s = time.monotonic()
+            target.in_flight += 1
+            try:
+                response = await self._send(call, target, began_s)
+            except aiohttp.ClientConnectorError as error:
+                # Refused, or no such host: nothing was sent, so any call may go elsewhere.
+                self._failed(call, target, began_s, error)
+                if not may_repeat:
+                    raise _call_failed(call, error) from error
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                if isinstance(error, aiohttp.ConnectionTimeoutError):
+                    self._failed(call, target, began_s, error)
+                    if may_repeat:
+                        call.tried.append(target.endpoint.instance_id)
+                        continue
+                self._failed(call, target, began_s, error)
+                if time.monotonic() >= call.deadline_s:
+                    raise _deadline(call) from error
+                if not (may_repeat and call.is_safe and self._may_spend()):
+                    raise _call_failed(call, error) from error
+            else:
+                self._answered(call, target, began_s, response.status)
+                if response.status not in RETRIED_STATUS or not (may_repeat and call.is_safe and self._may_spend()):
+                    return response
+            finally:
+                target.in_flight -= 1
+            call.tried.append(target.endpoint.instance_id)
+            self.retries += 1
+
+    async def _target(self, call: _Call) -> Target:
+        """Choose an instance, waiting a little when there is none.
+
+        Raises:
+            HubError: `no_instance`, `service_not_found`, `deadline_exceeded`, `hub_unreachable`.
+        """
+        pool = self._follower.pools.get(call.service)
+        target = None if pool is None else pool.pick_other(call.tried) if call.tried else pool.pick()
+        if target is None:
+            target = await self._first_target(call)
+        if target.endpoint.instance_id in call.tried:
+            pause_s = PAUSE_MIN_S + random.random() * (PAUSE_MAX_S - PAUSE_MIN_S)  # noqa: S311  # jitter
+            await asyncio.sleep(min(pause_s, max(0.0, call.deadline_s - time.monotonic())))
+        return target
+
+    async def _first_target(self, call: _Call) -> Target:
+        until_s = min(call.deadline_s, time.monotonic() + NO_INSTANCE_WAIT_S)
+        refusal: HubError | None = None
+        while True:
+            pool = self._follower.pool(call.service)
+            if pool is None or not (pool.targets or self._follower.connected):
+                try:
+                    pool = await self._follower.fetch(call.service)
+                    refusal = None
+                except HubError as error:
+                    refusal = error
+            target = None if pool is None else pool.pick_other(call.tried)
+            if target is not None:
+                return target
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise refusal or no_instance(call.service)
+            await self._follower.changed(call.service, min(left_s, 0.25))
+
+    async def _send(self, call: _Call, target: Target, began_s: float) -> ServiceResponse:
+        left_s = call.deadline_s - began_s
+        if left_s <= 0:
+            raise _deadline(call)
+        call.headers[DEADLINE] = str(int(left_s * 1000))
+        if call.attempt_timeout_s is not None and call.attempt_timeout_s < left_s:
+            timeout = self._timeout(call.attempt_timeout_s)
+        elif call.tried or left_s < call.timeout_s - 0.001:
+            timeout = self._new_timeout(left_s)
+        else:
+            timeout = self._timeout(call.timeout_s)
+        assert self._session is not None, "the client is open"
+        response = await self._session.request(
+            call.method,
+            target.endpoint.url + call.path,
+            data=call.body,
+            params=call.params,
+            headers=call.headers,
+            allow_redirects=False,
+            timeout=timeout,
+        )
+        length = response.content_length
+        if length is not None and length <= CALL_ANSWER_BYTES_MAX:
+            body = await response.read()
+        else:
+            body = await _read_limited(call, response)
+        return ServiceResponse(response.status, response.headers, body, target.endpoint, len(call.tried) + 1)
+
+    def _headers(self, context: RequestContext) -> dict[str, str]:
+        correlation = context.correlation_id or f"{random.getrandbits(64):016x}"  # a label, not a secret
+        headers = {CORRELATION: correlation}
+        if context.tenant_id is not None:
+            headers[TENANT] = context.tenant_id
+        if context.user_id is not None:
+            headers[USER] = context.user_id
+        if context.tier is not None:
+            headers[TIER] = context.tier
+        if self._service_name:
+            headers[CALLER] = self._service_name
+        return headers
+
+    def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+        timeout = self._timeouts.get(seconds)
+        if timeout is None:
+            if len(self._timeouts) >= TIMEOUTS_KEPT_MAX:
+                self._timeouts.clear()
+            timeout = self._timeouts[seconds] = self._new_timeout(seconds)
+        return timeout
+
+    def _new_timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+        import aiohttp
+
+        return aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT_S)
+
+    def _may_spend(self) -> bool:
+        if self._budget < 1.0:
+            return False
+        self._budget -= 1.0
+        return True
+
+    def _answered(self, call: _Call, target: Target, began_s: float, status: int) -> None:
+        now_s = time.monotonic()
+        latency_ms = (now_s - began_s) * 1000
+        ok = status < FAILED_STATUS
+        if ok:
+            target.succeeded(latency_ms)
+        self._circuit(call.service).record(now_s, ok=ok)
+        error = "" if ok else f"http_{status}"
+        self.outcomes.append(Outcome(target.endpoint.instance_id, ok, latency_ms, error))
+
+    def _failed(self, call: _Call, target: Target, began_s: float, error: BaseException) -> None:
+        now_s = time.monotonic()
+        target.refused(now_s)
+        self._circuit(call.service).record(now_s, ok=False)
+        self.outcomes.append(
+            Outcome(
+                target.endpoint.instance_id, ok=False, latency_ms=(now_s - began_s) * 1000, error=type(error).__name__
+            )
+        )
+
+    def _circuit(self, service: str) -> Circuit:
+        circuit = self.circuits.get(service)
+        if circuit is None:
+            circuit = self.circuits[service] = Circuit()
+        return circuit
+
+
+async def _read_limited(call: _Call, response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > CALL_ANSWER_BYTES_MAX:
+                raise HubError(
+                    "answer_too_large",
+                    Kind.TOO_LARGE,
+                    f"{call.service} answered with more than {CALL_ANSWER_BYTES_MAX} bytes.",
+                    next_step="Page the answer, or call resolve() and stream it yourself.",
+                )
+    finally:
+        response.release() if response.content.at_eof() else response.close()
+    return bytes(body)
+
+
+def no_instance(service: str) -> HubError:
+    """Return the refusal when a service has nobody to call."""
+    return HubError(
+        "no_instance",
+        Kind.UNAVAILABLE,
+        f"No instance of {service} can be called now.",
+        next_step=f"Start one, or look at why: GET /services/{service}.",
+    )
+
+
+def _call_failed(call: _Call, error: BaseException) -> HubError:
+    tried = len(call.tried) + 1
+    reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    return HubError(
+        "call_failed",
+        Kind.UNAVAILABLE,
+        f"{call.method} {call.path} of {call.service} failed (attempts: {tried}): {reason}.",
+        next_step=""
+        if call.is_safe
+        else "It may have been executed; give an idempotency_key so that it can be repeated.",
+    )
+
+
+def _deadline(call: _Call) -> HubError:
+    return HubError(
+        "deadline_exceeded",
+        Kind.TIMEOUT,
+        f"{call.service} did not answer {call.method} {call.path} in time.",
+        next_step="Allow more time, or find out what it waits for.",
+    )

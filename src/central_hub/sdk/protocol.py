@@ -1,0 +1,261 @@
+"""The conversation with a hub without the I/O: builds requests, reads replies and problems. Pure.
+
+Ids are made by the function it is given; both faces of the client stand on this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.sdk.model import Instance, ServiceState
+
+KIND: Final[Mapping[int, Kind]] = {
+    400: Kind.INVALID,
+    401: Kind.UNAUTHENTICATED,
+    403: Kind.DENIED,
+    404: Kind.NOT_FOUND,
+    405: Kind.METHOD,
+    408: Kind.TIMEOUT,
+    409: Kind.CONFLICT,
+    410: Kind.GONE,
+    412: Kind.PRECONDITION,
+    413: Kind.TOO_LARGE,
+    415: Kind.UNSUPPORTED,
+    422: Kind.MALFORMED,
+    429: Kind.LIMIT,
+    500: Kind.INTERNAL,
+    503: Kind.UNAVAILABLE,
+    507: Kind.STORAGE_FULL,
+}
+"""From status back to kind: the hub's own table, turned round."""
+
+FAILED_FROM: Final = 400
+_PROBLEM_MEMBERS: Final = frozenset({"type", "title", "status", "code", "detail", "next"})
+
+Json = Any  # Any: a JSON document
+
+
+class HubRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to send: `target` is path and query, ready for the wire."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes | None = None
+
+
+class HubReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class _Discovered(msgspec.Struct, frozen=True):
+    service_name: str
+    revision: int
+    domain: str = "shared"
+    instances: tuple[Instance, ...] = ()
+
+
+_discovered: Final = msgspec.json.Decoder(_Discovered)
+
+
+class HubProtocol:
+    """Knows one hub's address and who is asking.
+
+    Args:
+        base_url: `http://host:port` or `https://…`, with or without a path.
+        api_key: sent to the hub and to nobody else; None in open mode.
+        tenant_id: claimed tenant; None for the key's own.
+        tier: claimed tier; it never grants anything.
+        user_id: claimed user.
+        service_name: what this process is called in the dependency graph.
+        mint: makes a fresh idempotency key.
+
+    Raises:
+        HubError: `invalid_hub_url`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        tenant_id: str | None = None,
+        tier: str | None = None,
+        user_id: str | None = None,
+        service_name: str = "",
+        mint: Callable[[], str],
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise HubError(
+                "invalid_hub_url",
+                Kind.INVALID,
+                f"'{base_url}' is not the address of a hub.",
+                next_step="Give it as http://host:port, for example http://127.0.0.1:7000.",
+            )
+        self.base_url = base_url.rstrip("/")
+        self._mint = mint
+        claims = {"x-tenant-id": tenant_id, "x-subscription-tier": tier, "x-user-id": user_id}
+        self._headers = {name: value for name, value in claims.items() if value}
+        if service_name:
+            self._headers["x-service-name"] = service_name
+        if api_key:
+            self._headers["authorization"] = f"Bearer {api_key}"
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> HubRequest:
+        """Build a read; members of the query that are None are left out."""
+        return HubRequest(
+            method="GET", target=_target(path, query), headers={**self._headers, "accept": "application/json"}
+        )
+
+    def command(self, method: str, path: str, body: object = None) -> HubRequest:
+        """Build a write with a fresh idempotency key: sent again, it returns the first result."""
+        headers = {**self._headers, "accept": "application/json", "idempotency-key": self._mint()}
+        if body is None:
+            return HubRequest(method=method, target=path, headers=headers)
+        headers["content-type"] = "application/json"
+        return HubRequest(method=method, target=path, headers=headers, body=msgspec.json.encode(body))
+
+    def register(self, registration: Mapping[str, object]) -> HubRequest:
+        """Build POST /services/register; members that are None are left out."""
+        given = {name: value for name, value in registration.items() if value is not None}
+        return self.command("POST", "/services/register", given)
+
+    def heartbeat(self, name: str, instance_id: str, report: Mapping[str, object]) -> HubRequest:
+        """Build a renewal with what the instance says about itself."""
+        given = {key: value for key, value in report.items() if value is not None}
+        return self.command("PUT", f"{instance_path(name, instance_id)}/heartbeat", given)
+
+    def discover(self, name: str, query: Mapping[str, object] | None = None) -> HubRequest:
+        """Build GET /services/discover/{name}."""
+        return self.get(f"/services/discover/{segment(name)}", query)
+
+    def watch(self, names: Iterable[str], last_id: str) -> HubRequest:
+        """Build the watch of some services (or `*`) with load events, resuming after `last_id` if there is one."""
+        request = self.get("/watch", {"services": ",".join(sorted(names)), "load": "true"})
+        request.headers["accept"] = "text/event-stream"
+        if last_id:
+            request.headers["last-event-id"] = last_id
+        return request
+
+    def outcomes(self, outcomes: Iterable[Mapping[str, object]]) -> HubRequest:
+        """Build POST /routing/outcomes."""
+        return self.command("POST", "/routing/outcomes", {"outcomes": list(outcomes)})
+
+
+def instance_path(name: str, instance_id: str) -> str:
+    """Return the path of an instance."""
+    return f"/services/{segment(name)}/instances/{segment(instance_id)}"
+
+
+def segment(text: str) -> str:
+    """Quote a name so that it stays one segment of a path."""
+    return quote(text, safe="")
+
+
+def read(reply: HubReply) -> Json:
+    """Return the decoded body of a success, None without one.
+
+    Raises:
+        HubError: what the hub refused, with its code; `hub_answer_unreadable` when it is not a hub's answer.
+    """
+    if reply.status >= FAILED_FROM:
+        raise problem(reply)
+    if not reply.body:
+        return None
+    try:
+        return msgspec.json.decode(reply.body)
+    except msgspec.DecodeError as error:
+        raise _unreadable(reply, str(error)) from error
+
+
+def read_service(reply: HubReply) -> tuple[ServiceState, str]:
+    """Return a discovered service and the incarnation of the log that it comes from.
+
+    Raises:
+        HubError: as `read`.
+    """
+    if reply.status >= FAILED_FROM:
+        raise problem(reply)
+    try:
+        found = _discovered.decode(reply.body)
+    except msgspec.DecodeError as error:
+        raise _unreadable(reply, str(error)) from error
+    state = ServiceState(
+        service=found.service_name,
+        revision=found.revision,
+        domain=found.domain,
+        instances={instance.instance_id: instance for instance in found.instances},
+    )
+    return state, incarnation_of(reply.headers)
+
+
+def incarnation_of(headers: Mapping[str, str]) -> str:
+    """Return the incarnation in a reply's `Hub-Seq`, empty without one."""
+    return headers.get("hub-seq", "").partition(".")[0]
+
+
+def problem(reply: HubReply) -> HubError:
+    """Rebuild the refusal that a problem document describes."""
+    kind = KIND.get(reply.status) or (Kind.INTERNAL if reply.status >= 500 else Kind.INVALID)
+    try:
+        decoded: object = msgspec.json.decode(reply.body)
+    except msgspec.DecodeError:
+        decoded = None
+    document = cast("dict[str, Json]", decoded) if isinstance(decoded, dict) else {}
+    code = document.get("code")
+    return HubError(
+        code if isinstance(code, str) and code else f"http_{reply.status}",
+        kind,
+        str(document.get("detail") or f"The hub answered {reply.status}."),
+        next_step=str(document.get("next") or ""),
+        fields={name: value for name, value in document.items() if name not in _PROBLEM_MEMBERS},
+        retry_after_s=_seconds(reply.headers.get("retry-after", "")),
+    )
+
+
+def unreachable(base_url: str, reason: str) -> HubError:
+    """Return the refusal of a hub that cannot be reached."""
+    return HubError(
+        "hub_unreachable",
+        Kind.UNAVAILABLE,
+        f"The hub at {base_url} could not be reached: {reason}.",
+        next_step="Start one (central-hub serve), or set HUB_URL; resolve() goes on from the local view.",
+    )
+
+
+def is_transient(error: HubError) -> bool:
+    """Say whether the same request, with the same idempotency key, may succeed a little later."""
+    return error.kind in (Kind.UNAVAILABLE, Kind.TIMEOUT) or error.code == "contended"
+
+
+def _unreadable(reply: HubReply, why: str) -> HubError:
+    return HubError(
+        "hub_answer_unreadable",
+        Kind.UNAVAILABLE,
+        f"What answered {reply.status} at the hub's address is not a hub.",
+        next_step="Check HUB_URL.",
+        internal=why,
+    )
+
+
+def _target(path: str, query: Mapping[str, object] | None) -> str:
+    given = {name: _query_value(value) for name, value in (query or {}).items() if value is not None}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _query_value(value: object) -> object:
+    return ("true" if value else "false") if isinstance(value, bool) else value
+
+
+def _seconds(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
