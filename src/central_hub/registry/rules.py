@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -39,6 +40,8 @@ from central_hub.registry.model import (
     Status,
 )
 from central_hub.registry.view import RankOf
+
+NAMES_REMEMBERED: Final = 4_096
 
 _HOST_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 _LABEL: Final = re.compile(LABEL_PATTERN[:-1] + r"\Z")
@@ -76,7 +79,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     shared: bool = False
 
 
-def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: frozenset[str]) -> None:
+def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: Set[str]) -> None:
     """Refuse a registration whose fields are not what they have to be.
 
     Args:
@@ -88,7 +91,7 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: froze
         HubError: `invalid_name`, `reserved_name`, `invalid_instance_id`, `invalid_field` or
             `unknown_tier` (422).
     """
-    check_name(wanted.name, "service", reserved=reserved)
+    check_service_name(wanted.name, reserved)
     if wanted.instance_id is not None:
         check_instance_id(wanted.instance_id)
     check_host(wanted.host)
@@ -96,7 +99,8 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: froze
         raise _invalid("port", f"is a number from {PORT_MIN} to {PORT_MAX}")
     if wanted.protocol not in PROTOCOLS:
         raise _invalid("protocol", f"is one of {', '.join(sorted(PROTOCOLS))}")
-    check_health_endpoint(wanted.health_endpoint)
+    if wanted.health_endpoint != "/health":
+        check_health_endpoint(wanted.health_endpoint)
     if wanted.tenant_namespace is not None and not _NAMESPACE.match(wanted.tenant_namespace):
         raise _invalid(
             "tenant_namespace", f"has 1 to {NAMESPACE_LENGTH_MAX} characters of A-Z, a-z, 0-9, '.', '_', ':' and '-'"
@@ -111,8 +115,20 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: froze
         raise _invalid("weight", f"is a number from {WEIGHT_MIN} to {WEIGHT_MAX}")
     if wanted.lease_ttl_s is not None and not LEASE_TTL_S_MIN <= wanted.lease_ttl_s <= LEASE_TTL_S_MAX:
         raise _invalid("lease_ttl_s", f"is a number of seconds from {LEASE_TTL_S_MIN:g} to {LEASE_TTL_S_MAX:g}")
-    _check_lists(wanted, rank_of)
-    check_metadata(wanted.metadata)
+    if wanted.tags or wanted.depends_on or wanted.subscription_requirements:
+        _check_lists(wanted, rank_of)
+    if wanted.metadata:
+        check_metadata(wanted.metadata)
+
+
+@lru_cache(maxsize=NAMES_REMEMBERED)
+def check_service_name(name: str, reserved: Set[str]) -> str:
+    """Return `name` if it may name a service; remembered, because the same few names register all day.
+
+    Raises:
+        HubError: `invalid_name`, `reserved_name` (422).
+    """
+    return check_name(name, "service", reserved=reserved)
 
 
 _LABEL_RULE: Final = "has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_', '/', ':', '+' and '-'"
@@ -192,12 +208,11 @@ def check_metadata(metadata: dict[str, Any]) -> None:  # Any: JSON of the regist
     Raises:
         HubError: `invalid_field` (422).
     """
-    if not metadata:
-        return
     if len(metadata) > METADATA_KEYS_MAX:
         raise _invalid("metadata", f"has at most {METADATA_KEYS_MAX} keys")
-    if _depth(metadata) > METADATA_DEPTH_MAX:
-        raise _invalid("metadata", f"is at most {METADATA_DEPTH_MAX} levels deep")
+    for value in metadata.values():
+        if type(value) in _CONTAINERS and _depth(metadata) > METADATA_DEPTH_MAX:
+            raise _invalid("metadata", f"is at most {METADATA_DEPTH_MAX} levels deep")
     try:
         size = len(msgspec.json.encode(metadata))
         msgspec.msgpack.encode(metadata)
@@ -205,6 +220,9 @@ def check_metadata(metadata: dict[str, Any]) -> None:  # Any: JSON of the regist
         size = METADATA_BYTES_MAX + 1
     if size > METADATA_BYTES_MAX:
         raise _invalid("metadata", f"has at most {METADATA_BYTES_MAX} bytes as JSON, in 64-bit numbers")
+
+
+_CONTAINERS: Final = frozenset({dict, list})
 
 
 def _depth(value: object) -> int:

@@ -7,7 +7,7 @@ answers once they are durable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -82,6 +82,7 @@ class _Held:
     accepted: dict[str, Instance] = field(default_factory=dict[str, Instance])
     streams: list[str] = field(default_factory=list[str])
     instances: int = 0
+    used: int = -1
     services: set[str] = field(default_factory=set[str])
 
 
@@ -106,7 +107,7 @@ class Registry:
         tiers: Tiers,
         access: Access,
         *,
-        reserved: frozenset[str],
+        reserved: Set[str],
         limits: Limits | None = None,
     ) -> None:
         self._view = view
@@ -299,7 +300,10 @@ class Registry:
         streams = (instance_stream(candidate.service_name, candidate.instance_id),)
         if not is_new:
             return streams, {}
-        used = self._view.count_instances(domain) + tx.pending(domain, COUNT_INSTANCES) + held.instances
+        if held.used < 0:
+            # Nothing else is decided while this is, so what others hold is looked up once.
+            held.used = self._view.count_instances(domain) + tx.pending(domain, COUNT_INSTANCES)
+        used = held.used + held.instances
         if used >= self._limits.instances:
             raise limit_reached("instance", used, self._limits.instances)
         service = self._view.service(domain, candidate.service_name)

@@ -128,6 +128,12 @@ class WatchHub:
         self._leave(watcher)
         self._catching_up.pop(watcher, None)
 
+    def close_all(self) -> None:
+        """End every stream in good order: the hub goes away, clients resume at it or at another."""
+        for group in list(self._groups.values()):
+            for watcher in list(group.watchers):
+                watcher.sink.close()
+
     def watchers_of(self, domain: DomainId) -> int:
         """Return how many watches a tenant has open."""
         return sum(len(group.watchers) for group in self._by_domain.get(domain, ()))
