@@ -164,7 +164,7 @@ def test_doctor_finds_what_is_wrong(hub: Hub) -> None:
 def test_serve_prints_its_settings_and_the_token_once(hub: Hub) -> None:
     log = (hub.directory / "log").read_text()
     assert "host=127.0.0.1" in log
-    assert hub.token.startswith("chk_")
+    assert hub.token.startswith("chb_")
     assert hub.token not in log
 
 
@@ -193,4 +193,4 @@ def test_serve_ends_in_order_and_does_not_print_a_token_again(hub: Hub, how: sig
             process.send_signal(how)
             assert process.wait(15) == 0, (tmp_path / "err").read_text()
         tokens.append((tmp_path / "out").read_text())
-    assert tokens[0].startswith("chk_")
+    assert tokens[0].startswith("chb_")

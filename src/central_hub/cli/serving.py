@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from central_hub.cli.failures import ExitCode, Failure
 
 if TYPE_CHECKING:  # the server is loaded when it is run, not for every --help
+    from central_hub.app import Hub
     from central_hub.settings import Settings
-
-STRUCTURE_OF_REFUSALS: Final = "central-hub serve --help"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -36,6 +35,7 @@ def serve(
     lane: Annotated[
         str | None, typer.Option(envvar="HUB_LANE", help="Hot reads: protocol, asgi or off. (protocol)")
     ] = None,
+    tiers: Annotated[Path | None, typer.Option(envvar="HUB_TIERS", help="TOML file of tiers. (built in)")] = None,
     log_level: Annotated[
         str | None, typer.Option(envvar="HUB_LOG_LEVEL", help="debug, info, warning or error. (info)")
     ] = None,
@@ -65,8 +65,9 @@ def serve(
 ) -> None:
     """Run a hub; Ctrl-C or SIGTERM ends it in order."""
     given = {
-        "host": host, "port": port, "data": data, "open": open_mode, "lane": lane, "log_level": log_level,
-        "log_format": log_format, "probe_loopback": probe_loopback, "probe_networks": probe_networks,
+        "host": host, "port": port, "data": data, "open": open_mode, "lane": lane, "tiers": tiers,
+        "log_level": log_level, "log_format": log_format, "probe_loopback": probe_loopback,
+        "probe_networks": probe_networks,
         "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
         "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every,
         "retention_days": retention_days,
@@ -124,4 +125,28 @@ def _announce(settings: Settings) -> None:
 
 
 def _run(settings: Settings) -> None:
-    raise NotImplementedError
+    import asyncio
+
+    from central_hub import app
+    from central_hub.edge.server import loop_factory
+    from central_hub.kernel.errors import HubError
+
+    app.configure_logging(settings)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(app.serve(settings, announce=_announce_hub))
+    except HubError as refused:
+        raise refusal(refused) from None
+
+
+def _announce_hub(hub: Hub, url: str) -> None:
+    """Say where the hub is, and hand out the operator's first credential on stdout, alone."""
+    sys.stderr.write(f"central-hub: ready at {url}\n")
+    if hub.bootstrap_token and hub.settings.bootstrap_token is None:
+        sys.stderr.write(
+            "central-hub: no platform key yet. Here is a bootstrap token, shown once, good for an hour or until\n"
+            "             the first platform key is made: central-hub key create platform --scope platform:admin\n"
+        )
+        sys.stderr.flush()
+        sys.stdout.write(hub.bootstrap_token + "\n")
+        sys.stdout.flush()
