@@ -14,7 +14,7 @@ from central_hub.registry.watching import WatchHub
 
 
 class Changes:
-    """The registry's listener on the runner.
+    """The registry's listener on the runner; it also hands load reports to the watch.
 
     Args:
         view: says what changed.
@@ -33,6 +33,7 @@ class Changes:
         self._catalogue = catalogue
         self._loads = loads
         self._further: list[Callable[[DomainId, str], None]] = []
+        loads.on_change(watch.load_changed)
 
     def on_change(self, told: Callable[[DomainId, str], None]) -> None:
         """Call `told` with (domain, service) for every service that changed."""

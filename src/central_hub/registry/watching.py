@@ -134,6 +134,13 @@ class WatchHub:
             for watcher in list(group.watchers):
                 watcher.sink.close()
 
+    def close_all(self) -> None:
+        """End every stream in good order, because the hub goes away; clients resume elsewhere or later."""
+        for group in list(self._groups.values()):
+            for watcher in list(group.watchers):
+                self.close(watcher)
+                watcher.sink.close()
+
     def watchers_of(self, domain: DomainId) -> int:
         """Return how many watches a tenant has open."""
         return sum(len(group.watchers) for group in self._by_domain.get(domain, ()))

@@ -62,7 +62,6 @@ class House:
         )  # fmt: skip
         wire = WatchWire(self.view, self.catalogue, self.verdicts, self.loads)
         self.watch = WatchHub(self.view, wire, self.access, self.runner, self.clock, watchers_max=4)
-        self.loads.on_change(self.watch.load_changed)
         self.lane = RegistryLane(self.view, self.catalogue, self.dependencies)
         self.registry = Registry(
             self.view, self.sequencer, FixedAdvice(), self.tiers, self.access,

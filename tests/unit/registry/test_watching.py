@@ -344,3 +344,13 @@ async def test_a_house_that_restarts_hands_the_watch_on() -> None:
         again = MemorySink()
         successor.watch.open(ctx_of(), RISK, again, last_id=last_id)
         assert events_of(again)[0][1]["upsert"][0]["port"] == 9
+
+
+async def test_a_hub_that_goes_away_ends_every_stream_in_good_order() -> None:
+    world = World()
+    sinks = [MemorySink(), MemorySink()]
+    for sink in sinks:
+        world.watch.open(ctx_of(), RISK, sink)
+    world.watch.close_all()
+    assert all(sink.closed for sink in sinks)
+    assert world.watch.watchers == 0
