@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from central_hub.tenants.secrets import BOOTSTRAP_KEY_ID, SECRET_RANDOM_BYTES, format_key, mint_secret
+from central_hub.tenants.secrets import SECRET_RANDOM_BYTES, mint_bootstrap
 
 READY_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 20.0
@@ -82,7 +82,7 @@ class HubProcess:
         if scopes is not None:
             body["scopes"] = scopes
         answer = self.must("POST", f"/tenants/{tenant_id}/keys", body)
-        return str(answer.get("secret") or answer["key"])
+        return str(answer["api_key"])
 
     def cpu_s(self) -> float:
         """Return the processor seconds the hub has used."""
@@ -112,7 +112,7 @@ def running_hub(data: Path, *, cpu: int | None = None, **options: str) -> Iterat
         options: settings by name, as `HUB_*` has them.
     """
     port = free_port()
-    token = format_key(BOOTSTRAP_KEY_ID, mint_secret(secrets.token_bytes(SECRET_RANDOM_BYTES)))
+    token = mint_bootstrap(secrets.token_bytes(SECRET_RANDOM_BYTES))
     environment = {**os.environ, "HUB_BOOTSTRAP_TOKEN": token, "HUB_LOG_LEVEL": "warning"}
     environment.update({f"HUB_{name.upper()}": value for name, value in options.items()})
     command = [sys.executable, "-m", "central_hub", "serve", "--port", str(port), "--data", str(data)]

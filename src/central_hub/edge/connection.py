@@ -116,7 +116,7 @@ class HubProtocol(HttpToolsProtocol):
         lines.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (MEDIA_TYPE.encode("ascii"), len(body)))
         lines.append(b"connection: close\r\n\r\n" + body)
         self._last_words = b"".join(lines)
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]  # uvicorn starts with None
             self._end()  # otherwise those that asked before are answered before
 
     def _end(self) -> None:
