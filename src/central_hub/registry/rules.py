@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Set
-from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -40,8 +39,6 @@ from central_hub.registry.model import (
     Status,
 )
 from central_hub.registry.view import RankOf
-
-NAMES_REMEMBERED: Final = 4_096
 
 _HOST_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 _LABEL: Final = re.compile(LABEL_PATTERN[:-1] + r"\Z")
@@ -91,7 +88,7 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: Set[s
         HubError: `invalid_name`, `reserved_name`, `invalid_instance_id`, `invalid_field` or
             `unknown_tier` (422).
     """
-    check_service_name(wanted.name, reserved)
+    check_name(wanted.name, "service", reserved=reserved)
     if wanted.instance_id is not None:
         check_instance_id(wanted.instance_id)
     check_host(wanted.host)
@@ -119,16 +116,6 @@ def check_registration(wanted: Registration, *, rank_of: RankOf, reserved: Set[s
         _check_lists(wanted, rank_of)
     if wanted.metadata:
         check_metadata(wanted.metadata)
-
-
-@lru_cache(maxsize=NAMES_REMEMBERED)
-def check_service_name(name: str, reserved: Set[str]) -> str:
-    """Return `name` if it may name a service; remembered, because the same few names register all day.
-
-    Raises:
-        HubError: `invalid_name`, `reserved_name` (422).
-    """
-    return check_name(name, "service", reserved=reserved)
 
 
 _LABEL_RULE: Final = "has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_', '/', ':', '+' and '-'"

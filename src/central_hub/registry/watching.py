@@ -129,12 +129,6 @@ class WatchHub:
         self._catching_up.pop(watcher, None)
 
     def close_all(self) -> None:
-        """End every stream in good order: the hub goes away, clients resume at it or at another."""
-        for group in list(self._groups.values()):
-            for watcher in list(group.watchers):
-                watcher.sink.close()
-
-    def close_all(self) -> None:
         """End every stream in good order, because the hub goes away; clients resume elsewhere or later."""
         for group in list(self._groups.values()):
             for watcher in list(group.watchers):
