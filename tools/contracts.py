@@ -1,7 +1,7 @@
 """Regenerates what is derived from the code: the OpenAPI document and the reference pages.
 
-    python -m tools.contracts            writes them
-    python -m tools.contracts --check    fails when a checked-in file differs (a test runs this)
+python -m tools.contracts            writes them
+python -m tools.contracts --check    fails when a checked-in file differs (a test runs this)
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def _problems() -> str:
         "|---|---|---|",
     ]
     catalogue = load_catalogue()
-    lines += [f"| `{code}` | {_cell(catalogue[code].cause)} | {_cell(catalogue[code].fix)} |" for code in sorted(catalogue)]
+    lines += [
+        f"| `{code}` | {_cell(catalogue[code].cause)} | {_cell(catalogue[code].fix)} |" for code in sorted(catalogue)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -39,26 +39,37 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HUB_", extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Annotated[int, Field(ge=0, le=65_535)] = Field(DEFAULT_PORT, description="Port; 0 picks a free one.")
-    data: Path = Field(Path("central-hub-data"), description="Directory of the embedded store and its keys.")
-    open: bool = Field(False, description="No keys: header claims are taken as given. Loopback only.")
-    lane: Lane = Field(Lane.PROTOCOL, description="How hot reads are served: protocol, asgi or off.")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
-    log_format: LogFormat = Field(LogFormat.CONSOLE, description="json or console.")
-    probe_loopback: bool = Field(False, description="Allow health probes to loopback addresses (open mode always does).")
-    probe_networks: str = Field("", description="Comma-separated CIDRs that health probes may reach.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(default=DEFAULT_PORT, description="Port; 0 picks a free one.")
+    data: Path = Field(default=Path("central-hub-data"), description="Directory of the embedded store and its keys.")
+    open: bool = Field(default=False, description="No keys: header claims are taken as given. Loopback only.")
+    lane: Lane = Field(default=Lane.PROTOCOL, description="How hot reads are served: protocol, asgi or off.")
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
+    )
+    log_format: LogFormat = Field(default=LogFormat.CONSOLE, description="json or console.")
+    tiers: Path | None = Field(default=None, description="TOML file of tiers that replaces the default catalogue.")
+    probe_loopback: bool = Field(
+        default=False, description="Allow health probes to loopback addresses (open mode always does)."
+    )
+    probe_networks: str = Field(default="", description="Comma-separated CIDRs that health probes may reach.")
     instances_per_tenant_max: Annotated[int, Field(ge=1)] = Field(
-        100_000, description="Instances one tenant (or the shared domain) may register."
+        default=100_000, description="Instances one tenant (or the shared domain) may register."
     )
-    reads_per_tenant_s: Annotated[float, Field(gt=0)] = Field(50_000.0, description="Sustained reads of one tenant.")
-    writes_per_tenant_s: Annotated[float, Field(gt=0)] = Field(20_000.0, description="Sustained writes of one tenant.")
+    reads_per_tenant_s: Annotated[float, Field(gt=0)] = Field(
+        default=50_000.0, description="Sustained reads of one tenant."
+    )
+    writes_per_tenant_s: Annotated[float, Field(gt=0)] = Field(
+        default=20_000.0, description="Sustained writes of one tenant."
+    )
     snapshot_every: Annotated[int, Field(ge=100)] = Field(
-        50_000, description="Records after which a snapshot of the views is written."
+        default=50_000, description="Records after which a snapshot of the views is written."
     )
-    retention_days: Annotated[int, Field(ge=1)] = Field(7, description="Days that records stay behind the snapshot.")
+    retention_days: Annotated[int, Field(ge=1)] = Field(
+        default=7, description="Days that records stay behind the snapshot."
+    )
     bootstrap_token: SecretStr | None = Field(
-        None, description="Use this first-hour token instead of a generated one (automation only)."
+        default=None, description="Use this first-hour token instead of a generated one (automation only)."
     )
 
     def redacted(self) -> dict[str, str]:

@@ -11,11 +11,12 @@ Source: RFC 9112, RFC 9113, grpc/doc/health-checking.md (grpc.health.v1.Health/C
 from __future__ import annotations
 
 import asyncio
-import socket
+from functools import lru_cache
 from time import monotonic
 from typing import Final
 
-from central_hub.adapters.egress import Egress, Purpose, Refusal, Refused, is_address
+from central_hub.adapters.egress import Connection, Egress, Refused
+from central_hub.adapters.egress_policy import Purpose, Refusal, is_address
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.probing import ProbeOutcome, ProbeProtocol, ProbeResult, ProbeTarget
 
@@ -23,7 +24,7 @@ PROBE_TIMEOUT_S: Final = 2.0
 """For all of a probe: resolving, connecting, asking, reading."""
 
 ANSWER_BYTES_MAX: Final = 4_096
-PROBES_RUNNING_MAX: Final = 512
+REQUESTS_KEPT: Final = 4_096
 STATUS_WARNING: Final = 429
 """Answered by an instance that lives but wants less (Consul's convention for a warning)."""
 
@@ -61,25 +62,23 @@ class Probes:
     def __init__(self, egress: Egress, *, timeout_s: float = PROBE_TIMEOUT_S) -> None:
         self._egress = egress
         self._timeout_s = timeout_s
-        self._running = asyncio.Semaphore(PROBES_RUNNING_MAX)
 
     async def probe(self, target: ProbeTarget) -> ProbeOutcome:
         """Ask once; whatever goes wrong is an outcome."""
-        async with self._running:
-            started = monotonic()
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    result, status_class = await self._ask(target)
-            except Refused as refused:
-                return ProbeOutcome(result=_OUTCOMES.get(refused.refusal, ProbeResult.NOT_GRANTED))
-            except ConnectionRefusedError:
-                return ProbeOutcome(result=ProbeResult.REFUSED)
-            except TimeoutError:
-                return ProbeOutcome(result=ProbeResult.TIMED_OUT)
-            except (ConnectionError, ValueError):
-                return ProbeOutcome(result=ProbeResult.FAILED)
-            except OSError:
-                return ProbeOutcome(result=ProbeResult.UNREACHABLE)
+        started = monotonic()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                result, status_class = await self._ask(target)
+        except Refused as refused:
+            return ProbeOutcome(result=_OUTCOMES.get(refused.refusal, ProbeResult.NOT_GRANTED))
+        except ConnectionRefusedError:
+            return ProbeOutcome(result=ProbeResult.REFUSED)
+        except TimeoutError:
+            return ProbeOutcome(result=ProbeResult.TIMED_OUT)
+        except (ConnectionError, ValueError):
+            return ProbeOutcome(result=ProbeResult.FAILED)
+        except OSError:
+            return ProbeOutcome(result=ProbeResult.UNREACHABLE)
         latency_ms = max(1, round((monotonic() - started) * 1_000))
         return ProbeOutcome(result=result, status_class=status_class, latency_ms=latency_ms)
 
@@ -88,7 +87,9 @@ class Probes:
         return self._egress.may_be_granted(domain, host, port, purpose=Purpose.PROBE)
 
     async def _ask(self, target: ProbeTarget) -> tuple[ProbeResult, int]:
-        connection = await self._egress.connect(target.domain, target.host, target.port, purpose=Purpose.PROBE)
+        connection = await self._egress.connect(
+            target.domain, target.host, target.port, purpose=Purpose.PROBE, timeout_s=None
+        )
         try:
             if target.protocol is ProbeProtocol.TCP:
                 return ProbeResult.PASSED, 0
@@ -99,6 +100,7 @@ class Probes:
             connection.close()
 
 
+@lru_cache(REQUESTS_KEPT)
 def http_request(host: str, port: int, path: str) -> bytes:
     """Build the one request a probe sends: GET, the registered host, no tenant, nothing else.
 
@@ -131,12 +133,11 @@ def judge_status_line(head: bytes) -> tuple[ProbeResult, int] | None:
     return (ProbeResult.WARNED if status == STATUS_WARNING else ProbeResult.FAILED), status // 100
 
 
-async def _ask_http(connection: socket.socket, target: ProbeTarget) -> tuple[ProbeResult, int]:
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(connection, http_request(target.host, target.port, target.path))
+async def _ask_http(connection: Connection, target: ProbeTarget) -> tuple[ProbeResult, int]:
+    await connection.send(http_request(target.host, target.port, target.path))
     head = b""
     while True:
-        chunk = await loop.sock_recv(connection, ANSWER_BYTES_MAX - len(head))
+        chunk = await connection.receive(ANSWER_BYTES_MAX - len(head))
         head += chunk
         verdict = judge_status_line(head)
         if verdict is not None:
@@ -170,7 +171,7 @@ def health_check(authority: str) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    """Write an HPACK string without Huffman coding; ours and host names are shorter than a prefix of 7 bits allows twice."""
+    """Write an HPACK string without Huffman coding (RFC 7541, 5.2)."""
     raw = value.encode("ascii")
     if len(raw) < 127:
         return bytes((len(raw),)) + raw
@@ -224,25 +225,24 @@ class HealthAnswer:
         body = bytes(self._message)
         whole = len(body) >= _GRPC_HEAD and len(body) >= _GRPC_HEAD + int.from_bytes(body[1:5], "big")
         if whole:
-            # HealthCheckResponse{status: SERVING} is these two bytes; every other answer, the empty one included, is not.
+            # HealthCheckResponse{status: SERVING} is these two bytes; any other answer, an empty one too, is not.
             serving = body[0] == 0 and body[_GRPC_HEAD:] == bytes((_FIELD_STATUS, _SERVING))
             self.result = ProbeResult.PASSED if serving else ProbeResult.FAILED
         elif ended:
             self.result = ProbeResult.FAILED
 
 
-async def _ask_grpc(connection: socket.socket, target: ProbeTarget) -> tuple[ProbeResult, int]:
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(connection, health_check(f"{target.host}:{target.port}"))
+async def _ask_grpc(connection: Connection, target: ProbeTarget) -> tuple[ProbeResult, int]:
+    await connection.send(health_check(f"{target.host}:{target.port}"))
     answer = HealthAnswer()
     read, acknowledged = 0, False
     while answer.result is None and read < ANSWER_BYTES_MAX:
-        chunk = await loop.sock_recv(connection, ANSWER_BYTES_MAX - read)
+        chunk = await connection.receive(ANSWER_BYTES_MAX - read)
         if not chunk:
             break
         read += len(chunk)
         answer.feed(chunk)
         if answer.settings_seen and not acknowledged:
             acknowledged = True
-            await loop.sock_sendall(connection, frame(_SETTINGS, _ACK, 0))
+            await connection.send(frame(_SETTINGS, _ACK, 0))
     return answer.result or ProbeResult.FAILED, 0

@@ -25,12 +25,19 @@ class Edge:
     Args:
         pipeline: what answers.
         document: the OpenAPI document, served by the framework at `/openapi.json`.
+        hot: serve hot operations here; otherwise the framework serves all of them.
     """
 
-    def __init__(self, pipeline: Pipeline, document: Callable[[], dict[str, Any]]) -> None:  # Any: JSON
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        document: Callable[[], dict[str, Any]],  # Any: JSON
+        *,
+        hot: bool = True,
+    ) -> None:
         self._pipeline = pipeline
-        self._hot = {operation.id for operation in pipeline.table.operations if operation.hot}
-        self._framework = framework(pipeline, document)
+        self._serves_hot = hot
+        self._framework = framework(pipeline, document, everything=not hot)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -38,11 +45,12 @@ class Edge:
             if scope["type"] == "lifespan":
                 await _lifespan(receive, send)
             return
-        found = self._pipeline.table.find(scope["method"], scope["path"])
-        if found is not None and found[0].hot:
-            await serve(self._pipeline, scope, receive, send)
-        else:
-            await self._framework(scope, receive, send)
+        if self._serves_hot:
+            found = self._pipeline.table.find(scope["method"], scope["path"])
+            if found is not None and found[0].hot:
+                await serve(self._pipeline, scope, receive, send)
+                return
+        await self._framework(scope, receive, send)
 
 
 async def serve(pipeline: Pipeline, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,8 +67,13 @@ async def serve(pipeline: Pipeline, scope: Scope, receive: Receive, send: Send) 
     await send({"type": "http.response.body", "body": body})
 
 
-def framework(pipeline: Pipeline, document: Callable[[], dict[str, Any]]) -> FastAPI:  # Any: JSON
-    """Build the FastAPI application that hosts what is not hot.
+def framework(
+    pipeline: Pipeline,
+    document: Callable[[], dict[str, Any]],  # Any: JSON
+    *,
+    everything: bool = False,
+) -> FastAPI:
+    """Build the FastAPI application that hosts what is not hot, or everything.
 
     Its routes come from the operations table; models are msgspec structs, so its own validation
     and response models stay out of the way.
@@ -68,7 +81,7 @@ def framework(pipeline: Pipeline, document: Callable[[], dict[str, Any]]) -> Fas
     app = FastAPI(title="Central Hub", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.openapi = document  # pyright: ignore[reportAttributeAccessIssue]  # FastAPI documents this override
     for operation in pipeline.table.operations:
-        if not operation.hot:
+        if everything or not operation.hot:
             methods = ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
             app.add_api_route(
                 operation.path, _endpoint(pipeline), methods=methods, response_class=Response, response_model=None,
@@ -84,6 +97,14 @@ class _Wire(Response):
     def __init__(self, answer: Answer) -> None:
         super().__init__(content=answer.body, status_code=answer.status)
         self.raw_headers = list(answer.headers)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, or its stream."""
+        if self._answer.stream is not None:
+            await streams.serve(self._answer, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _endpoint(pipeline: Pipeline) -> Callable[[FrameworkRequest], Awaitable[Response]]:

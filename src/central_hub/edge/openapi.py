@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -69,10 +70,12 @@ def document(table: Table, *, version: str) -> Json:
 
 class _Schemas:
     def __init__(self, types: list[Any]) -> None:  # Any: types as msgspec takes them
-        found, self.components = msgspec.json.schema_components(types, ref_template=REF_TEMPLATE)
+        found, self.components = msgspec.json.schema_components(types, schema_hook=_opaque, ref_template=REF_TEMPLATE)
         self._of = dict(zip([repr(one) for one in types], found, strict=True))
 
     def of(self, kind: Any) -> Json:  # Any: a type as msgspec takes it
+        if isinstance(kind, UnionType):
+            return {"anyOf": [self.of(one) for one in get_args(kind)]}
         return dict(self._of[repr(kind)])
 
     def fields(self, kind: type[msgspec.Struct]) -> tuple[Json, list[str]]:
@@ -81,12 +84,20 @@ class _Schemas:
         return schema.get("properties", {}), schema.get("required", [])
 
 
+def _opaque(kind: type) -> Json:
+    """Describe `object`, any JSON value; everything else must describe itself."""
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError(f"{kind} has no JSON schema")
+
+
 def _types(operations: Iterable[Operation]) -> list[Any]:  # Any: types as msgspec takes them
     types: dict[str, Any] = {repr(Problem): Problem}
     for operation in operations:
         for kind in (operation.query, operation.body, operation.answer):
-            if kind is not None:
-                types[repr(kind)] = kind
+            for one in get_args(kind) if isinstance(kind, UnionType) else (kind,):
+                if one is not None:
+                    types[repr(one)] = one
     return list(types.values())
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
+from time import perf_counter
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +29,7 @@ IDEMPOTENCY_KEY_LENGTH_MAX: Final = 128
 DENIED_KINDS: Final = frozenset({Kind.UNAUTHENTICATED, Kind.DENIED})
 
 ReadBody = Callable[[int], Awaitable[bytes]]
+Observe = Callable[[str, int, float], None]
 
 _log = structlog.get_logger("central_hub.edge")
 
@@ -82,6 +85,7 @@ class Pipeline:
         denials: where refusals are noted.
         positions: what `Hub-Seq` says.
         protection: the hub's own limits.
+        observe: told (operation id, status, seconds) of every answer.
     """
 
     def __init__(
@@ -91,16 +95,24 @@ class Pipeline:
         denials: Denials,
         positions: Positions,
         protection: Protection,
+        observe: Observe = lambda operation, status, seconds: None,
     ) -> None:
         self.table = table
         self._authenticate = authenticate
         self._denials = denials
         self._positions = positions
         self._protection = protection
+        self._observe = observe
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; every failure becomes a problem document."""
+        began = perf_counter()
         known = _Known()
+        answer = await self._answered(request, known)
+        self._observe(known.operation.id if known.operation else "", answer.status, perf_counter() - began)
+        return answer
+
+    async def _answered(self, request: Request, known: _Known) -> Answer:
         try:
             return await self._answer(request, known)
         except HubError as error:
@@ -232,7 +244,7 @@ class Pipeline:
         headers = answer_headers(
             media_type=reply.media_type if body or reply.stream else "",
             length=None if reply.stream or status in (204, 304) else len(body),
-            extra=reply.headers,
+            extra=reply.headers + _sunset(ctx) if ctx.legacy else reply.headers,
             hub_seq=self._positions.position_of(ctx).format(),
             tier=ctx.tier,
             correlation_id=ctx.correlation_id,
@@ -281,6 +293,12 @@ def answer_headers(
     if correlation_id:
         headers.append((b"x-correlation-id", correlation_id.encode("ascii")))
     return headers
+
+
+def _sunset(ctx: TenantContext) -> tuple[tuple[str, str], ...]:
+    """Tell a legacy caller that its way in ends, and when (RFC 9745, RFC 8594)."""
+    ends_s = ctx.principal.expires_at_ms / 1_000
+    return (("deprecation", "@0"), ("sunset", formatdate(ends_s, usegmt=True)))
 
 
 def tenant_not_found() -> HubError:

@@ -72,9 +72,9 @@ class RateProtection:
             bucket = self._buckets[(key, writes)] = Bucket(self._writes_per_s if writes else self._reads_per_s)
         return bucket
 
-    def reads_of(self, ctx: TenantContext) -> Bucket:
-        """Return the bucket that a caller's reads are taken from."""
-        return self.bucket(_key_of(ctx), writes=False)
+    def share(self, ctx: TenantContext, *, writes: bool) -> Bucket:
+        """Return the bucket a caller takes from: its tenant's, or its network address's."""
+        return self.bucket(_key_of(ctx), writes=writes)
 
     def admit(self, ctx: TenantContext, *, writes: bool) -> None:
         """Let a request through or refuse it with `too_many_requests` (429)."""

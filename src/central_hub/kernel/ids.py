@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import Final, NewType
 
 from central_hub.kernel.errors import HubError, Kind
@@ -33,7 +34,7 @@ UUID_RANDOM_BYTES: Final = 10
 _VARIANT: Final = "89ab"
 
 
-def check_name(text: str, what: str, *, reserved: frozenset[str] = RESERVED_WORDS) -> str:
+def check_name(text: str, what: str, *, reserved: Set[str] = RESERVED_WORDS) -> str:
     """Return `text` if it may name a service or a tenant.
 
     Args:

@@ -8,6 +8,8 @@ from typing import Final
 from central_hub.health.keeper import Keeper
 from central_hub.health.monitor import Monitor
 from central_hub.health.view import ORDER
+from central_hub.kernel.runner import Runner
+from central_hub.kernel.sequencer import Sequencer
 from central_hub.monitoring.metrics import Collector, Family, MetricKind, Sample, by_label, counter, gauge
 
 QUANTILES: Final = (0.5, 0.95, 0.99)
@@ -29,6 +31,7 @@ def health_collector(keeper: Keeper, monitor: Monitor) -> Collector:
             "central_hub_probes_total", MetricKind.COUNTER, "Probes by result.", "result",
             {result.value: count for result, count in prober.results.items()},
         )  # fmt: skip
+        yield counter("central_hub_probes_skipped_total", "Probes left out because they were late.", prober.skipped)
         yield _schedule_errors(prober.schedule_errors_ms)
         yield counter("central_hub_health_journaled_total", "Verdicts made durable.", journal.written)
         yield counter("central_hub_health_journal_failures_total", "Writes of verdicts that failed.", journal.failed)
@@ -44,6 +47,28 @@ def refusals_collector(refused: Callable[[], Mapping[str, int]], opened: Callabl
         yield by_label(
             "central_hub_egress_refused_total", MetricKind.COUNTER, "Connections not attempted, by reason.", "reason",
             dict(refused()),
+        )  # fmt: skip
+
+    return collect
+
+
+def hub_collector(
+    runner: Runner,
+    sequencer: Sequencer,
+    denied: Mapping[str, int],
+    watchers: Callable[[], int],
+    lane_hits: Callable[[], int],
+) -> Collector:
+    """Return the collector of the log, the streams and the lane."""
+
+    def collect() -> Iterable[Family]:
+        yield gauge("central_hub_log_position", "Last applied position of the log.", runner.pos)
+        yield counter("central_hub_commits_total", "Group commits that became durable.", sequencer.commits)
+        yield counter("central_hub_commits_failed_total", "Group commits that failed.", sequencer.failed_commits)
+        yield gauge("central_hub_watchers", "Open watch streams.", watchers())
+        yield counter("central_hub_lane_hits_total", "Reads answered by the lane.", lane_hits())
+        yield by_label(
+            "central_hub_denied_total", MetricKind.COUNTER, "Requests refused, by code.", "code", dict(denied)
         )  # fmt: skip
 
     return collect

@@ -22,7 +22,7 @@ from central_hub.kernel.context import SCOPE_ASSERT, SCOPE_PLATFORM_ADMIN, Princ
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, SHARED, DomainId, TenantId, is_name
 from central_hub.tenants.model import GRANTED_SCOPES, PLATFORM_SCOPES, TENANT_SCOPES, Key, Tenant
-from central_hub.tenants.secrets import BOOTSTRAP_KEY_ID, digest_of, parse_key, same
+from central_hub.tenants.secrets import BOOTSTRAP_PREFIX, digest_of, parse_key, same
 from central_hub.tenants.tiers import DEFAULT_TIER, TierCatalogue, unknown_tier
 from central_hub.tenants.tokens import TokenVerifier
 from central_hub.tenants.view import TenantsView
@@ -57,7 +57,6 @@ class Authentication:
         clock: wall time for expiry, monotonic time for the bootstrap token.
         pepper: under which secrets are digested.
         open_mode: take claims as given (loopback only; settings ensure it).
-        bootstrap: the first hour's credential, if there is one.
     """
 
     def __init__(
@@ -68,14 +67,13 @@ class Authentication:
         pepper: bytes,
         *,
         open_mode: bool = False,
-        bootstrap: Bootstrap | None = None,
     ) -> None:
         self._view = view
         self._tiers = tiers
         self._clock = clock
         self._pepper = pepper
         self._open = open_mode
-        self._bootstrap = bootstrap
+        self._bootstrap: Bootstrap | None = None
         self._tokens = TokenVerifier(view)
         self.tier_claims_differing = 0
         self.legacy_calls: Counter[str] = Counter()
@@ -137,6 +135,11 @@ class Authentication:
         rank = self._rank(tier) if record is not None else ctx.rank
         return msgspec.structs.replace(ctx, principal=principal, tier=tier, rank=rank, epoch=epoch)
 
+    def begin_bootstrap(self, token: str) -> None:
+        """Take the first hour's credential from now on."""
+        until = self._clock.monotonic_ms() + BOOTSTRAP_LIFETIME_MS
+        self._bootstrap = Bootstrap(digest=digest_of(self._pepper, token), until_monotonic_ms=until)
+
     def end_bootstrap(self) -> None:
         """Refuse the bootstrap token from now on; the first platform key replaces it."""
         self._bootstrap = None
@@ -159,13 +162,13 @@ class Authentication:
         return self._context(principal, claims, said.tenant_id, origin)
 
     def _from_key(self, presented: str) -> Principal:
+        if presented.startswith(BOOTSTRAP_PREFIX):
+            return self._from_bootstrap(digest_of(self._pepper, presented))
         parsed = parse_key(presented)
         if parsed is None:
             raise _invalid_credential("it is not a key of this hub")
         key_id, secret = parsed
         digest = digest_of(self._pepper, secret)
-        if key_id == BOOTSTRAP_KEY_ID:
-            return self._from_bootstrap(digest)
         key = self._view.credential(key_id)
         now_ms = self._clock.now_ms()
         # The same work whether or not the key exists.

@@ -20,6 +20,8 @@ ASSERTABLE_MAX: Final = 1_000
 ROTATION_GRACE_S_MAX: Final = 7 * 86_400
 ROTATION_GRACE_S: Final = 86_400
 PUBLIC_KEY_BYTES_MAX: Final = 4_096
+ALGORITHMS: Final = frozenset({"EdDSA", "ES256", "RS256", "PS256"})
+"""What a gateway may sign with; nothing symmetric."""
 
 TENANT_STREAM: Final = "tenant"
 COUNT_KEYS: Final = "count/keys"

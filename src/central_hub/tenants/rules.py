@@ -9,6 +9,7 @@ from central_hub.kernel.context import SCOPE_ASSERT, SCOPE_PLATFORM_ADMIN, Princ
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId, is_name
 from central_hub.tenants.model import (
+    ALGORITHMS,
     ASSERTABLE_MAX,
     GRANTED_SCOPES,
     LEGACY_CALLERS_MAX,
@@ -19,7 +20,6 @@ from central_hub.tenants.model import (
     TENANT_SCOPES,
     LegacyCaller,
 )
-from central_hub.tenants.tokens import ALGORITHMS
 
 
 def check_scopes(scopes: Sequence[str], *, domain: DomainId, granter: Principal) -> tuple[str, ...]:

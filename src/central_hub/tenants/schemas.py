@@ -85,7 +85,9 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A key to create; without scopes it may read and register for its tenant."""
 
     name: Title
-    scopes: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = list(DEFAULT_SCOPES)
+    scopes: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = msgspec.field(
+        default_factory=lambda: list(DEFAULT_SCOPES)
+    )
     expires_at_ms: TimeMs | None = None
     assertable_tenants: Annotated[list[Name], msgspec.Meta(max_length=ASSERTABLE_MAX)] | None = None
 
@@ -136,7 +138,9 @@ class AddGateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     algorithm: Word
     public_key: Annotated[str, msgspec.Meta(min_length=1, max_length=PUBLIC_KEY_BYTES_MAX)]
     tenants: Annotated[list[Name], msgspec.Meta(max_length=ASSERTABLE_MAX)] | None
-    scopes: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = list(DEFAULT_SCOPES)
+    scopes: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = msgspec.field(
+        default_factory=lambda: list(DEFAULT_SCOPES)
+    )
 
 
 class GatewayAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ SECRET_LENGTH: Final = 43
 CHECKSUM_LENGTH: Final = 6
 SECRET_RANDOM_BYTES: Final = 32
 KEY_ID_RANDOM_BYTES: Final = 9
-BOOTSTRAP_KEY_ID: Final = "bootstrap000"
+BOOTSTRAP_PREFIX: Final = "chb_"
+BOOTSTRAP_LENGTH_MIN: Final = 36
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM: Final = re.compile(rf"chk_([0-9A-Za-z]{{{KEY_ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{6}})")
@@ -52,6 +53,11 @@ def format_key(key_id: str, secret: str) -> str:
     return body + _checksum(body)
 
 
+def mint_bootstrap(random: bytes) -> str:
+    """Make a first hour's credential from `SECRET_RANDOM_BYTES` random bytes."""
+    return BOOTSTRAP_PREFIX + base62(random, SECRET_LENGTH)
+
+
 def parse_key(text: str) -> tuple[str, str] | None:
     """Return (key id, secret) of a well-formed key whose checksum holds, or None."""
     match = _FORM.fullmatch(text)
@@ -62,7 +68,7 @@ def parse_key(text: str) -> tuple[str, str] | None:
 
 def digest_of(pepper: bytes, secret: str) -> bytes:
     """Return what is kept of a secret: HMAC-SHA-256 under the hub's pepper."""
-    return hmac.digest(pepper, secret.encode("ascii"), hashlib.sha256)
+    return hmac.digest(pepper, secret.encode("utf-8"), hashlib.sha256)
 
 
 def same(one: bytes, other: bytes) -> bool:

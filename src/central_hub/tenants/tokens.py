@@ -19,7 +19,6 @@ from central_hub.kernel.ids import is_name
 from central_hub.tenants.model import Gateway
 from central_hub.tenants.view import TenantsView
 
-ALGORITHMS: Final = frozenset({"EdDSA", "ES256", "RS256", "PS256"})
 LIFETIME_S_MAX: Final = 60
 SKEW_S: Final = 30
 TOKEN_LENGTH_MAX: Final = 4_096

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Final
 
 import msgspec
@@ -86,7 +86,7 @@ class Tenants:
         tiers: TierCatalogue,
         pepper: bytes,
         *,
-        reserved: frozenset[str],
+        reserved: Set[str],
         first_key: Callable[[], None],
     ) -> None:
         self._view = view

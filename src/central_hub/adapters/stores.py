@@ -1,0 +1,87 @@
+"""What a hub keeps, opened together: log, keys, snapshots and its own secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys, secret_file
+from central_hub.adapters.memory import MemoryLog, MemorySnapshots
+from central_hub.adapters.snapshot_files import FileSnapshots
+from central_hub.adapters.sqlite.log import SqliteLog
+from central_hub.kernel.ports import Snapshots
+
+DATABASE: Final = "hub.db"
+MASTER_KEY: Final = "keys/master.key"
+PEPPER: Final = "keys/pepper.key"
+DECISION_KEY: Final = "keys/decisions.key"
+SNAPSHOTS: Final = "snapshots"
+DIRECTORY_MODE: Final = 0o700
+
+
+@dataclass(slots=True)
+class Stores:
+    """Everything that outlives the process, and the secrets that must not be in the store itself.
+
+    `unwell` says why the store takes no writes, empty while it does.
+    """
+
+    log: SqliteLog | MemoryLog
+    sealer: KeyRing
+    snapshots: Snapshots
+    incarnation: str
+    pepper: bytes
+    decision_key: bytes
+    directory: Path
+    unwell: Callable[[], str]
+
+
+async def open_directory(directory: Path, *, incarnation: str) -> Stores:
+    """Open or create the embedded store of a directory.
+
+    Args:
+        directory: made with mode 0700 when it is not there.
+        incarnation: the id a new log gets.
+
+    Raises:
+        HubError: `store_in_use`, `store_too_new`, `store_unavailable`, `key_file_exposed`,
+            `key_file_invalid`, `wrong_master_key`.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+    master = secret_file(directory / MASTER_KEY)
+    pepper = secret_file(directory / PEPPER)
+    decision_key = secret_file(directory / DECISION_KEY)
+    log = await SqliteLog.open(directory / DATABASE, incarnation=incarnation)
+    sealer = KeyRing(master, log)
+    try:
+        await sealer.load()
+    except BaseException:
+        await log.close()
+        raise
+    return Stores(
+        log=log,
+        sealer=sealer,
+        snapshots=FileSnapshots(directory / SNAPSHOTS, sealer),
+        incarnation=log.incarnation,
+        pepper=pepper,
+        decision_key=decision_key,
+        directory=directory,
+        unwell=lambda: "" if log.healthy else "the store failed and takes no writes until the hub is restarted",
+    )
+
+
+def in_memory(*, incarnation: str = "memory", log: MemoryLog | None = None) -> Stores:
+    """Make stores that end with the process (tests, tools)."""
+    return Stores(
+        log=log or MemoryLog(incarnation=incarnation),
+        sealer=KeyRing(os.urandom(KEY_BYTES), MemoryKeys()),
+        snapshots=MemorySnapshots(),
+        incarnation=incarnation,
+        pepper=bytes(KEY_BYTES),
+        decision_key=bytes(KEY_BYTES),
+        directory=Path(),
+        unwell=lambda: "",
+    )
