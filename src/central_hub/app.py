@@ -20,7 +20,8 @@ from typing import Any, Final
 import structlog
 
 from central_hub.adapters.clock import SystemClock, system_random
-from central_hub.adapters.egress import Egress, Grant, Policy
+from central_hub.adapters.egress import Egress
+from central_hub.adapters.egress_policy import Grant, Policy
 from central_hub.adapters.probes import Probes
 from central_hub.adapters.stores import Stores, in_memory, open_directory
 from central_hub.edge import openapi, problem_pages
