@@ -76,7 +76,7 @@ class Screen:
         """Show what is known now."""
         if self._live is not None:
             self._live.update(render(self._scene, self._figures), refresh=True)
-        elif self._scene.elapsed_s - self._told_at_s >= LINE_EVERY_S:
+        elif abs(self._scene.elapsed_s - self._told_at_s) >= LINE_EVERY_S:  # time starts anew with the load
             self._told_at_s = self._scene.elapsed_s
             sys.stderr.write(line(self._scene, self._figures) + "\n")
             sys.stderr.flush()
