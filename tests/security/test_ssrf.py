@@ -15,15 +15,13 @@ from typing import Any
 
 import pytest
 
-from central_hub.adapters.egress import (
+from central_hub.adapters.egress import Egress, Refused, SocketAddress
+from central_hub.adapters.egress_policy import (
     LOOPBACK_GRANTS,
-    Egress,
     Grant,
     Policy,
     Purpose,
     Refusal,
-    Refused,
-    SocketAddress,
     embedded,
     is_address,
     machine_addresses,
@@ -150,7 +148,7 @@ class Canary:
     def called(self) -> bool:
         for listening in self.sockets:
             try:
-                listening.accept()
+                listening.accept()[0].close()
             except BlockingIOError:
                 continue
             return True

@@ -18,10 +18,7 @@ from typing import Final
 from central_hub.adapters.egress import Connection, Egress, Refused
 from central_hub.adapters.egress_policy import Purpose, Refusal, is_address
 from central_hub.kernel.ids import DomainId
-from central_hub.kernel.probing import ProbeOutcome, ProbeProtocol, ProbeResult, ProbeTarget
-
-PROBE_TIMEOUT_S: Final = 2.0
-"""For all of a probe: resolving, connecting, asking, reading."""
+from central_hub.kernel.probing import PROBE_TIMEOUT_S, ProbeOutcome, ProbeProtocol, ProbeResult, ProbeTarget
 
 ANSWER_BYTES_MAX: Final = 4_096
 REQUESTS_KEPT: Final = 4_096

@@ -13,6 +13,8 @@ from typing import Final
 import msgspec
 
 from central_hub.health.model import (
+    LATENCY_STRAINED_MS,
+    LOAD_STRAINED,
     PAUSE_MIN_MS,
     PAUSES_KEPT_MAX,
     PROBE_KEPT_TTL_MS,
@@ -185,6 +187,7 @@ class Keeper:
         if kept is None:
             kept = self.population.add(domain, instance.service_name, instance.instance_id)
         at_ms = self._clock.monotonic_ms()
+        self.population.version += 1
         kept.owner = instance.owner
         kept.journaled = instance.status
         kept.leaving = None
@@ -233,8 +236,16 @@ class Keeper:
         """Take what a heartbeat says about strain."""
         if latency_ms_p95 is not None:
             kept.group.measured(latency_ms_p95)
-        standing = reported(kept.standing, load=load, latency_ms_p95=latency_ms_p95, now_ms=now_ms, at_ms=at_ms)
-        if standing is not kept.standing:
+        before = kept.standing
+        if (
+            not before.strained
+            and not before.strain
+            and (load is None or load < LOAD_STRAINED)
+            and (latency_ms_p95 is None or latency_ms_p95 < LATENCY_STRAINED_MS)
+        ):
+            return  # as the rule would find: nearly every report ends here
+        standing = reported(before, load=load, latency_ms_p95=latency_ms_p95, now_ms=now_ms, at_ms=at_ms)
+        if standing is not before:
             self.judge(kept, standing)
 
     def probed(self, kept: Kept, sign: Sign, *, latency_ms: float | None, at_ms: float, now_ms: int) -> None:

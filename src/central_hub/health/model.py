@@ -81,7 +81,8 @@ BLAME_TARGETS_MIN: Final = 5
 
 BLAME_SERVICES_MIN: Final = 2
 PROBE_LATE_MS: Final = 250.0
-"""A timed-out probe that started later than this says more about the hub than about its target."""
+"""A probe that could not start for this long is left out, and one whose timeout came this much too
+late is not believed: both say more about the hub than about the target."""
 
 PROBES_PER_S: Final = 2_000
 PROBES_PER_S_EASY: Final = 1_000

@@ -25,10 +25,11 @@ from central_hub.health.view import Domain, Kept
 from central_hub.health.wheel import ADVANCE_SLICE, Timer
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
-from central_hub.kernel.probing import Probe, ProbeOutcome, ProbeResult
+from central_hub.kernel.probing import PROBE_TIMEOUT_S, Probe, ProbeOutcome, ProbeResult
 from central_hub.registry.model import Status
 
 PROBES_RUNNING_MAX: Final = 512
+TIMEOUT_BELIEVED_MS: Final = PROBE_TIMEOUT_S * 1_000 + PROBE_LATE_MS
 ERRORS_KEPT: Final = 4_096
 """Schedule errors kept for the metric."""
 
@@ -62,6 +63,7 @@ class Prober:
         self._waiting: dict[DomainId, deque[tuple[Kept, float]]] = {}
         self._turns: deque[DomainId] = deque()
         self._running = 0
+        self.skipped = 0
         self.results: dict[ProbeResult, int] = {}
         self.schedule_errors_ms: deque[float] = deque(maxlen=ERRORS_KEPT)
 
@@ -107,21 +109,24 @@ class Prober:
 
     async def _ask(self, group: asyncio.TaskGroup, kept: Kept, due_ms: float) -> None:
         target, timer = kept.target, kept.probe
-        late_ms = self._clock.monotonic_ms() - due_ms
-        self.schedule_errors_ms.append(late_ms)
+        started_ms = self._clock.monotonic_ms()
+        late_ms = started_ms - due_ms
         try:
-            if target is not None:
+            if late_ms > PROBE_LATE_MS and kept.standing.refusals != 1:
+                self.skipped += 1
+            elif target is not None:
+                self.schedule_errors_ms.append(late_ms)
                 outcome = await self._probe.probe(target)
                 self.results[outcome.result] = self.results.get(outcome.result, 0) + 1
                 if kept.target is target:
-                    self._take(kept, outcome, late_ms)
+                    self._take(kept, outcome, started_ms)
         finally:
             kept.probing = False
             kept.group.domain.probing -= 1
             self._running -= 1
             if kept.probe is not None and (kept.probe is timer or not kept.probe.waiting):
                 self._again(kept, due_ms)
-            self._start(group)
+        self._start(group)
 
     def _again(self, kept: Kept, due_ms: float) -> None:
         """Schedule the next probe: soon if a refusal waits to be confirmed, else an interval after this one was due."""
@@ -135,12 +140,12 @@ class Prober:
         missed = max(0.0, at_ms - due_ms) // interval_ms
         self._keeper.probes.set(kept.probe, due_ms + (missed + 1) * interval_ms)
 
-    def _take(self, kept: Kept, outcome: ProbeOutcome, late_ms: float) -> None:
+    def _take(self, kept: Kept, outcome: ProbeOutcome, started_ms: float) -> None:
         sign = _SIGNS.get(outcome.result)
         now_ms, at_ms = self._clock.now_ms(), self._clock.monotonic_ms()
         if sign is None:
             self._keeper.unprobeable(kept, now_ms)
-        elif outcome.result is ProbeResult.TIMED_OUT and late_ms > PROBE_LATE_MS:
+        elif outcome.result is ProbeResult.TIMED_OUT and at_ms - started_ms > TIMEOUT_BELIEVED_MS:
             return
         else:
             domain = kept.group.domain

@@ -24,7 +24,7 @@ from central_hub.kernel.ids import SHARED
 from central_hub.registry.model import Status
 from central_hub.registry.ports import Tiers
 from central_hub.registry.view import RegistryView
-from central_hub.registry.visibility import require_visible, viewer_of, visible_services
+from central_hub.registry.visibility import Viewer, require_visible, viewer_of, visible
 
 SLICE: Final = 64
 """Services written between two looks at the clock."""
@@ -32,6 +32,9 @@ SLICE: Final = 64
 SLICE_MS: Final = 1.0
 SECONDS_KEPT: Final = 1_024
 """Formatted seconds kept; checks of all services fall into a few."""
+
+LISTING_KEPT_MS: Final = 1_000.0
+LISTINGS_MAX: Final = 64
 
 TRUNCATED_KEY: Final = "$truncated"
 """Said beside the services past the cap; no service can have this name."""
@@ -72,17 +75,40 @@ class HealthReading:
         self._clock = clock
         self._listed_max = listed_max
         self._seconds: dict[int, str] = {}
+        self._listings: dict[Viewer, tuple[int, float, Listing]] = {}
 
     async def services(self, ctx: TenantContext) -> Listing:
-        """Write every service the caller sees: `{name: {status, latency, last_check}}`, at most `listed_max`."""
-        seen = list(islice(visible_services(self._registry, viewer_of(ctx)), self._listed_max + 1))
-        truncated = len(seen) > self._listed_max
+        """Write every service the caller sees: `{name: {status, latency, last_check}}`, at most `listed_max`.
+
+        Written at most once a second for callers that see the same, unless a status changed: then
+        only latencies and times of checks can be that old.
+        """
+        viewer = viewer_of(ctx)
+        version, at_ms = self._keeper.population.version, self._clock.monotonic_ms()
+        kept = self._listings.get(viewer)
+        if kept is not None and kept[0] == version and at_ms - kept[1] < LISTING_KEPT_MS:
+            return kept[2]
+        listing = await self._write(viewer)
+        if len(self._listings) >= LISTINGS_MAX:
+            self._listings.clear()
+        self._listings[viewer] = (version, at_ms, listing)
+        return listing
+
+    async def _write(self, viewer: Viewer) -> Listing:
+        own = list(self._registry.services(viewer.domain)) if viewer.domain != SHARED else []
+        mine = frozenset(own)
+        names = own + [name for name in self._registry.services(SHARED) if name not in mine]
         pieces: list[str] = []
-        begun = self._clock.monotonic_ms()
+        truncated = False
         population = self._keeper.population
-        for count, (domain, service) in enumerate(seen[: self._listed_max]):
-            group = population.group(domain, service.name)
-            pieces.append(f'"{service.name}":{self._glance(group)}')
+        begun = self._clock.monotonic_ms()
+        for count, name in enumerate(names):
+            found = visible(self._registry, viewer, name)
+            if found is not None:
+                if len(pieces) >= self._listed_max:
+                    truncated = True
+                    break
+                pieces.append(f'"{name}":{self._glance(population.group(found[0], name))}')
             if count % SLICE == SLICE - 1 and self._clock.monotonic_ms() - begun >= SLICE_MS:
                 await asyncio.sleep(0)
                 begun = self._clock.monotonic_ms()

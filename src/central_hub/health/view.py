@@ -120,6 +120,7 @@ class Group:
         new = self.status if self.members else None
         if old is not new:
             self.domain.move_service(old, new)
+        self.domain.population.version += 1
 
     def sample(self) -> list[Kept]:
         """Return at most `SILENCE_SAMPLE_MAX` members, evenly taken."""
@@ -185,9 +186,10 @@ class Domain:
 
 
 class Population:
-    """All of it."""
+    """All of it. `version` grows with every change of a status or of who is there."""
 
     def __init__(self) -> None:
+        self.version = 0
         self._domains: dict[DomainId, Domain] = {}
         self.instances = [0, 0, 0, 0]
         self.services = [0, 0, 0, 0]
@@ -224,6 +226,7 @@ class Population:
         group = domain.groups.get(service)
         if group is None:
             group = domain.groups[service] = Group(domain, service)
+        self.version += 1
         kept = Kept(group, instance_id)
         before = group.status if group.members else None
         group.members[instance_id] = kept
@@ -239,6 +242,7 @@ class Population:
         before = group.status
         if group.members.pop(kept.instance_id, None) is None:
             return
+        self.version += 1
         domain.heard(kept, None)
         at = POSITION[kept.standing.status]
         for counts in (group.counts, domain.instances, self.instances):

@@ -7,11 +7,14 @@ register an address must not be able to read the network through the hub.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from central_hub.kernel.ids import DomainId
+
+PROBE_TIMEOUT_S: Final = 2.0
+"""For all of a probe: resolving, connecting, asking, reading."""
 
 
 class ProbeProtocol(StrEnum):

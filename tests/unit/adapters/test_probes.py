@@ -9,7 +9,8 @@ from time import monotonic
 
 import pytest
 
-from central_hub.adapters.egress import LOOPBACK_GRANTS, Egress, Policy
+from central_hub.adapters.egress import Egress
+from central_hub.adapters.egress_policy import LOOPBACK_GRANTS, Policy
 from central_hub.adapters.probes import (
     ANSWER_BYTES_MAX,
     HealthAnswer,
