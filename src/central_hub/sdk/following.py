@@ -131,6 +131,8 @@ class Follower:
         reply = await self._link.send(self._link.protocol.discover(service))
         state, incarnation = read_service(reply)
         if self.view.merge(state, incarnation):
+            if self._confirmed_at_s is None:
+                self._confirmed_at_s = time.monotonic()
             self._tell((service,))
         return self.pool(service)
 
