@@ -106,6 +106,7 @@ class Hub:
     clock: Clock
     edge: Edge
     table: Table
+    pipeline: Pipeline
     lane: Lane
     runner: Runner
     sequencer: Sequencer
@@ -128,7 +129,7 @@ class Hub:
         await self.runner.start(self.stores.snapshots)
         self._snapshot_pos = self.runner.pos
         await self.monitor.prime()
-        self._open_for_an_hour()
+        self.open_for_an_hour()
         group = await self._tasks.enter_async_context(asyncio.TaskGroup())
         background = [
             group.create_task(work)
@@ -188,7 +189,7 @@ class Hub:
         except (HubError, OSError) as error:
             _log.warning("app.snapshot_failed", reason=type(error).__name__)
 
-    def _open_for_an_hour(self) -> None:
+    def open_for_an_hour(self) -> None:
         """Give the operator a first credential where the platform has no key of its own yet."""
         if self.settings.open or self.tenants.keys(PLATFORM):
             return
@@ -321,7 +322,7 @@ def build(
         pipeline, cache(lambda: openapi.document(table, version=version)), hot=settings.lane is not LaneSetting.OFF
     )
     return Hub(
-        settings, stores, clock, edge, table, lane, runner, sequencer, registry_view, tenants_view, authentication,
+        settings, stores, clock, edge, table, pipeline, lane, runner, sequencer, registry_view, tenants_view, authentication,
         denials, monitor, watch, readiness, loop_watch, egress,
     )  # fmt: skip
 

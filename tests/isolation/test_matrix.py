@@ -1,0 +1,218 @@
+"""Every operation against every kind of caller; a route without a row here fails.
+
+The rows say what to send; who may is not written down but derived from what the operation
+declares: anonymous 401, a key without the scope 403, a suspended tenant 403, another tenant 404
+exactly as for something that does not exist, a lower tier 403 for a shared service above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from central_hub.app import describe
+from central_hub.edge.operations import Operation
+from tests.isolation.world import World, running
+
+TABLE = describe()[0]
+PEM = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What to send. `own` is the object that belongs to acme, `missing` the same with one that is not there."""
+
+    own: str
+    missing: str = ""
+    body: Any = None
+    status: int = 0
+    shared: str = ""
+
+
+INSTANCE = "/services/private/instances/i-1"
+NO_INSTANCE = "/services/nowhere/instances/i-1"
+REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
+
+ROWS: dict[str, Row] = {
+    "get_config": Row("/config/acme", "/config/nobody"),
+    "explain_decision": Row("/decisions/{decision}", "/decisions/abc"),
+    "list_dependencies": Row("/dependencies"),
+    "list_gateways": Row("/gateways"),
+    "add_gateway": Row(
+        "/gateways",
+        body={
+            "id": "edge", "issuer": "edge", "audience": "hub", "algorithm": "EdDSA", "public_key": PEM, "tenants": None,
+        },
+    ),  # fmt: skip
+    "remove_gateway": Row("/gateways/edge"),
+    "health": Row("/health", status=503),
+    "health_of_services": Row("/health/services"),
+    "health_of_service": Row("/health/services/private", "/health/services/nowhere", shared="/health/services/gold"),
+    "health_of_system": Row("/health/system"),
+    "health_of_tenant": Row("/health/tenant"),
+    "list_platform_keys": Row("/keys"),
+    "create_platform_key": Row("/keys", body={"name": "k", "scopes": ["registry:read"]}),
+    "revoke_platform_key": Row("/keys/AAAAAAAAAAAA"),
+    "rotate_platform_key": Row("/keys/{platform_key}/rotate"),
+    "get_legacy_policy": Row("/legacy"),
+    "set_legacy_policy": Row("/legacy", body={"callers": []}),
+    "livez": Row("/livez"),
+    "metrics": Row("/metrics"),
+    "list_problems": Row("/problems"),
+    "get_problem": Row("/problems/scope_missing"),
+    "prometheus_targets": Row("/prometheus/targets"),
+    "readyz": Row("/readyz", status=503),
+    "list_services": Row("/services/"),
+    "discover_services": Row("/services/discover"),
+    "discover_services_by_body": Row(
+        "/services/discover", body={"service_name": "private"}, shared="/services/discover"
+    ),
+    "discover_service": Row(
+        "/services/discover/private", "/services/discover/nowhere", shared="/services/discover/gold"
+    ),
+    "heartbeat_many": Row(
+        "/services/heartbeats", body={"instances": [{"service_name": "private", "instance_id": "i-1"}]}
+    ),
+    "register_service": Row("/services/register", body=REGISTRATION),
+    "register_services": Row("/services/register/batch", body={"instances": [REGISTRATION]}),
+    "get_service": Row("/services/private", "/services/nowhere", shared="/services/gold"),
+    "deregister_instance": Row(INSTANCE),
+    "get_instance": Row(INSTANCE, NO_INSTANCE),
+    "drain_instance": Row(INSTANCE + "/drain", NO_INSTANCE + "/drain"),
+    "undrain_instance": Row(INSTANCE + "/undrain", NO_INSTANCE + "/undrain"),
+    "heartbeat": Row(INSTANCE + "/heartbeat", NO_INSTANCE + "/heartbeat", body={"in_flight": 1}),
+    "list_tenants": Row("/tenants"),
+    "create_tenant": Row("/tenants", body={"id": "fresh", "name": "Fresh", "tier": "free"}),
+    "get_tenant": Row("/tenants/acme", "/tenants/nobody"),
+    "change_tenant": Row("/tenants/acme", "/tenants/nobody", body={"tier": "free"}),
+    "list_audit": Row("/tenants/acme/audit", "/tenants/nobody/audit"),
+    "verify_audit": Row("/tenants/acme/audit/verify", "/tenants/nobody/audit/verify"),
+    "list_tenant_keys": Row("/tenants/acme/keys", "/tenants/nobody/keys"),
+    "create_tenant_key": Row(
+        "/tenants/acme/keys", "/tenants/nobody/keys", body={"name": "k", "scopes": ["registry:read"]}
+    ),
+    "revoke_tenant_key": Row("/tenants/acme/keys/AAAAAAAAAAAA", "/tenants/nobody/keys/AAAAAAAAAAAA"),
+    "get_tenant_key": Row("/tenants/acme/keys/{acme_key}", "/tenants/nobody/keys/{acme_key}"),
+    "rotate_tenant_key": Row("/tenants/acme/keys/{acme_key}/rotate", "/tenants/nobody/keys/{acme_key}/rotate"),
+    "resume_tenant": Row("/tenants/acme/resume", "/tenants/nobody/resume"),
+    "suspend_tenant": Row("/tenants/acme/suspend", "/tenants/nobody/suspend"),
+    "watch_services": Row("/watch?services=private"),
+    "who_am_i": Row("/whoami"),
+}
+
+OPERATIONS = {operation.id: operation for operation in TABLE.operations}
+
+
+def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
+    assert set(ROWS) == set(OPERATIONS)
+
+
+async def _furnished(world: World) -> dict[str, str]:
+    for name, tier in (("acme", "pro"), ("globex", "enterprise"), ("idle", "free"), ("frozen", "pro")):
+        await world.tenant(name, tier)
+    made = await world.must("POST", "/keys", key="root", body={"name": "root", "scopes": ["platform:admin"]})
+    world.keys["root"] = made["api_key"]
+    await world.register("private", key="acme")
+    await world.register("gold", key="root", host="10.9.9.9", subscription_requirements=["enterprise"])
+    refused = await world.ask("GET", "/tenants", key="acme")
+    await world.must("POST", "/tenants/frozen/suspend", key="root")
+    decision = refused.body.split(b'"decision_id":"')[1].split(b'"')[0].decode()
+    return {"{decision}": decision, "{acme_key}": world.key_ids["acme:reader"], "{platform_key}": made["key_id"]}
+
+
+def _filled(target: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        target = target.replace(word, value)
+    return target
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+async def test_the_matrix_holds(name: str) -> None:
+    operation, row = OPERATIONS[name], ROWS[name]
+    async with running() as world:
+        words = await _furnished(world)
+        own = _filled(row.own, words)
+        await _strangers(world, operation, own, row)
+        await _other_tenant(world, operation, own, _filled(row.missing, words), row)
+        await _lower_tier(world, operation, row)
+        caller = "root" if operation.platform else "acme"
+        answer = await world.ask(operation.method, own, key=caller, body=row.body)
+        expected = {row.status} if row.status else {operation.status, *operation.statuses}
+        assert answer.status in expected, answer.body
+
+
+async def _strangers(world: World, operation: Operation, own: str, row: Row) -> None:
+    anonymous = await world.ask(operation.method, own, body=row.body)
+    suspended = await world.ask(operation.method, own.replace("acme", "frozen"), key="frozen", body=row.body)
+    blind = await world.ask(operation.method, own, key="acme:blind", body=row.body)
+    if operation.public:
+        assert anonymous.status not in (401, 403)
+        assert suspended.status in (403, anonymous.status)
+        return
+    assert anonymous.status == 401
+    assert suspended.status == 403
+    assert b'"tenant_suspended"' in suspended.body
+    assert blind.status == 403
+    assert b'"scope_missing"' in blind.body
+
+
+async def _other_tenant(world: World, operation: Operation, own: str, missing: str, row: Row) -> None:
+    """Another tenant's object and one that is not there answer the same, byte for byte but for the name."""
+    if operation.platform:
+        refused = await world.ask(operation.method, own, key="globex", body=row.body)
+        assert refused.status in (403, 404)
+        return
+    if not missing:
+        answer = await world.ask(operation.method, own, key="globex", body=row.body)
+        assert b"10.0.0.1" not in answer.body
+        return
+    foreign = await world.ask(operation.method, own, key="globex", body=row.body)
+    nothing = await world.ask(operation.method, missing, key="globex", body=row.body)
+    assert foreign.status == nothing.status == 404
+    renamed = foreign.body.replace(b"'private'", b"'nowhere'")
+    assert renamed == nothing.body
+    assert _without_length(foreign) == _without_length(nothing)
+
+
+def _without_length(answer: Any) -> list[tuple[bytes, bytes]]:
+    return [line for line in answer.headers if line[0] != b"content-length"]
+
+
+async def _lower_tier(world: World, operation: Operation, row: Row) -> None:
+    if not row.shared:
+        return
+    body = {"service_name": "gold"} if row.body else None
+    low = await world.ask(operation.method, row.shared, key="acme", body=body)
+    assert low.status == 403
+    assert b'"tier_too_low"' in low.body
+    assert b'"upgrade_to":"enterprise"' in low.body
+    high = await world.ask(operation.method, row.shared, key="globex", body=body)
+    assert high.status == 200
+
+
+async def test_what_is_not_theirs_is_absent_from_every_list() -> None:
+    async with running() as world:
+        await _furnished(world)
+        for target in ("/services/", "/services/discover", "/health/services", "/prometheus/targets", "/dependencies"):
+            low = await world.ask("GET", target, key="idle")
+            assert b"private" not in low.body
+            assert b"gold" not in low.body
+            assert b"acme" not in low.body
+
+
+async def test_a_key_cannot_grant_what_it_does_not_hold() -> None:
+    async with running() as world:
+        await _furnished(world)
+        for scope, code in (
+            ("registry:shared", b"scope_not_grantable"),
+            ("platform:admin", b"unknown_scope"),
+            ("tenant:assert", b"unknown_scope"),
+        ):
+            refused = await world.ask(
+                "POST", "/tenants/acme/keys", key="acme", body={"name": "more", "scopes": [scope]}
+            )
+            assert code in refused.body
