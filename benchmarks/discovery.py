@@ -29,8 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hub_process import HubProcess, cpu_s, free_port, running_hub
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.hub_process import HubProcess, cpu_s, free_port, running_hub
 
 SERVER_CPU: Final = 0
 LOAD_CPU: Final = 1
@@ -96,8 +96,8 @@ def load(port: int, pid: int, key: str, seconds: float, script: Path) -> Run:
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     return Run(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
-        p50_ms=_milliseconds(_found(r"50%\s+(\S+)", said)),
-        p99_ms=_milliseconds(_found(r"99%\s+(\S+)", said)),
+        p50_ms=_milliseconds(_found(r"(?m)^\s+50%\s+([\d.]+\w+)$", said)),
+        p99_ms=_milliseconds(_found(r"(?m)^\s+99%\s+([\d.]+\w+)$", said)),
         server_us_per_request=round(used / count * 1e6, 2),
         server_busy=round(used / elapsed, 3),
         load_busy=round((after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime) / elapsed, 3),
@@ -216,8 +216,9 @@ def report(result: dict[str, Any], pairs: int) -> str:  # Any: JSON
     for who in ("hub", "nginx"):
         row = result[who]
         lines.append(
-            f"{who:6} {row['requests_per_s']:>9,.0f} requests/s   p50 {row['p50_ms']:.2f} ms   p99 {row['p99_ms']:.2f} ms"
-            f"   {row['server_us_per_request']:.1f} us of processor a request   load generator {row['load_busy']:.0%} busy"
+            f"{who:6} {row['requests_per_s']:>9,.0f} requests/s   p50 {row['p50_ms']:.2f} ms"
+            f"   p99 {row['p99_ms']:.2f} ms   {row['server_us_per_request']:.1f} us of processor a request"
+            f"   load generator {row['load_busy']:.0%} busy"
         )
     lines.append(
         f"ratio  {result['ratio_median']} (median of {pairs} pairs; {result['ratio_min']} to {result['ratio_max']}),"

@@ -55,8 +55,12 @@ class LaneEntry:
         fresh_until_ms: float = math.inf,
     ) -> None:
         assert len(picks) == PICKS, f"a pick table has {PICKS} places"
-        variants = [Variant(entry_lines(len(opening) + len(rest), etag), opening) for opening in openings]
-        self.table = tuple(variants[pick] for pick in picks)
+        lines: dict[int, bytes] = {}  # candidates differ in the pick, seldom in its length
+        for opening in openings:
+            if len(opening) not in lines:
+                lines[len(opening)] = entry_lines(len(opening) + len(rest), etag)
+        variants = [Variant(lines[len(opening)], opening) for opening in openings]
+        self.table = tuple([variants[pick] for pick in picks])
         self.rest = rest
         self.etag = etag
         self.fresh_until_ms = fresh_until_ms
