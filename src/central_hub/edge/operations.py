@@ -90,6 +90,7 @@ class Operation:
         problems: codes it may answer with beyond those every operation has.
         hot: served before the framework.
         tenant_param: path parameter that is a tenant id.
+        signal: soft state that never counts against the hub's own limits (heartbeats).
         platform: acts on the platform domain; a tenant's own credential is never enough.
     """
 
@@ -114,6 +115,7 @@ class Operation:
     public: bool = False
     platform: bool = False
     tenant_param: str | None = None
+    signal: bool = False
     needs_tenant: bool = False
     legacy: bool = False
 

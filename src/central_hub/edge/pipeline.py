@@ -136,7 +136,8 @@ class Pipeline:
         ctx = known.ctx = self._own_path(operation, ctx, known.path, claims.tenant_id)
         if operation.scope is not None:
             ctx.require(operation.scope)
-        self._protection.admit(ctx, writes=operation.writes)
+        if not operation.signal:
+            self._protection.admit(ctx, writes=operation.writes)
         body = await self._body(operation, request)
         ctx = known.ctx = self._claimed(ctx, claims.tenant_id, _tenant_in(body))
         if operation.needs_tenant and ctx.tenant_id is None:

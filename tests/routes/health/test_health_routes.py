@@ -113,3 +113,13 @@ async def test_a_tenant_may_not_read_the_systems_sums_and_the_platform_may() -> 
         system = await client_of(world, PLATFORM_CALLER).ask("GET", "/health/system")
         assert system.body["instances"]["unknown"] == 1
         assert "tenant_id" not in system.body
+
+
+async def test_heartbeats_never_count_against_the_hubs_limits_and_reads_do() -> None:
+    async with running() as world:
+        await world.register(instance())
+        client = client_of(world)
+        client.exhaust()
+        assert (await client.ask("PUT", HEARTBEAT, {})).status == 200
+        assert (await client.ask("POST", "/services/heartbeats", {"instances": []})).status == 200
+        assert (await client.ask("GET", "/health/services")).status == 429
