@@ -1,5 +1,7 @@
 """A real hub in a process of its own, started by the command line under test."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -14,8 +16,18 @@ import pytest
 
 from central_hub.cli.connection import Connection, wait_until_reachable
 from central_hub.cli.demo.processes import free_ports
+from central_hub.cli.main import main
 
 READY_S = 20.0
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass
@@ -27,15 +39,20 @@ class Hub:
     process: subprocess.Popen[str]
     directory: Path
 
-    def run(self, *words: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "central_hub", *words],
-            env=clean_environment() | {"HUB_URL": self.url, "HUB_API_KEY": self.token if key is None else key},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+    def run(self, *words: str, key: str | None = None) -> Done:
+        """Run a command in this process, as the shell would."""
+        environment = clean_environment() | {"HUB_URL": self.url, "HUB_API_KEY": self.token if key is None else key}
+        with pytest.MonkeyPatch.context() as patch:
+            for name in set(os.environ) - set(environment):
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+                try:
+                    main(words)
+                except SystemExit as ended:
+                    return Done(ended.code if isinstance(ended.code, int) else 0, out.getvalue(), err.getvalue())
+        return Done(0, out.getvalue(), err.getvalue())
 
     def json(self, *words: str, key: str | None = None) -> Any:
         done = self.run(*words, "-o", "json", key=key)

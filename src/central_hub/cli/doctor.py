@@ -19,7 +19,7 @@ from typing import Annotated, Final
 
 import typer
 
-from central_hub.cli.connection import Answer, wait_until_reachable
+from central_hub.cli.connection import Answer, Connection, wait_until_reachable
 from central_hub.cli.failures import ExitCode, Failure
 from central_hub.cli.session import Session, client_command
 
@@ -148,7 +148,7 @@ def _fsync_times_ms(directory: Path) -> list[float]:
 
 def _hub(session: Session) -> list[Finding]:
     try:
-        alive = session.hub.request("GET", "/livez")
+        alive = Connection(session.hub.url).request("GET", "/livez")  # without the key, which has a check of its own
     except Failure as failure:
         down = Finding("hub", FAIL, failure.message, "central-hub serve")
         return [down, _clock(None), Finding("ready", SKIP, "no hub"), Finding("key", SKIP, "no hub")]
@@ -156,7 +156,10 @@ def _hub(session: Session) -> list[Finding]:
         Finding("hub", OK, f"answers at {session.hub.url}"),
         _clock(alive),
         _asked(
-            "ready", lambda: session.hub.request("GET", "/readyz"), "it takes reads and writes", "central-hub health"
+            "ready",
+            lambda: Connection(session.hub.url).request("GET", "/readyz"),
+            "it takes reads and writes",
+            "central-hub health",
         ),
         _asked("key", lambda: session.hub.request("GET", "/services/"), "accepted", "export HUB_API_KEY=chk_…"),
     ]
