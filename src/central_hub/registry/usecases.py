@@ -6,7 +6,6 @@ answers once they are durable.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -164,14 +163,11 @@ class Registry:
                 next_step="Split it.",
             )
         results: list[BatchItem] = []
-        pending: list[asyncio.Task[list[BatchItem]]] = []
-        async with asyncio.TaskGroup() as group:
-            for start in range(0, len(batch), INSTANCES_PER_RECORD_MAX):
-                stop = start + INSTANCES_PER_RECORD_MAX
-                part_key = None if key is None else f"{key}/{start}"
-                pending.append(group.create_task(self._register_part(ctxs[start:stop], batch[start:stop], part_key)))
-        for task in pending:
-            results.extend(task.result())
+        # One record after another: the event loop, and other callers' writes, get their turn in between.
+        for start in range(0, len(batch), INSTANCES_PER_RECORD_MAX):
+            stop = start + INSTANCES_PER_RECORD_MAX
+            part_key = None if key is None else f"{key}/{start}"
+            results.extend(await self._register_part(ctxs[start:stop], batch[start:stop], part_key))
         refused = sum(1 for item in results if item.code)
         return BatchRegistered(registered=len(results) - refused, refused=refused, results=tuple(results))
 

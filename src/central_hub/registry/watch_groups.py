@@ -37,7 +37,7 @@ class Watcher:
         self.group: Group | None = None
         self.checked = 0
         self.position: dict[DomainId, int] = {}
-        self.catching_up: deque[str] = deque()
+        self.catching_up: deque[str] | None = None
         self.waits_for_sync = False
 
 

@@ -346,7 +346,7 @@ class WatchHub:
         if group is None:
             return
         watcher.group = None
-        watcher.catching_up.clear()
+        watcher.catching_up = None
         watcher.waits_for_sync = False
         group.remove(watcher)
         if not group.stars:
@@ -406,18 +406,20 @@ class WatchHub:
             return
         begun = self._clock.monotonic_ms()
         events: list[tuple[str, bytes]] = []
+        names = watcher.catching_up or deque()
         size = 0
-        while watcher.catching_up and size < CATCH_UP_BUFFER_MAX and self._clock.monotonic_ms() - begun < SLICE_MS:
-            name = watcher.catching_up.popleft()
+        while names and size < CATCH_UP_BUFFER_MAX and self._clock.monotonic_ms() - begun < SLICE_MS:
+            name = names.popleft()
             self._seen_now(group, (name,))
             if visible(self._view, group.viewer, name) is not None:
                 events.append(("delta", self._wire.full(group.viewer, name)))
                 size += len(events[-1][1])
-        if watcher.catching_up:
+        if names:
             if events:
                 self._deliver(watcher, group, frame_of(events, ""), None)
             loop.call_soon(self._catch_up, watcher)
             return
+        watcher.catching_up = None
         self._catching_up.pop(watcher, None)
         if group.dirty:
             # Its group is about to be told of more: the position it may resume from comes after that.
