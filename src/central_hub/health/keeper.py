@@ -17,6 +17,7 @@ from central_hub.health.model import (
     LOAD_STRAINED,
     PAUSE_MIN_MS,
     PAUSES_KEPT_MAX,
+    PROBE_INTERVAL_MAX_MS,
     PROBE_KEPT_TTL_MS,
     PROTECTION_MAX_MS,
     PROTECTION_RECHECK_MS,
@@ -134,12 +135,13 @@ class Keeper:
             kept.renewed_ms = self._clock.monotonic_ms()
             self.leases.set(kept.lease, kept.renewed_ms + kept.ttl_ms)
         kept_by, ttl_ms, granted = self._terms(domain, instance)
+        # The interval shown is the longest that applies: the present one would tell how many targets there are.
         path = f"/services/{instance.service_name}/instances/{instance.instance_id}/heartbeat"
         terms = LeaseTerms(
             ttl_s=ttl_ms / 1_000,
             kept_by=kept_by,
             heartbeat_path="" if kept_by == BY_PROBE else path,
-            probe_interval_s=probe_interval_ms(self._targets + 1) / 1_000 if granted else None,
+            probe_interval_s=PROBE_INTERVAL_MAX_MS / 1_000 if granted else None,
         )
         warnings: tuple[str, ...] = ()
         if kept_by == BY_NOTHING:
@@ -187,7 +189,7 @@ class Keeper:
         if kept is None:
             kept = self.population.add(domain, instance.service_name, instance.instance_id)
         at_ms = self._clock.monotonic_ms()
-        self.population.version += 1
+        self.population.touch(domain)
         kept.owner = instance.owner
         kept.journaled = instance.status
         kept.leaving = None

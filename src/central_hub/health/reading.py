@@ -75,7 +75,7 @@ class HealthReading:
         self._clock = clock
         self._listed_max = listed_max
         self._seconds: dict[int, str] = {}
-        self._listings: dict[Viewer, tuple[int, float, Listing]] = {}
+        self._listings: dict[Viewer, tuple[tuple[int, int], float, Listing]] = {}
 
     async def services(self, ctx: TenantContext) -> Listing:
         """Write every service the caller sees: `{name: {status, latency, last_check}}`, at most `listed_max`.
@@ -84,7 +84,9 @@ class HealthReading:
         only latencies and times of checks can be that old.
         """
         viewer = viewer_of(ctx)
-        version, at_ms = self._keeper.population.version, self._clock.monotonic_ms()
+        population, at_ms = self._keeper.population, self._clock.monotonic_ms()
+        # Only what this caller may see counts: another tenant's changes must not even refresh a time.
+        version = (population.version(viewer.domain), population.version(SHARED))
         kept = self._listings.get(viewer)
         if kept is not None and kept[0] == version and at_ms - kept[1] < LISTING_KEPT_MS:
             return kept[2]

@@ -47,15 +47,15 @@ def operations(heartbeats: Heartbeats, reading: HealthReading) -> tuple[Operatio
 
     return (
         Operation(
-            id="heartbeat", signal=True, method="PUT", path="/services/{service_name}/instances/{instance_id}/heartbeat",
-            handler=heartbeat, scope=SCOPE_WRITE, tag=TAG, hot=True, body=Heartbeat, body_optional=True,
+            id="heartbeat", method="PUT", path="/services/{service_name}/instances/{instance_id}/heartbeat",
+            handler=heartbeat, scope=SCOPE_WRITE, tag=TAG, hot=True, signal=True, body=Heartbeat, body_optional=True,
             answer=Renewed, problems=("instance_not_found", "not_owner"),
             summary="Renew an instance's lease and report its load.",
             description="A signal: the answer promises nothing durable. 404 means: register again.",
         ),
         Operation(
-            id="heartbeat_many", signal=True, method="POST", path="/services/heartbeats",
-            handler=heartbeat_many, scope=SCOPE_WRITE, tag=TAG, hot=True, body=HeartbeatBatch,
+            id="heartbeat_many", method="POST", path="/services/heartbeats",
+            handler=heartbeat_many, scope=SCOPE_WRITE, tag=TAG, hot=True, signal=True, body=HeartbeatBatch,
             body_bytes_max=HEARTBEAT_BATCH_BYTES_MAX, answer=BatchRenewed,
             summary="Renew many leases in one call.",
             description="Those under `unknown` should register again; those under `denied` belong to another.",

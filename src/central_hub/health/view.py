@@ -120,7 +120,7 @@ class Group:
         new = self.status if self.members else None
         if old is not new:
             self.domain.move_service(old, new)
-        self.domain.population.version += 1
+        self.domain.population.touch(self.domain.id)
 
     def sample(self) -> list[Kept]:
         """Return at most `SILENCE_SAMPLE_MAX` members, evenly taken."""
@@ -186,10 +186,10 @@ class Domain:
 
 
 class Population:
-    """All of it. `version` grows with every change of a status or of who is there."""
+    """All of it."""
 
     def __init__(self) -> None:
-        self.version = 0
+        self._versions: dict[DomainId, int] = {}
         self._domains: dict[DomainId, Domain] = {}
         self.instances = [0, 0, 0, 0]
         self.services = [0, 0, 0, 0]
@@ -198,6 +198,14 @@ class Population:
     def status(self) -> Status:
         """The system's status from all services'."""
         return status_of_group(self.services)
+
+    def version(self, domain: DomainId) -> int:
+        """Return a number that grows with every change of a status, or of who is there, in a domain."""
+        return self._versions.get(domain, 0)
+
+    def touch(self, domain: DomainId) -> None:
+        """Note such a change."""
+        self._versions[domain] = self._versions.get(domain, 0) + 1
 
     def domain(self, domain: DomainId) -> Domain | None:
         """Return a domain that has instances."""
@@ -226,7 +234,7 @@ class Population:
         group = domain.groups.get(service)
         if group is None:
             group = domain.groups[service] = Group(domain, service)
-        self.version += 1
+        self.touch(domain_id)
         kept = Kept(group, instance_id)
         before = group.status if group.members else None
         group.members[instance_id] = kept
@@ -242,7 +250,7 @@ class Population:
         before = group.status
         if group.members.pop(kept.instance_id, None) is None:
             return
-        self.version += 1
+        self.touch(domain.id)
         domain.heard(kept, None)
         at = POSITION[kept.standing.status]
         for counts in (group.counts, domain.instances, self.instances):

@@ -121,3 +121,20 @@ async def test_a_protected_instance_is_shown_as_unknown_and_protected() -> None:
         shown = reading_of(world).service(ctx_of(), "risk").instances
         assert all((one.status, one.protected) == ("unknown", True) for one in shown)
         assert world.keeper.population.domain(ACME) is not None
+
+
+async def test_a_listing_is_written_again_after_a_second_or_when_something_visible_changed() -> None:
+    async with running() as world:
+        await world.register(instance())
+        reading = reading_of(world)
+        first = await reading.services(ctx_of())
+        await world.register(instance(service="theirs"), domain=OTHER)
+        world.beat("i-1", service="theirs", domain=OTHER)
+        assert await reading.services(ctx_of()) is first
+        world.beat("i-1")
+        second = await reading.services(ctx_of())
+        assert b'"healthy"' in second.body
+        world.clock.advance(999)
+        assert await reading.services(ctx_of()) is second
+        world.clock.advance(1)
+        assert await reading.services(ctx_of()) is not second
