@@ -60,17 +60,13 @@ http {{
 
 
 class Target:
-    """A running hub with an attacker (`acme`) and a victim (`globex`), and the ports that lead to it."""
+    """A running hub with an attacker (`acme`) and a victim (`globex`)."""
 
-    def __init__(self, hub: HubProcess) -> None:
+    def __init__(self, hub: HubProcess, lane: str) -> None:
         self.hub = hub
+        self.lane = lane
         self.attacker = hub.tenant("acme", "pro")
         self.victim = hub.tenant("globex", "enterprise")
-        self.gateway = hub.must(
-            "POST", "/keys",
-            {"name": "gateway", "scopes": ["tenant:assert", "registry:read", "config:read"],
-             "assertable_tenants": ["acme", "globex"]},
-        )["api_key"]  # fmt: skip
         instance = {"host": "10.1.1.1", "port": 80, "lease_ttl_s": 3_600}
         hub.must(
             "POST",
@@ -85,6 +81,20 @@ class Target:
             **instance,
         }
         hub.must("POST", "/services/register", gold)
+        # Last: the platform's first own key ends the bootstrap token.
+        self.gateway = hub.must(
+            "POST", "/keys",
+            {"name": "gateway", "scopes": ["tenant:assert", "registry:read", "config:read"],
+             "assertable_tenants": ["acme", "globex"]},
+        )["api_key"]  # fmt: skip
+
+    def forged(self, *, all_of_them: bool) -> list[Attack]:
+        """Return the attacks; one in five where the same code was already met in full."""
+        credential = own_line(self.attacker)
+        every = [*attacks(credential), *smuggling(credential)]
+        tried = every if all_of_them and self.lane == "protocol" else every[::5]
+        assert len(tried) >= 200
+        return tried
 
     def sees_victims(self) -> bool:
         """Whether the marks are there to be seen at all, by those who may."""
@@ -96,7 +106,7 @@ class Target:
 @pytest.fixture(scope="module", params=["protocol", "asgi", "off"])
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     with running_hub(tmp_path_factory.mktemp("forged") / "data", lane=request.param) as hub:
-        yield Target(hub)
+        yield Target(hub, request.param)
 
 
 def send(port: int, raw: bytes) -> bytes:
@@ -134,9 +144,7 @@ def own_line(key: str) -> bytes:
 
 def test_no_forged_context_is_believed_directly(target: Target) -> None:
     assert target.sees_victims()
-    tried = [*attacks(own_line(target.attacker)), *smuggling(own_line(target.attacker))]
-    assert len(tried) >= 200
-    assert believed_of(target.hub.port, tried) == []
+    assert believed_of(target.hub.port, target.forged(all_of_them=True)) == []
     assert target.sees_victims()
 
 
@@ -182,7 +190,5 @@ def test_no_forged_context_is_believed_through_nginx(target: Target, gateways: d
     port = gateways[through]
     plain = b"GET /whoami HTTP/1.1\r\nHost: localhost\r\n%b\r\nConnection: close\r\n\r\n" % own_line(target.attacker)
     assert b'"acme"' in send(port, plain), "the way through works"
-    tried = [*attacks(own_line(target.attacker)), *smuggling(own_line(target.attacker))]
-    assert len(tried) >= 200
-    assert believed_of(port, tried) == []
+    assert believed_of(port, target.forged(all_of_them=through == "careless")) == []
     assert target.sees_victims()
