@@ -177,12 +177,6 @@ class Keeper:
                 case _:
                     pass
 
-    def prime(self, domain: DomainId, service: str) -> None:
-        """Take in one service as the registry remembers it, each instance with a full lifetime from now."""
-        known = self._registry.service(domain, service)
-        for instance in () if known is None else tuple(known.instances.values()):
-            self.adopt(domain, instance)
-
     def adopt(self, domain: DomainId, instance: Instance) -> None:
         """Keep an instance from now on, or keep it as it now is registered."""
         kept = self.population.find(domain, instance.service_name, instance.instance_id)

@@ -21,7 +21,7 @@ LOOK_EVERY_S: Final = 0.02
 """Longest sleep between two looks at the wheels: bounds how late an expiry or a probe is."""
 
 PRIME_SLICE: Final = 64
-"""Services taken in before others run."""
+"""Instances taken in before others run."""
 
 
 class Monitor:
@@ -48,11 +48,13 @@ class Monitor:
         """Take in everything that is registered; call it when the views are rebuilt, before serving."""
         taken = 0
         for domain in self._registry.domains():
-            for service in tuple(self._registry.services(domain)):
-                self._keeper.prime(domain, service)
-                taken += 1
-                if taken % PRIME_SLICE == 0:
-                    await asyncio.sleep(0)
+            for name in tuple(self._registry.services(domain)):
+                service = self._registry.service(domain, name)
+                for instance in () if service is None else tuple(service.instances.values()):
+                    self._keeper.adopt(domain, instance)
+                    taken += 1
+                    if taken % PRIME_SLICE == 0:
+                        await asyncio.sleep(0)
 
     async def run(self) -> None:
         """Look, probe and journal until cancelled."""

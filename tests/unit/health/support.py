@@ -52,10 +52,10 @@ class ScriptedProbe:
 class World:
     """Everything wired, nothing running but the sequencer."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: RegistryView | None = None) -> None:
         self.clock = ManualClock()
         self.log = MemoryLog()
-        self.view = RegistryView(RANKS.get)
+        self.view = view or RegistryView(RANKS.get)
         ring = KeyRing(os.urandom(32), MemoryKeys())
         self.runner = Runner(self.log, ring, FactTypes((*FACTS, *HEALTH_FACTS)), [self.view])
         self.sequencer = Sequencer(self.log, ring, self.runner, self.clock, os.urandom)

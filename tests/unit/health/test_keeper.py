@@ -13,6 +13,7 @@ from central_hub.health.model import (
     UNPROBED_TTL_MS,
     Sign,
 )
+from central_hub.health.monitor import Monitor
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.registry.model import RemovalReason, ServiceHealthChanged, ServiceUnregistered, Status
 from tests.unit.health.support import ACME, OTHER, SHARED, World, instance, running
@@ -269,12 +270,10 @@ async def test_after_a_start_every_lease_has_one_full_ttl_and_its_last_status() 
         world.beat("i-1", "i-2")
         await world.journal.write()
         world.pass_time(2_900)
-        restarted = World()
-        restarted.view = world.view
-        restarted.keeper._registry = world.view
+        restarted = World(world.view)
         restarted.clock.advance(1_000_000)
         restarted.look()
-        restarted.keeper.prime(ACME, "risk")
+        await Monitor(restarted.keeper, restarted.probe, restarted.view, restarted.sequencer, restarted.clock).prime()
         assert restarted.kept("i-1").standing.status is Status.HEALTHY
         restarted.pass_time(2_900)
         assert restarted.kept("i-1").leaving is None
