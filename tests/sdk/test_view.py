@@ -120,7 +120,8 @@ def test_a_long_snapshot_that_is_cut_begins_anew_and_nothing_is_lost_meanwhile(
 
 
 def test_the_parser_gives_the_same_events_however_the_bytes_are_cut() -> None:
-    stream = b'event: delta\nid: a.1.2.3\ndata: {"a":1}\n\n: keep-alive\n\nevent: sync\r\ndata: {}\r\n\r\ndata: x\ndata: y\n\n'
+    stream = b'event: delta\nid: a.1.2.3\ndata: {"a":1}\n\n: keep-alive\n\n'
+    stream += b"event: sync\r\ndata: {}\r\n\r\ndata: x\ndata: y\n\n"
     whole = list(SseParser().feed(stream))
     assert whole == [Event("delta", b'{"a":1}', "a.1.2.3"), Event("sync", b"{}"), Event("message", b"x\ny")]
     parser = SseParser()

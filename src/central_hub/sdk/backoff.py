@@ -5,7 +5,6 @@ Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 201
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 BASE_S: Final = 0.1
@@ -15,7 +14,6 @@ RETRY_AFTER_S_MAX: Final = 300.0
 """Longest `Retry-After` that is believed."""
 
 
-@dataclass(slots=True)
 class Backoff:
     """Counts failures in a row and says how long to wait after each.
 
@@ -24,9 +22,12 @@ class Backoff:
         cap_s: upper bound of every wait, seconds.
     """
 
-    base_s: float = BASE_S
-    cap_s: float = CAP_S
-    failures: int = 0
+    __slots__ = ("base_s", "cap_s", "failures")
+
+    def __init__(self, base_s: float = BASE_S, cap_s: float = CAP_S) -> None:
+        self.base_s = base_s
+        self.cap_s = cap_s
+        self.failures = 0
 
     def next_s(self, draw: float, *, at_least_s: float = 0.0) -> float:
         """Count a failure and return the seconds to wait.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -344,4 +343,4 @@ class HubClient:
 
 
 def _mint() -> str:
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from central_hub.sdk.client import HubClient
 from central_hub.sdk.idempotency import Once
@@ -34,8 +34,13 @@ DRAIN_S: Final = 10.0
 INSTANCE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceConfig:
+class _Named(msgspec.Struct, frozen=True):
+    service_name: str
+    version: str = ""
+    port: int = 0
+
+
+class ServiceConfig(_Named, frozen=True, kw_only=True):
     """What a service is called and where it can be reached.
 
     Args:
@@ -51,10 +56,6 @@ class ServiceConfig:
         shared: register as shared although the key belongs to a tenant (needs `registry:shared`).
     """
 
-    service_name: str
-    version: str = ""
-    port: int = 0
-    _: KW_ONLY
     host: str = "127.0.0.1"
     listen: str = ""
     instance_id: str | None = None
@@ -66,7 +67,7 @@ class ServiceConfig:
     zone: str = ""
     weight: int = 100
     tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict[str, Any])  # Any: JSON of the registrant
+    metadata: dict[str, Any] = {}  # Any: JSON of the registrant
     depends_on: tuple[str, ...] = ()
     subscription_requirements: tuple[str, ...] = ()
     resource_tier: str = "basic"
@@ -255,7 +256,7 @@ class BaseService:
 
     def _kept_instance_id(self) -> str:
         """Return the id of the last run at this port, or mint one and keep it."""
-        minted = f"{self.config.service_name}-{secrets.token_hex(6)}"
+        minted = f"{self.config.service_name}-{os.urandom(6).hex()}"
         directory = self.hub.cache_dir
         if directory is None or not self.config.port:
             return minted

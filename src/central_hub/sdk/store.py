@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from central_hub.sdk.view import SAVED_FORMAT, SavedView
 
 SAVED_BYTES_MAX: Final = 256 * 1024 * 1024
 DIRECTORY_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
 
 
 def default_directory() -> Path:
@@ -73,7 +73,8 @@ def write_private(path: Path, data: bytes) -> None:
         OSError: it could not be written; the old file is as it was.
     """
     path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".new")
+    temporary = path.with_name(f"{path.name}.{os.urandom(6).hex()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
