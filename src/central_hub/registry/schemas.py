@@ -37,8 +37,8 @@ class BatchItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one registration of a batch: `status` as it would have been alone."""
 
     service_name: str
+    status: int
     instance_id: str | None = None
-    status: int = 201
     seq: int = 0
     code: str = ""
     detail: str = ""

@@ -375,7 +375,9 @@ class Registry:
         before, candidate = self._candidate(tx, ctx, domain, wanted)
         if candidate is None:
             assert before is not None
-            return BatchItem(service_name=wanted.name, instance_id=before.instance_id, seq=before.revision)
+            return BatchItem(
+                service_name=wanted.name, status=STATUS_CREATED, instance_id=before.instance_id, seq=before.revision
+            )
         stream = instance_stream(wanted.name, candidate.instance_id)
         if stream in held.accepted:
             raise HubError(
@@ -390,7 +392,7 @@ class Registry:
         held.instances += counts.get(COUNT_INSTANCES, 0)
         if COUNT_SERVICES in counts:
             held.services.add(wanted.name)
-        return BatchItem(service_name=wanted.name, instance_id=candidate.instance_id)
+        return BatchItem(service_name=wanted.name, status=STATUS_CREATED, instance_id=candidate.instance_id)
 
     def _registered(self, ctx: TenantContext, domain: DomainId, instance: Instance, seq: int) -> Registered:
         advice = self._leases.advise(domain, instance)
