@@ -90,7 +90,7 @@ class Bench:
         self.egress = Egress(Policy(LOOPBACK_GRANTS), self.clock)
         self.probes = Probes(self.egress)
         self.loads = Loads()
-        self.keeper = Keeper(self.view, self.probes, self.loads, self.clock)
+        self.keeper = Keeper(self.probes, self.loads, self.clock)
         self.monitor = Monitor(self.keeper, self.probes, self.view, self.sequencer, self.clock)
         self.heartbeats = Heartbeats(self.keeper, self.view, self.loads, self.clock, self.monitor.changed)
         self.reading = HealthReading(self.keeper, self.view, NoTiers(), self.clock)

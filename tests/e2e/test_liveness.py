@@ -15,7 +15,8 @@ from time import monotonic
 import msgspec
 import pytest
 
-from central_hub.app import Hub, build, in_memory
+from central_hub.adapters.stores import in_memory
+from central_hub.app import Hub, build
 from central_hub.edge.operations import Headers
 from central_hub.edge.pipeline import Request
 from central_hub.kernel.ids import SHARED

@@ -57,7 +57,6 @@ from central_hub.registry.model import (
 )
 from central_hub.registry.ports import Advice, LeaseTerms, Verdict
 from central_hub.registry.signals import Loads
-from central_hub.registry.view import RegistryView
 
 PROTOCOLS: Final = {
     "http": ProbeProtocol.HTTP,
@@ -78,17 +77,13 @@ class Keeper:
     """The soft state of health, and the registry's `HealthOf` and `LeaseAdvice`.
 
     Args:
-        registry: what is registered; read at the start and when an instance is adopted.
         probe: asked whether an address may be probed.
         loads: where heartbeats leave what they report.
         clock: wall and monotonic time.
         changed: called with (domain, service) when a verdict not yet journaled changed.
     """
 
-    def __init__(
-        self, registry: RegistryView, probe: Probe, loads: Loads, clock: Clock, changed: Changed | None = None
-    ) -> None:
-        self._registry = registry
+    def __init__(self, probe: Probe, loads: Loads, clock: Clock, changed: Changed | None = None) -> None:
         self._probe = probe
         self._loads = loads
         self._clock = clock

@@ -64,7 +64,7 @@ class World:
         self.loads = Loads()
         self.changed: list[tuple[DomainId, str]] = []
         self.keeper = Keeper(
-            self.view, self.probe, self.loads, self.clock, lambda domain, name: self.changed.append((domain, name))
+            self.probe, self.loads, self.clock, lambda domain, name: self.changed.append((domain, name))
         )
         self.journal = Journal(self.keeper, self.view, self.sequencer)
         self.runner.listen(self.keeper.applied)
