@@ -62,7 +62,7 @@ async def ask(running: Hub, method: str, path: str, body: object) -> int:
 
 
 def seen(running: Hub, instance_id: str) -> Instance | None:
-    return running.registry.instance(SHARED, "risk", instance_id)
+    return running.core.registry.instance(SHARED, "risk", instance_id)
 
 
 async def until(holds: Callable[[], bool], within_s: float) -> float:
