@@ -48,15 +48,15 @@ class Side:
         self.keys: dict[str, str] = {}
 
     async def __aenter__(self) -> Side:
-        await self.hub.stores.sealer.ensure(PLATFORM)
-        await self.hub.runner.start(self.hub.stores.snapshots)
+        await self.hub.core.stores.sealer.ensure(PLATFORM)
+        await self.hub.core.runner.start(self.hub.core.stores.snapshots)
         self.hub.open_for_an_hour()  # without what runs by the real clock
-        self._committing = asyncio.create_task(self.hub.sequencer.run())
+        self._committing = asyncio.create_task(self.hub.core.sequencer.run())
         await self._fill()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.hub.sequencer.close()
+        self.hub.core.sequencer.close()
         await self._committing
 
     async def _fill(self) -> None:

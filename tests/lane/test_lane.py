@@ -6,7 +6,11 @@ import pytest
 
 from central_hub.edge.lane import answers
 from central_hub.edge.lane.answers import OriginMemory
-from central_hub.edge.lane.entries import PICKS, LaneEntry
+from central_hub.edge.lane.entries import PICKS, Epochs, LaneEntry
+from central_hub.kernel.facts import Fact
+from central_hub.kernel.ids import SHARED
+from central_hub.kernel.records import HUB_ACTOR, Applied, Category
+from central_hub.kernel.seq import HubSeq
 from tests.lane.world import DATE, World
 
 KEY = b"chk_acme_1"
@@ -14,6 +18,13 @@ KEY = b"chk_acme_1"
 
 def packet(name: bytes = b"risk", key: bytes = KEY, more: bytes = b"") -> bytes:
     return b"GET /services/discover/%b HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer %b\r\n%b\r\n" % (name, key, more)
+
+
+def applied(category: Category, kind: str = "ServiceRegistered") -> Applied:
+    return Applied(
+        pos=1, domain=SHARED, domain_seq=1, streams=("x",), category=category, type=kind, id="", time_ms=0,
+        actor=HUB_ACTOR, fact=Fact(),
+    )  # fmt: skip
 
 
 class Lane:
@@ -180,3 +191,24 @@ def test_a_pick_table_has_256_places() -> None:
         LaneEntry(openings=[b"{"], rest=b"}", picks=[0] * (PICKS - 1), etag="")
     entry = LaneEntry(openings=[b"{1", b"{2"], rest=b"}", picks=[0] * 128 + [1] * 128, etag='W/"x"')
     assert (entry.body(127), entry.body(128)) == (b"{1}", b"{2}")
+
+
+def test_an_event_moves_the_position_and_leaves_the_entries_alone() -> None:
+    lane = Lane()
+    lane.ask(packet())
+    asked = lane.world.entries_asked
+    lane.world.seq = HubSeq("i1", 6, 7)
+    lane.world.epochs.applied([applied(Category.EVENT)])
+    assert b"hub-seq: i1.6.7\r\n" in (lane.ask(packet()) or b"")
+    assert lane.world.entries_asked == asked
+    lane.world.epochs.applied([applied(Category.FACT)])
+    lane.ask(packet())
+    assert lane.world.entries_asked == asked + 1
+
+
+def test_only_facts_about_access_have_callers_proven_again() -> None:
+    epochs = Epochs({"KeyRevoked"})
+    epochs.applied([applied(Category.FACT)])
+    assert (epochs.state, epochs.auth) == (1, 0)
+    epochs.applied([applied(Category.FACT), applied(Category.FACT, "KeyRevoked")])
+    assert (epochs.state, epochs.auth) == (2, 1)

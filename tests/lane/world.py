@@ -71,6 +71,7 @@ class World:
         self.counters: dict[tuple[str, str, str], LookupCounter] = {}
         self.buckets: dict[str, Bucket] = {}
         self.entry_rebuilds = 0
+        self.entries_asked = 0
         self.sinks: list[Any] = []
         self.closed_streams = 0
         self.opening: list[bytes] = []
@@ -162,6 +163,7 @@ class World:
 
     # LaneEntries
     def entry(self, service: str, ctx: TenantContext) -> LaneEntry | None:
+        self.entries_asked += 1
         for domain in (ctx.tenant_id, "shared"):
             rank = SERVICES.get((domain or "", service))
             if rank is not None:

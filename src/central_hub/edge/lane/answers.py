@@ -27,7 +27,7 @@ DefaultHeaders = list[tuple[bytes, bytes]]
 class Plan:
     """How one exact request is answered."""
 
-    __slots__ = ("auth", "counter", "entries", "entry", "principal", "service", "state", "tail")
+    __slots__ = ("auth", "counter", "entries", "entry", "moved", "principal", "service", "state", "tail")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Plan:
         self.counter = counter
         self.auth = auth
         self.state = -1
+        self.moved = -1
         self.tail = b""
 
 
@@ -128,7 +129,7 @@ class Lane:
             and epochs.is_open
             and (plan.state == epochs.state or self._refresh(plan))
         ):
-            tail = plan.tail
+            tail = plan.tail if plan.moved == epochs.moved else self._retail(plan)
         else:
             found = self._resolve(packet, memory)
             if found is None:
@@ -196,7 +197,11 @@ class Lane:
                 auth=epochs.auth,
             )
             self._remember(memory, key, plan)
-        return plan if plan.state == epochs.state or self._refresh(plan) else None
+        if plan.state != epochs.state and not self._refresh(plan):
+            return None
+        if plan.moved != epochs.moved:
+            self._retail(plan)
+        return plan
 
     def _refresh(self, plan: Plan) -> bool:
         """Bring a plan up to the present state; False when the framework has to answer."""
@@ -204,9 +209,15 @@ class Lane:
         if entry is None:
             return False
         plan.entry = entry
-        plan.tail = self._tail(plan.principal)
         plan.state = self._epochs.state
+        self._retail(plan)
         return True
+
+    def _retail(self, plan: Plan) -> bytes:
+        """Bring a plan's position up to date; returns the caller's lines."""
+        plan.moved = self._epochs.moved
+        plan.tail = self._tail(plan.principal)
+        return plan.tail
 
     def _principal(self, parsed: Parsed, stable: tuple[bytes, ...], memory: OriginMemory) -> LanePrincipal | None:
         known = memory.principals.get(stable)
@@ -220,10 +231,11 @@ class Lane:
         return principal
 
     def _tail(self, principal: LanePrincipal) -> bytes:
-        if principal.tail_state != self._epochs.state:
+        at = (self._epochs.state, self._epochs.moved)
+        if principal.tail_at != at:
             ctx = principal.ctx
             principal.tail = caller_lines(self._positions.position_of(ctx).format(), ctx.tier)
-            principal.tail_state = self._epochs.state
+            principal.tail_at = at
         return principal.tail
 
     def _remember(self, memory: OriginMemory, key: bytes | tuple[bytes, ...], plan: Plan) -> None:

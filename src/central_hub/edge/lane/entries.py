@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from central_hub.edge.lane.render import entry_lines
 from central_hub.kernel.context import TenantContext
-from central_hub.kernel.records import Applied
+from central_hub.kernel.records import Applied, Category
 
 PICKS: Final = 256
 """Places in a pick table: a candidate's share of them is its share of the answers."""
@@ -105,14 +105,14 @@ class Limiter(Protocol):
 class LanePrincipal:
     """A proven caller with what a hit needs about it."""
 
-    __slots__ = ("ctx", "expires_at_ms", "limiter", "tail", "tail_state")
+    __slots__ = ("ctx", "expires_at_ms", "limiter", "tail", "tail_at")
 
     def __init__(self, ctx: TenantContext, limiter: Limiter) -> None:
         self.ctx = ctx
         self.limiter = limiter
         self.expires_at_ms = ctx.principal.expires_at_ms
         self.tail = b""
-        self.tail_state = -1
+        self.tail_at: tuple[int, int] = (-1, -1)
 
 
 class LaneAuth(Protocol):
@@ -126,23 +126,27 @@ class LaneAuth(Protocol):
 class Epochs:
     """What the lane's memory hangs on; it moves before whoever changed the world is answered.
 
-    `auth` moves when a key, tenant, gateway or policy changed, `state` when anything was applied
-    (entries and positions), `is_open` is False while every request must go through the framework.
+    `auth` moves when a key, tenant, gateway or policy changed, `state` when a fact was applied
+    (entries and positions), `moved` when only positions did (events, audit), and `is_open` is
+    False while every request must go through the framework.
 
     Args:
         auth_facts: types of facts after which callers must be proven again.
     """
 
-    __slots__ = ("_auth_facts", "auth", "is_open", "state")
+    __slots__ = ("_auth_facts", "auth", "is_open", "moved", "state")
 
     def __init__(self, auth_facts: Iterable[str] = ()) -> None:
         self._auth_facts = frozenset(auth_facts)
         self.auth = 0
         self.state = 0
+        self.moved = 0
         self.is_open = True
 
     def applied(self, batch: Sequence[Applied]) -> None:
         """Take note of an applied batch; a listener of the runner."""
-        self.state += 1
-        if any(applied.type in self._auth_facts for applied in batch):
-            self.auth += 1
+        self.moved += 1
+        if any(applied.category is Category.FACT for applied in batch):
+            self.state += 1
+            if any(applied.type in self._auth_facts for applied in batch):
+                self.auth += 1
