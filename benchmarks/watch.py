@@ -123,7 +123,7 @@ async def told_after(hub: HubProcess, key: str, count: int, changes: int) -> dic
     times: list[float] = []
     for change in range(changes):
         last = watchers.expect()
-        acknowledged = await register(control, key, change)
+        acknowledged = await register(control, key, count + change)
         times.append((await asyncio.wait_for(last, 30) - acknowledged) * 1000)
         await asyncio.sleep(0.1)
     delta_bytes = watchers.streams[0].received / changes

@@ -352,6 +352,7 @@ def _reads(routes: RegistryRoutes) -> tuple[Operation, ...]:
             query=WatchQuery,
             media_type=EVENT_STREAM,
             problems=("too_many_watchers",),
+            hot=True,  # a stream would hold the framework's frames for as long as it is open
         ),
     )
 
