@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from central_hub import HubClient, HubError, Kind
+from central_hub.sdk.model import SUBSCRIPTIONS_MAX
 from tests.sdk.conftest import until
 from tests.sdk.fake_hub import FakeHub
 
@@ -278,6 +279,29 @@ async def test_a_busy_answer_is_tried_elsewhere_only_where_safe(
     assert response.status == 503
     assert len(first.seen) + len(second.seen) >= calls
     assert (len(first.seen) + len(second.seen) == 1) == (key is None)
+
+
+@pytest.mark.parametrize("path", ["@elsewhere/", ".elsewhere/", "", "x"])
+async def test_a_path_cannot_lead_to_another_host(worker: Make, connect: Make, path: str) -> None:
+    risk = await worker("risk", "r-1")
+    client: HubClient = await connect()
+    with pytest.raises(HubError, match="invalid_path"):
+        await client.request("risk", "GET", path)
+    assert not risk.seen
+
+
+async def test_a_redirect_is_an_answer_and_not_followed(worker: Make, connect: Make) -> None:
+    (await worker("risk", "r-1")).status = 307
+    client: HubClient = await connect(tenant_id="acme")
+    assert (await client.request("risk", "GET", "/")).status == 307
+
+
+async def test_past_the_limit_of_names_everything_is_watched(hub: FakeHub, connect: Make) -> None:
+    client: HubClient = await connect(watch=[f"s-{n}" for n in range(SUBSCRIPTIONS_MAX)])
+    await until(lambda: client.connected)
+    with pytest.raises(HubError):
+        client.resolve("one-more")
+    await until(lambda: any("services=%2A" in path or "services=*" in path for _, path, _ in hub.requests))
 
 
 async def test_the_deadline_holds_over_all_attempts(worker: Make, connect: Make) -> None:

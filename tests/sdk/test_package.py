@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +76,17 @@ async def test_the_asgi_example_serves_its_tenant(hub: FakeHub, tmp_path: Path) 
         service.terminate()
         await asyncio.wait_for(service.wait(), 20)
     assert not hub.services["user-management"].instances
+
+
+def test_the_how_to_names_what_exists() -> None:
+    text = (ROOT / "docs" / "howto" / "use-the-sdk.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        compile(block, "use-the-sdk.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for names in re.findall(r"from central_hub import (.+)", block):
+            assert {name.strip() for name in names.split(",")} <= set(central_hub.__all__)
+    missing = text.partition("## Not there yet")[2].partition("come with")[0]
+    for name in re.findall(r"`(\w+)`", missing):
+        assert name not in central_hub.__all__
+        assert not hasattr(central_hub.HubClient, name)

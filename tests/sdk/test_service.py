@@ -282,6 +282,28 @@ async def test_once_forgets_failures_and_the_oldest() -> None:
         await run("k" * 129)
 
 
+async def test_an_application_that_fails_to_start_is_not_registered(hub: FakeHub, connect: Make) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        del scope
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        raise RuntimeError("no database")
+
+    service = BaseService(ServiceConfig("broken", "1", 1), await connect())
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    with pytest.raises(RuntimeError):
+        await service.asgi(broken)({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.failed"]
+    assert "broken" not in hub.services
+
+
 ASGI_PROGRAM = """
 import asyncio, sys
 from central_hub import BaseService, ServiceConfig, current_context

@@ -97,7 +97,7 @@ class ServiceApplication:
 
     async def _lifespan(self, scope: Any, receive: Receive, send: Send) -> None:
         """Start after the application started, and leave before it stops; works where it knows no lifespan."""
-        started = False
+        answered = False
 
         async def receiving() -> Message:
             message = await receive()
@@ -106,16 +106,16 @@ class ServiceApplication:
             return message
 
         async def sending(message: Message) -> None:
-            nonlocal started
+            nonlocal answered
             if message["type"] == "lifespan.startup.complete":
                 await self._start()
-                started = True
+            answered = True
             await send(message)
 
         try:
             await self._application(scope, receiving, sending)
         except Exception:
-            if started:
+            if answered:
                 raise
             # An application that knows no lifespan refuses the scope: answer in its place.
             await self._start()

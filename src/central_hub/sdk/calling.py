@@ -202,8 +202,11 @@ class Caller:
 
         Raises:
             HubError: `no_instance`, `service_not_found`, `call_failed`, `deadline_exceeded`,
-                `answer_too_large`, or `hub_unreachable` when the view knows nothing of the service.
+                `answer_too_large`, `invalid_path`, or `hub_unreachable` when the view knows nothing of the service.
         """
+        if not path.startswith("/"):
+            # Anything else could turn `http://host:port` + path into another host.
+            raise HubError("invalid_path", Kind.INVALID, "A path begins with '/'.")
         context = current_context() or self._default
         now_s = time.monotonic()
         deadline_s = now_s + timeout
