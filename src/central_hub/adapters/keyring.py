@@ -6,6 +6,7 @@ destroyed is unreadable from then on, wherever copies of its records are.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -140,14 +141,7 @@ def secret_file(path: Path) -> bytes:
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
-        fresh = path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(KEY_BYTES).hex().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        sync_directory(path.parent)
+        _make_secret(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise HubError(
             "key_file_exposed",
@@ -167,6 +161,24 @@ def secret_file(path: Path) -> bytes:
             next_step="Put the original file back.",
         )
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    """Put a fresh secret in place, unless another process does so first: then theirs stands."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(KEY_BYTES).hex().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    sync_directory(path.parent.parent)
 
 
 def sync_directory(path: Path) -> None:

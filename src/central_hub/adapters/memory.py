@@ -11,7 +11,14 @@ from collections.abc import Callable, Sequence
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.facts import Fact, encode_fact
 from central_hub.kernel.ids import DomainId
-from central_hub.kernel.placing import ChainCheck, ChainVerifier, DomainHead, ForeignWrites, Placement
+from central_hub.kernel.placing import (
+    ChainCheck,
+    ChainVerifier,
+    DomainHead,
+    ForeignWrites,
+    Placement,
+    store_unavailable,
+)
 from central_hub.kernel.ports import Append, Head, Idempotency, Sealer, Section, Unplaced, Verdict
 from central_hub.kernel.records import HUB_ACTOR, Category, Record, associated_data
 
@@ -34,6 +41,7 @@ class MemoryLog:
         self._heads: dict[DomainId, DomainHead] = {}
         self._results: dict[Idempotency, bytes] = {}
         self._foreign = ForeignWrites()
+        self._closed = False
 
     async def append(self, batch: Sequence[Append]) -> list[Verdict]:
         """Place the batch; see the port."""
@@ -41,6 +49,8 @@ class MemoryLog:
             self.adversary(self, batch)
         if self.fail_with is not None:
             raise self.fail_with
+        if self._closed:
+            raise store_unavailable("closed")
         placement = Placement(len(self.records), self._heads.get)
         verdicts = placement.judge(batch, self._foreign, self._results.get)
         self._keep(placement)
@@ -89,7 +99,8 @@ class MemoryLog:
         return 0
 
     async def close(self) -> None:
-        """Let go; a memory log keeps nothing to let go of."""
+        """Refuse what comes later; what was written can still be read."""
+        self._closed = True
 
     def _keep(self, placement: Placement) -> None:
         self.records.extend(placement.records)
@@ -103,9 +114,10 @@ class MemorySnapshots:
     def __init__(self) -> None:
         self._kept: tuple[int, str, list[Section]] | None = None
 
-    async def save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> None:
-        """Keep a snapshot."""
+    async def save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> int:
+        """Keep a snapshot, the only one."""
         self._kept = (pos, incarnation, list(sections))
+        return pos
 
     async def load(self) -> tuple[int, str, list[Section]] | None:
         """Return the kept snapshot."""

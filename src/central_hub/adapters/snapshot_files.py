@@ -63,15 +63,15 @@ class FileSnapshots:
         self._directory = directory
         self._sealer = sealer
 
-    async def save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> None:
-        """Keep a snapshot durably and drop all but the newest `KEPT`."""
-        await asyncio.to_thread(self._save, pos, incarnation, sections)
+    async def save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> int:
+        """Keep a snapshot durably, drop all but the newest `KEPT`; returns the oldest one's position."""
+        return await asyncio.to_thread(self._save, pos, incarnation, sections)
 
     async def load(self) -> tuple[int, str, list[Section]] | None:
         """Return the newest snapshot that checks, or None."""
         return await asyncio.to_thread(self._load)
 
-    def _save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> None:
+    def _save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> int:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = self._directory / f"{pos:020d}.snapshot"
         fresh = target.with_suffix(".new")
@@ -85,8 +85,11 @@ class FileSnapshots:
             os.fsync(file.fileno())
         fresh.rename(target)
         sync_directory(self._directory)
-        for old in self._files()[KEPT:]:
+        files = self._files()
+        for old in files[KEPT:]:
             old.unlink()
+        # With one snapshot only there is nothing to fall back to but the whole log.
+        return int(files[KEPT - 1].stem) if len(files) >= KEPT else 0
 
     def _parts(self, head: _Head, sections: Sequence[Section]) -> Iterator[bytes]:
         yield MAGIC

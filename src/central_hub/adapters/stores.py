@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys, secret_file
+from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys, secret_file, sync_directory
 from central_hub.adapters.memory import MemoryLog, MemorySnapshots
 from central_hub.adapters.snapshot_files import FileSnapshots
 from central_hub.adapters.sqlite.log import SqliteLog
@@ -50,7 +50,7 @@ async def open_directory(directory: Path, *, incarnation: str) -> Stores:
         HubError: `store_in_use`, `store_too_new`, `store_unavailable`, `key_file_exposed`,
             `key_file_invalid`, `wrong_master_key`.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+    _prepare(directory)
     master = secret_file(directory / MASTER_KEY)
     pepper = secret_file(directory / PEPPER)
     decision_key = secret_file(directory / DECISION_KEY)
@@ -85,3 +85,8 @@ def in_memory(*, incarnation: str = "memory", log: MemoryLog | None = None) -> S
         directory=Path(),
         unwell=lambda: "",
     )
+
+
+def _prepare(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+    sync_directory(directory.absolute().parent)

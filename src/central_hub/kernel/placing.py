@@ -143,6 +143,7 @@ class ChainVerifier:
 
     def __init__(self, anchor: DomainHead = (0, GENESIS_HASH)) -> None:
         self._seq, self._hash = anchor
+        self._pos = 0
         self._first = anchor[0] + 1
         self._broken_at: int | None = None
         self._checked = 0
@@ -153,11 +154,17 @@ class ChainVerifier:
             if self._broken_at is not None:
                 return
             self._checked += 1
-            whole = record.domain_seq == self._seq + 1 and record.prev_hash == self._hash
-            if not whole or record_hash(record) != record.hash:
+            linked = record.domain_seq == self._seq + 1 and record.prev_hash == self._hash
+            # The position is not hashed, but it must grow: replay goes by it.
+            if not linked or record.pos <= self._pos or record_hash(record) != record.hash:
                 self._broken_at = self._seq + 1
                 return
-            self._seq, self._hash = record.domain_seq, record.hash
+            self._pos, self._seq, self._hash = record.pos, record.domain_seq, record.hash
+
+    def unreadable(self) -> None:
+        """Note that the next record does not even decode."""
+        if self._broken_at is None:
+            self._broken_at = self._seq + 1
 
     def finish(self, head: DomainHead | None) -> ChainCheck:
         """Return the outcome; a tail that was cut off is held against the domain's known head."""

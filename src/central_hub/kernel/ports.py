@@ -145,8 +145,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshots(Protocol):
     """Where a hub keeps what it folded, so that a start need not replay everything."""
 
-    async def save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> None:
-        """Keep a snapshot durably and drop older ones."""
+    async def save(self, pos: int, incarnation: str, sections: Sequence[Section]) -> int:
+        """Keep a snapshot durably, drop older ones, and return the position of the oldest kept."""
         ...
 
     async def load(self) -> tuple[int, str, list[Section]] | None:

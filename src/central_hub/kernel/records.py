@@ -19,6 +19,8 @@ SCHEMA_REV: Final = 1
 GENESIS_HASH: Final = bytes(32)
 STREAM_SEPARATOR: Final = "\n"
 
+_encode_header: Final = msgspec.msgpack.Encoder().encode
+
 
 class Category(StrEnum):
     """What a record is for: facts rebuild views, events are delivered, audit is kept."""
@@ -115,28 +117,28 @@ def chain_header(
     actor: Actor,
     key_id: str,
 ) -> bytes:
-    """Serialise what the chain covers besides the data; the position is left out on purpose.
+    """Serialise what the chain covers besides the data, so that no two records read alike.
 
-    `pos` counts all domains together: were it in the hash, one tenant could not verify its
-    chain without learning how much the others wrote.
+    `pos` is left out on purpose. It counts all domains together: were it in the hash, one tenant
+    could not verify its chain without learning how much the others wrote.
     """
-    return "\x1f".join(
+    return _encode_header(
         (
             domain,
-            str(domain_seq),
+            domain_seq,
             STREAM_SEPARATOR.join(streams),
             category,
             type_name,
-            str(schema_rev),
+            schema_rev,
             record_id,
-            str(time_ms),
+            time_ms,
             actor.principal,
             actor.kind,
             actor.origin,
             actor.correlation,
             key_id,
         )
-    ).encode()
+    )
 
 
 def record_hash(record: Record) -> bytes:

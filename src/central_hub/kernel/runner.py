@@ -46,6 +46,7 @@ class Runner:
         self._positions: dict[DomainId, int] = {}
         self._listeners: list[Listener] = []
         self.pos = 0
+        self.droppable_pos = 0
         self.incarnation = ""
 
     def listen(self, listener: Listener) -> None:
@@ -74,6 +75,8 @@ class Runner:
             records = await self._log.read(self.pos, REPLAY_PAGE)
             if not records:
                 return
+            if records[0].pos != self.pos + 1:
+                raise _history_missing(self.pos + 1, records[0].pos)
             for start in range(0, len(records), REPLAY_SLICE):
                 part = records[start : start + REPLAY_SLICE]
                 self.apply([applied for record in part if (applied := self.opened(record)) is not None])
@@ -101,16 +104,25 @@ class Runner:
         )
 
     async def start(self, snapshots: Snapshots) -> None:
-        """Rebuild the views: newest usable snapshot, then the tail of the log."""
+        """Rebuild the views: newest usable snapshot, then the tail of the log.
+
+        Raises:
+            HubError: `history_missing` when the log no longer reaches back to the snapshot.
+        """
         head = await self._log.head()
         self.incarnation = head.incarnation
         kept = await snapshots.load()
         if kept is not None and kept[1] == head.incarnation and kept[0] <= head.pos:
             await self._restore(kept[0], kept[2])
         await self.catch_up()
+        if self.pos < head.pos:
+            raise _history_missing(self.pos + 1, head.pos + 1)
 
     async def snapshot(self, snapshots: Snapshots) -> int:
-        """Write a snapshot of all views; returns the position behind which facts may be dropped.
+        """Write a snapshot of all views; returns its position.
+
+        `droppable_pos` is then the position behind which facts may be dropped: that of the oldest
+        snapshot still kept, so that a start can fall back to it.
 
         Sections are taken domain by domain while writes go on: each carries its own position,
         and a start applies only what is newer than the section it belongs to.
@@ -127,7 +139,7 @@ class Runner:
                     chunks.append(msgspec.msgpack.encode(chunk))
                     await asyncio.sleep(0)
                 sections.append(Section(view=view.name, domain=domain, domain_seq=position, chunks=tuple(chunks)))
-        await snapshots.save(pos, self.incarnation, sections)
+        self.droppable_pos = await snapshots.save(pos, self.incarnation, sections)
         return pos
 
     async def _restore(self, pos: int, sections: Sequence[Section]) -> None:
@@ -159,3 +171,12 @@ class Runner:
         return self._sealer.open(
             record.domain, record.key_id, record.data, associated_data(record.domain, record.id, record.type)
         )
+
+
+def _history_missing(first: int, found: int) -> HubError:
+    return HubError(
+        "history_missing",
+        Kind.INTERNAL,
+        f"The log starts at position {found}; what was folded ends before position {first}.",
+        next_step="Put the snapshots back, or restore the data directory from a backup.",
+    )

@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 import apsw
-import msgspec
 
 from central_hub.adapters.sqlite import queries
+from central_hub.adapters.sqlite.opening import locked, reading_connection, writing_connection
+from central_hub.adapters.sqlite.rows import ROWS_A_STATEMENT, Row, Rows, decoded, insert_many
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.placing import (
@@ -41,13 +42,11 @@ from central_hub.kernel.placing import (
     store_unavailable,
 )
 from central_hub.kernel.ports import Append, Head, Idempotency, Verdict
-from central_hub.kernel.records import GENESIS_HASH, STREAM_SEPARATOR, Actor, Category, Record
+from central_hub.kernel.records import GENESIS_HASH, STREAM_SEPARATOR, Category, Record
 
-SCHEMA_VERSION: Final = 1
 CHECKPOINT_PAGES: Final = 8_192
 """Pages in the write-ahead log (32 MiB) after which the writer checkpoints, between batches."""
 
-BUSY_TIMEOUT_MS: Final = 100
 RESERVED_FOR_FACTS_BYTES: Final = 256 * 1024 * 1024
 """Free space under which events and audit are refused and facts are still taken."""
 
@@ -55,6 +54,9 @@ RESERVED_BYTES: Final = 16 * 1024 * 1024
 """Free space under which facts are refused too, so that SQLite itself can still work."""
 
 SPACE_CHECK_EVERY: Final = 64
+LOG_BYTES_MAX: Final = 16 * 1024 * 1024 * 1024
+"""What the store may hold before records behind the snapshot go although they are young."""
+
 RETIRE_SLICE: Final = 1_000
 VERIFY_PAGE: Final = 1_000
 
@@ -74,10 +76,18 @@ class SqliteLog:
     Open it with `SqliteLog.open`; it belongs to one process, which a lock file ensures.
     """
 
-    def __init__(self, path: Path, *, vfs: str | None = None, free: FreeBytes = free_bytes) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        vfs: str | None = None,
+        free: FreeBytes = free_bytes,
+        checkpoint_pages: int = CHECKPOINT_PAGES,
+    ) -> None:
         self._path = path
         self._vfs = vfs
         self._free = free
+        self._checkpoint_pages = checkpoint_pages
         self._sql = queries.load("queries.sql")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="hub-log-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="hub-log-reader")
@@ -87,7 +97,11 @@ class SqliteLog:
         self._wal_pages = 0
         self._since_space_check = SPACE_CHECK_EVERY
         self._free_now = 0
-        self._actors: dict[Actor, bytes] = {}
+        self._row_maker = Rows()
+        self._insert_many = insert_many(self._sql["insert_record"])
+        self._closed = False
+        self._writing: apsw.Connection | None = None
+        self._reading: apsw.Connection | None = None
         self._failed = ""
         self._pos = 0
         self.incarnation = ""
@@ -103,6 +117,7 @@ class SqliteLog:
         exclusive: bool = True,
         vfs: str | None = None,
         free: FreeBytes = free_bytes,
+        checkpoint_pages: int = CHECKPOINT_PAGES,
     ) -> SqliteLog:
         """Open or create the file.
 
@@ -112,17 +127,18 @@ class SqliteLog:
             exclusive: take the lock file, so that no second process opens the same store.
             vfs: an apsw VFS to open through (fault injection).
             free: tells the free bytes of a file system.
+            checkpoint_pages: pages of write-ahead log after which the writer checkpoints.
 
         Raises:
             HubError: `store_in_use`, `store_too_new`, or `store_unavailable` if it cannot be opened.
         """
-        log = cls(path, vfs=vfs, free=free)
+        log = cls(path, vfs=vfs, free=free, checkpoint_pages=checkpoint_pages)
         try:
             await log._in(log._writer, lambda: log._open(incarnation, exclusive=exclusive))
         except HubError:
             await log.close()
             raise
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             await log.close()
             raise store_unavailable(f"{path}: {error}") from error
         return log
@@ -135,7 +151,7 @@ class SqliteLog:
     async def append(self, batch: Sequence[Append]) -> list[Verdict]:
         """Make a batch durable; see the port."""
         verdicts = await self._in(self._writer, lambda: self._append(batch))
-        if self._wal_pages >= CHECKPOINT_PAGES:
+        if self._wal_pages >= self._checkpoint_pages:
             self._wal_pages = 0
             # Queued behind what was answered: the caller does not wait for it, the next batch does.
             self._writer.submit(self._checkpoint)
@@ -151,55 +167,60 @@ class SqliteLog:
 
     async def head(self) -> Head:
         """Return the end of the log."""
-        rows = await self._in(self._reader, lambda: self._rows(self._read_connection, "head"))
+        rows = await self._in(self._reader, lambda: self._ask("head"))
         return Head(pos=rows[0][0] if rows else 0, incarnation=self.incarnation)
 
     async def lookup(self, key: Idempotency) -> bytes | None:
         """Return a first result; see the port."""
-        rows = await self._in(
-            self._reader, lambda: self._rows(self._read_connection, "result", (key.domain, key.source, key.id))
-        )
+        rows = await self._in(self._reader, lambda: self._ask("result", (key.domain, key.source, key.id)))
         return rows[0][0] if rows else None
 
     async def verify(self, domain: DomainId) -> ChainCheck:
         """Verify one domain's hash chain, from where retention cut it to its head."""
-        anchors = await self._in(self._reader, lambda: self._rows(self._read_connection, "anchor", (domain,)))
+        anchors = await self._in(self._reader, lambda: self._ask("anchor", (domain,)))
         anchor: DomainHead = anchors[0] if anchors else (0, GENESIS_HASH)
         verifier = ChainVerifier(anchor)
         head = self._heads.get(domain)
         after = anchor[0]
         while True:
-            records = await self.read_domain(domain, after, VERIFY_PAGE)
+            asked = (domain, after, VERIFY_PAGE)
+            rows = await self._in(self._reader, lambda asked=asked: self._ask("read_domain", asked))
+            records, broken = decoded(rows)
             if head is not None:
                 records = [record for record in records if record.domain_seq <= head[0]]
-            if not records:
-                return verifier.finish(head)
             verifier.check(records)
+            if broken:
+                verifier.unreadable()
+            if broken or not records:
+                return verifier.finish(head)
             after = records[-1].domain_seq
 
-    async def retain(self, *, behind_pos: int, before_ms: int, results_before_ms: int) -> int:
-        """Drop records that are behind a snapshot and older than the retention.
+    async def retain(
+        self, *, behind_pos: int, before_ms: int, results_before_ms: int, bytes_max: int = LOG_BYTES_MAX
+    ) -> int:
+        """Drop records that are behind a snapshot and older than the retention, oldest first.
 
         Args:
             behind_pos: position of a snapshot that is durable; nothing after it goes.
             before_ms: records written earlier may go, Unix epoch milliseconds.
             results_before_ms: first results kept before this are forgotten.
+            bytes_max: while the store holds more than this, younger records behind the snapshot go too.
 
         Returns:
             How many records were dropped.
         """
         dropped = 0
         while True:
-            count = await self._in(self._writer, lambda: self._retire(behind_pos, before_ms))
+            count = await self._in(self._writer, lambda: self._retire(behind_pos, before_ms, bytes_max))
             dropped += count
-            if count < RETIRE_SLICE:
+            if count == 0:
                 break
         await self._in(self._writer, lambda: self._write("drop_results", [(results_before_ms,)]))
         return dropped
 
     async def load_keys(self) -> list[tuple[str, str, bytes]]:
         """Return every wrapped data key as (domain, key id, wrapped)."""
-        return await self._in(self._reader, lambda: self._rows(self._read_connection, "data_keys"))
+        return await self._in(self._reader, lambda: self._ask("data_keys"))
 
     async def put_key(self, domain: str, key_id: str, wrapped: bytes) -> None:
         """Keep a wrapped data key durably."""
@@ -207,54 +228,36 @@ class SqliteLog:
 
     async def drop_keys(self, domain: str) -> None:
         """Destroy a domain's data keys: what was sealed under them is unreadable from then on."""
-        await self._in(self._writer, lambda: self._write("drop_data_keys", [(domain,)]))
+        await self._in(self._writer, lambda: self._forget_keys(domain))
 
     async def close(self) -> None:
-        """Finish what was accepted, checkpoint and let go of the file."""
-        await self._in(self._writer, self._close)
-        self._reader.shutdown(wait=True)
-        self._writer.shutdown(wait=True)
+        """Finish what was accepted, checkpoint and let go of the file; closing twice is once."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(self._reader, self._close_reader)
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._close)
+        self._reader.shutdown()
+        self._writer.shutdown()
 
     async def _in(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise store_unavailable("closed")
         return await asyncio.get_running_loop().run_in_executor(executor, work)
 
     def _open(self, incarnation: str, *, exclusive: bool) -> None:
         if exclusive:
-            self._lock = _locked(self._path.with_suffix(".lock"))
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        self._connection = apsw.Connection(str(self._path), flags=flags, vfs=self._vfs)
-        self._configure(self._connection)
-        self._connection.set_wal_hook(self._note_wal)
-        self._migrate(incarnation)
-        self._read_connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self._vfs)
-        self._configure(self._read_connection)
-        self._read_connection.pragma("query_only", True)
+            self._lock = locked(self._path)
+        self._writing = writing_connection(self._path, self._vfs, incarnation)
+        self._writing.set_wal_hook(self._note_wal)
+        self._reading = reading_connection(self._path, self._vfs)
         self.incarnation = str(self._rows(self._connection, "incarnation")[0][0])
         self._learn()
 
-    def _configure(self, connection: apsw.Connection) -> None:
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
-        connection.pragma("mmap_size", 0)
-        connection.pragma("cache_size", -16_384)
-        connection.wal_autocheckpoint(0)
-
-    def _migrate(self, incarnation: str) -> None:
-        tables = list(self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'"))
-        if not tables:
-            with self._connection:
-                self._connection.execute(queries.load("schema.sql")["schema"])
-                self._connection.execute(self._sql["put_meta"], ("schema_version", str(SCHEMA_VERSION)))
-                self._connection.execute(self._sql["put_meta"], ("incarnation", incarnation))
-        version = int(self._rows(self._connection, "schema_version")[0][0])
-        if version > SCHEMA_VERSION:
-            raise HubError(
-                "store_too_new",
-                Kind.UNAVAILABLE,
-                f"The store has schema {version}; this hub knows {SCHEMA_VERSION}.",
-                next_step="Start a hub at least as new as the one that wrote it.",
-            )
+    @property
+    def _connection(self) -> apsw.Connection:
+        assert self._writing is not None
+        return self._writing
 
     def _learn(self) -> None:
         """Take over positions from the file; records of others become foreign."""
@@ -287,6 +290,9 @@ class SqliteLog:
             self._roll_back()
             self._fail(error)
             raise store_unavailable(str(error)) from error
+        except BaseException:  # a record that cannot be stored must not leave its transaction open
+            self._roll_back()
+            raise
         self._commit()
         self._pos = placement.pos
         self._heads.update(placement.heads)
@@ -307,20 +313,13 @@ class SqliteLog:
     def _store(self, placement: Placement) -> None:
         connection = self._connection
         if placement.records:
-            actors = self._actors
-            rows: list[tuple[Any, ...]] = []  # Any: the columns' types differ
-            for one in placement.records:
-                actor = actors.get(one.actor)
-                if actor is None:
-                    actor = self._actor(one.actor)
-                rows.append(
-                    (
-                        one.pos, one.domain, one.domain_seq, STREAM_SEPARATOR.join(one.streams), one.category.value,
-                        one.type, one.schema_rev, one.id, one.time_ms, actor, one.key_id, one.prev_hash, one.hash,
-                        one.data,
-                    )
-                )  # fmt: skip
-            connection.executemany(self._sql["insert_record"], rows)
+            rows = self._row_maker.of(placement.records)
+            whole = len(rows) - len(rows) % ROWS_A_STATEMENT
+            for start in range(0, whole, ROWS_A_STATEMENT):
+                flat = tuple(chain.from_iterable(rows[start : start + ROWS_A_STATEMENT]))
+                connection.execute(self._insert_many, flat)
+            if whole < len(rows):
+                connection.executemany(self._sql["insert_record"], rows[whole:])
             heads = [(domain, seq, digest) for domain, (seq, digest) in placement.heads.items()]
             connection.executemany(self._sql["put_head"], [*heads, ("", placement.pos, b"")])
         if placement.results:
@@ -329,12 +328,6 @@ class SqliteLog:
                 self._sql["put_result"],
                 [(key.domain, key.source, key.id, at, result) for key, result in placement.results.items()],
             )
-
-    def _actor(self, actor: Actor) -> bytes:
-        if len(self._actors) >= 1_024:
-            self._actors.clear()
-        encoded = self._actors[actor] = msgspec.msgpack.encode(actor)
-        return encoded
 
     def _note_foreign(self) -> None:
         rows = self._rows(self._connection, "head")
@@ -362,29 +355,46 @@ class SqliteLog:
             self.refused += 1
             raise storage_full(f"{self._free_now} bytes free")
 
-    def _retire(self, behind_pos: int, before_ms: int) -> int:
-        if self._failed:
-            raise store_unavailable(self._failed)
-        rows = self._rows(self._connection, "retire_scan", (behind_pos, before_ms, RETIRE_SLICE))
-        if rows:
-            # Positions only grow with time up to clock steps: stop at the first gap, so that what
-            # is dropped is a prefix of the log and every chain keeps a clean cut.
-            first = rows[0][0]
-            whole = [row for offset, row in enumerate(rows) if row[0] == first + offset]
-            anchors = {domain: (domain, seq, digest) for _, domain, seq, digest in whole}
-            with self._connection:
+    def _retire(self, behind_pos: int, before_ms: int, bytes_max: int) -> int:
+        with self._transaction():
+            rows = self._rows(self._connection, "retire_scan", (behind_pos, RETIRE_SLICE))
+            if self._held_bytes() <= bytes_max:
+                # Times go back when a clock is set: what goes is a prefix of the log, so that every
+                # chain keeps a clean cut, and it ends before the first record that is to stay.
+                rows = list(takewhile(lambda row: row[4] < before_ms, rows))
+            if rows:
+                anchors = {domain: (domain, seq, digest) for _, domain, seq, digest, _ in rows}
                 self._connection.executemany(self._sql["put_anchor"], list(anchors.values()))
-                self._connection.execute(self._sql["retire"], (whole[-1][0],))
-            return len(whole)
-        return 0
+                self._connection.execute(self._sql["retire"], (rows[-1][0],))
+        return len(rows)
 
-    def _write(self, name: str, rows: list[tuple[Any, ...]]) -> None:  # Any: the columns' types differ
+    def _held_bytes(self) -> int:
+        pages, free, size = (
+            int(self._connection.pragma(name)) for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    def _forget_keys(self, domain: str) -> None:
+        # Overwritten, not just unlinked; and out of the write-ahead log, which still has the page.
+        self._connection.pragma("secure_delete", True)
+        try:
+            self._write("drop_data_keys", [(domain,)])
+        finally:
+            self._connection.pragma("secure_delete", False)
+        self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def _write(self, name: str, rows: list[Row]) -> None:
+        with self._transaction():
+            self._connection.executemany(self._sql[name], rows)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[None]:
         if self._failed:
             self.refused += 1
             raise store_unavailable(self._failed)
         try:
             with self._connection:
-                self._connection.executemany(self._sql[name], rows)
+                yield
         except apsw.FullError as error:
             self.refused += 1
             raise storage_full(str(error)) from error
@@ -392,28 +402,40 @@ class SqliteLog:
             self._fail(error)
             raise outcome_unknown(str(error)) from error
 
-    def _rows(self, connection: apsw.Connection, name: str, values: tuple[Any, ...] = ()) -> list[Any]:  # Any: columns
+    def _rows(self, connection: apsw.Connection, name: str, values: Row = ()) -> list[Any]:  # Any: as above
         return list(connection.execute(self._sql[name], values))
 
-    def _select(self, name: str, values: tuple[Any, ...]) -> list[Record]:  # Any: the columns' types differ
+    def _ask(self, name: str, values: Row = ()) -> list[Any]:  # Any: the columns' types differ
         try:
-            return [_record(row) for row in self._read_connection.execute(self._sql[name], values)]
+            assert self._reading is not None
+            return self._rows(self._reading, name, values)
         except apsw.Error as error:
             raise store_unavailable(str(error)) from error
+
+    def _select(self, name: str, values: Row) -> list[Record]:
+        records, broken = decoded(self._ask(name, values))
+        if broken:
+            raise HubError(
+                "unreadable_record",
+                Kind.INTERNAL,
+                "A stored record does not decode: its row was altered.",
+                next_step="Verify the domain's chain; restore from a backup.",
+            )
+        return records
 
     def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         if self._failed:
             return
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._connection.wal_checkpoint(mode=mode)
         except apsw.FullError:
             self.refused += 1  # the write-ahead log keeps growing instead; the next one tries again
         except apsw.BusyError:
-            self._wal_pages = 0
+            self._wal_pages = 0  # a reader holds it; after as many pages again it is tried again
         except apsw.Error as error:
             self._fail(error)
 
@@ -425,47 +447,20 @@ class SqliteLog:
         with contextlib.suppress(apsw.Error):  # a failed COMMIT may have rolled back already
             self._connection.execute("ROLLBACK")
 
+    def _close_reader(self) -> None:
+        if self._reading is not None:
+            with contextlib.suppress(apsw.Error):  # reading changed nothing
+                self._reading.close()
+
     def _close(self) -> None:
+        if self._writing is not None:
+            if self._failed:
+                # What the disk says of itself after a failure is not to be built on: leave the
+                # write-ahead log as it is for the next opening to judge.
+                self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            with contextlib.suppress(apsw.Error):  # the last close checkpoints; on a full disk it cannot
+                self._writing.close()
         self._failed = self._failed or "closed"
-        for name in ("_read_connection", "_connection"):
-            connection: apsw.Connection | None = getattr(self, name, None)
-            if connection is not None:
-                with contextlib.suppress(apsw.Error):  # the last close checkpoints; on a full disk it cannot
-                    connection.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-
-def _record(row: tuple[Any, ...]) -> Record:  # Any: the columns' types differ
-    return Record(
-        pos=row[0],
-        domain=row[1],
-        domain_seq=row[2],
-        streams=tuple(row[3].split(STREAM_SEPARATOR)),
-        category=Category(row[4]),
-        type=row[5],
-        schema_rev=row[6],
-        id=row[7],
-        time_ms=row[8],
-        actor=msgspec.msgpack.decode(row[9], type=Actor),
-        key_id=row[10],
-        prev_hash=row[11],
-        hash=row[12],
-        data=row[13],
-    )
-
-
-def _locked(path: Path) -> IO[bytes]:
-    lock = path.open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise HubError(
-            "store_in_use",
-            Kind.UNAVAILABLE,
-            f"Another process holds the store ({path.parent}).",
-            next_step="Stop the other hub, or give this one a directory of its own with --data.",
-        ) from None
-    return lock

@@ -49,8 +49,8 @@ DELETE FROM results WHERE time_ms < ?1;
 SELECT domain_seq, hash FROM anchors WHERE domain = ?1;
 
 -- name: retire_scan
--- The oldest records that may go: behind the snapshot and older than the retention.
-SELECT pos, domain, domain_seq, hash FROM log WHERE pos <= ?1 AND time_ms < ?2 ORDER BY pos LIMIT ?3;
+-- The oldest records, as far as they are behind the snapshot.
+SELECT pos, domain, domain_seq, hash, time_ms FROM log WHERE pos <= ?1 ORDER BY pos LIMIT ?2;
 
 -- name: put_anchor
 INSERT INTO anchors (domain, domain_seq, hash) VALUES (?1, ?2, ?3)

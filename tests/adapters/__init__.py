@@ -1,0 +1,1 @@
+"""The stores: one suite per port, run on every adapter."""
