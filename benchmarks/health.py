@@ -187,10 +187,10 @@ async def bench_heartbeats(count: int, batch: int) -> dict[str, Any]:
         bodies = [msgspec.json.encode({"instances": beats[s : s + batch]}) for s in range(0, count, batch)]
         best = float("inf")
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = time.process_time()
             for body in bodies:
                 msgspec.json.encode(await bench.heartbeats.beat_many(CALLER, decoder.decode(body).instances))
-            best = min(best, time.perf_counter() - begun)
+            best = min(best, time.process_time() - begun)
         answer[what] = {"us_per_lease": round(best / count * 1e6, 3), "leases_per_s": round(count / best)}
     said = Heartbeat(in_flight=3, load=0.4, latency_ms_p95=12.5)
     rounds = iter(names * 2)
