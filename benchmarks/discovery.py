@@ -98,8 +98,8 @@ def load(port: int, pid: int, key: str, seconds: float, script: Path) -> Run:
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     return Run(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
-        p50_ms=_milliseconds(_found(r"(?m)^\s+50%\s+([\d.]+\w+)$", said)),
-        p99_ms=_milliseconds(_found(r"(?m)^\s+99%\s+([\d.]+\w+)$", said)),
+        p50_ms=_percentile(50, said),
+        p99_ms=_percentile(99, said),
         server_us_per_request=round(used / count * 1e6, 2),
         server_busy=round(used / elapsed, 3),
         load_busy=round((after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime) / elapsed, 3),
@@ -112,6 +112,10 @@ def _found(pattern: str, text: str) -> str:
     if match is None:
         raise RuntimeError(f"wrk said:\n{text}")
     return match.group(1)
+
+
+def _percentile(percent: int, said: str) -> float:
+    return _milliseconds(_found(rf"(?m)^\s+{percent}%\s+([\d.]+[a-z]+)\s*$", said))
 
 
 def _milliseconds(text: str) -> float:
