@@ -240,7 +240,8 @@ def test_open_mode_refuses_other_hosts(host: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [(b"forwarded", b"for=1"), (b"X-Forwarded-For", b"1.2.3.4"), (b"x-forwarded-host", b"h"),
-     (b"x_forwarded_for", b"1"), (b"via", b"1.1 proxy"), (b"origin", b"https://evil.example"), (b"origin", b"null"), (b"host", b"localhost"),
+     (b"x_forwarded_for", b"1"), (b"via", b"1.1 proxy"),
+     (b"origin", b"https://evil.example"), (b"origin", b"null"), (b"host", b"localhost"),
      (b"origin", b"http://localhost:9000")],
 )  # fmt: skip
 def test_open_mode_refuses_proxies_and_foreign_pages(line: tuple[bytes, bytes]) -> None:
