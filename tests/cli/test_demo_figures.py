@@ -64,7 +64,7 @@ def test_the_screen_shows_instances_tenants_and_an_absent_hub() -> None:
     instance = {"instance_id": "risk-1", "endpoint": "http://127.0.0.1:1", "status": "healthy", "draining": False}
     scene = Scene("http://hub", hub_up=False, services={"risk-management": [instance]})
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(render(scene, figures()))
+    console.print(render(scene, figures(), height=40))
     drawn = console.export_text()
     assert all(word in drawn for word in ("risk-1", "healthy", "company_abc", "DOWN"))
     assert "1/1 healthy" in line(scene, figures())

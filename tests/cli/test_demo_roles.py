@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from central_hub.cli.demo.cast import ROLES, TENANTS
 from central_hub.cli.demo.ledger import Ledger
-from central_hub.cli.demo.platform import ROLES, TENANTS
 from central_hub.cli.demo.roles import Json, Request, Workplace
 
 
@@ -39,7 +39,7 @@ ORDER: Json = {"user": "ann", "symbol": "ACME", "quantity": 10}
 
 async def test_an_order_goes_through_the_platform_to_the_ledger(platform: Platform) -> None:
     answer = await platform.ask(0, "api-gateway", "/orders", Request(ORDER, "k-1", "acme"))
-    assert answer == {"executed": True, "replayed": False, "trail": ["i-0"] * 5}
+    assert answer == {"executed": True, "replayed": False, "trail": ["i-0"] * 5, "sent_again": 0}
     assert platform.ledgers[1].count() == 1
 
 

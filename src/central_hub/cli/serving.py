@@ -142,7 +142,7 @@ def _run(settings: Settings) -> None:
 def _announce_hub(hub: Hub, url: str) -> None:
     """Say where the hub is, and hand out the operator's first credential on stdout, alone."""
     sys.stderr.write(f"central-hub: ready at {url}\n")
-    if hub.bootstrap_token and hub.settings.bootstrap_token is None:
+    if hub.bootstrap_token and hub.core.settings.bootstrap_token is None:
         sys.stderr.write(
             "central-hub: no platform key yet. Here is a bootstrap token, shown once, good for an hour or until\n"
             "             the first platform key is made: central-hub key create platform --scope platform:admin\n"

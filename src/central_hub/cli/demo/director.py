@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from central_hub.cli.connection import Connection, Json
-from central_hub.cli.demo import trace
+from central_hub.cli.demo import arrivals as trace
+from central_hub.cli.demo.cast import TENANTS
 from central_hub.cli.demo.figures import Figures, TenantFigures
 from central_hub.cli.demo.ledger import Ledger
 from central_hub.cli.demo.load import Load
-from central_hub.cli.demo.platform import TENANTS
 from central_hub.cli.demo.processes import free_ports
 from central_hub.cli.demo.provisioning import Keys, provision, try_walls
 from central_hub.cli.demo.screen import REFRESHES_PER_S, Scene, Screen

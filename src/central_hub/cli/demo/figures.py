@@ -39,6 +39,7 @@ class Figures:
     killed: int = 0
     restarted: int = 0
     hub_down_s: float = 0.0
+    sent_again: int = 0
     walls: dict[str, bool] = field(default_factory=dict[str, bool])
 
     @property

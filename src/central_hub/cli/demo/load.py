@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from central_hub.cli.demo.arrivals import Arrival
+from central_hub.cli.demo.cast import TENANTS, Tenant
 from central_hub.cli.demo.figures import Figures
-from central_hub.cli.demo.platform import TENANTS, Tenant
 from central_hub.cli.demo.provisioning import Keys
-from central_hub.cli.demo.trace import Arrival
 from central_hub.kernel.errors import HubError
 from central_hub.sdk.client import HubClient
 
@@ -125,6 +125,7 @@ class Load:
             return None
         answer: Json = response.json()
         self._figures.served_by.update(answer["trail"])
+        self._figures.sent_again += answer["sent_again"] + response.attempts - 1
         latency_ms = (time.monotonic() - began_s) * 1_000
         self._figures.succeeded(tenant.id, latency_ms, replayed=bool(answer.get("replayed")))
         return answer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from central_hub.cli.connection import Connection
-from central_hub.cli.demo.platform import TENANTS
+from central_hub.cli.demo.cast import TENANTS
 from central_hub.cli.failures import ExitCode, Failure
 
 PLATFORM_SCOPES: Final = ("registry:read", "registry:write", "registry:shared", "health:read", "tenant:assert")

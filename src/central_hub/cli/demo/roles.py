@@ -2,7 +2,8 @@
 
 The work is small and real: orders go through users, risk and market data to a ledger; model servers
 take time in proportion to the tokens. The Idempotency-Key of the caller goes along with every call, and
-each answer holds the trail of the instances that had a part in it.
+each answer holds the trail of the instances that had a part in it, and how often one of those calls had
+to be sent again.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from central_hub.cli.demo.cast import MODEL_BATCH_MAX, inference_ms
 from central_hub.cli.demo.ledger import Ledger
-from central_hub.cli.demo.platform import MODEL_BATCH_MAX, inference_ms
 
 ORDER_VALUE_MAX: Final = 1_000_000.0
 TENANT_UNKNOWN: Final = ""
@@ -105,4 +106,5 @@ class Workplace:
 
     def _answer(self, answer: Json, *parts: Json) -> Json:
         trail = [instance for part in parts for instance in part["trail"]]
-        return {**answer, "trail": [*trail, self._instance_id]}
+        sent_again = sum(part["sent_again"] for part in parts)
+        return {**answer, "trail": [*trail, self._instance_id], "sent_again": sent_again}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -16,7 +17,10 @@ from rich.text import Text
 from central_hub.cli.demo.figures import Figures
 
 REFRESHES_PER_S: Final = 2
-EVENTS_SHOWN: Final = 8
+EVENTS_SHOWN_MIN: Final = 3
+EVENTS_SHOWN_MAX: Final = 12
+LINES_AROUND: Final = 12
+"""Lines of the screen that are neither an instance, a tenant nor an event."""
 LINE_EVERY_S: Final = 5.0
 """How often a line is printed where there is no terminal to draw on."""
 
@@ -75,7 +79,8 @@ class Screen:
     def refresh(self) -> None:
         """Show what is known now."""
         if self._live is not None:
-            self._live.update(render(self._scene, self._figures), refresh=True)
+            shown = render(self._scene, self._figures, height=self._live.console.height)
+            self._live.update(shown, refresh=True)
         elif abs(self._scene.elapsed_s - self._told_at_s) >= LINE_EVERY_S:  # time starts anew with the load
             self._told_at_s = self._scene.elapsed_s
             sys.stderr.write(line(self._scene, self._figures) + "\n")
@@ -99,22 +104,24 @@ def line(scene: Scene, figures: Figures) -> str:
     )
 
 
-def render(scene: Scene, figures: Figures) -> Group:
-    """Lay the whole screen out."""
+def render(scene: Scene, figures: Figures, *, height: int) -> Group:
+    """Lay the whole screen out, with as many of the latest events as fit into `height` lines."""
     head = Text.assemble(
         ("Central Hub", "bold"),
         f"  {scene.hub}  ",
         ("up", "green") if scene.hub_up else ("DOWN (callers go on from their last view)", "bold red"),
         f"  {scene.elapsed_s:.0f} s  position {scene.position or '-'}",
     )
-    events = Text("\n".join(f"{at_s:6.1f} s  {text}" for at_s, text in list(figures.events)[-EVENTS_SHOWN:]))
+    left = height - len(scene.instances) - len(figures.tenants) - LINES_AROUND
+    shown = list(figures.events)[-max(EVENTS_SHOWN_MIN, min(EVENTS_SHOWN_MAX, left)) :]
+    events = Text("\n".join(f"{at_s:6.1f} s  {text}" for at_s, text in shown))
     return Group(
         head, _services(scene, figures), _tenants(figures), Panel(events, title="what happens", title_align="left")
     )
 
 
 def _services(scene: Scene, figures: Figures) -> Table:
-    table = Table("service", "instance", "endpoint", "status", expand=True)
+    table = Table("service", "instance", "endpoint", "status", expand=True, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("calls", justify="right")
     for name, instances in sorted(scene.services.items()):
         for at, each in enumerate(sorted(instances, key=lambda one: str(one["instance_id"]))):
@@ -130,7 +137,7 @@ def _services(scene: Scene, figures: Figures) -> Table:
 
 
 def _tenants(figures: Figures) -> Table:
-    table = Table("tenant", "tier", expand=True)
+    table = Table("tenant", "tier", expand=True, box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("calls", "failed", "p50 ms", "p99 ms"):
         table.add_column(name, justify="right")
     for name, each in figures.tenants.items():

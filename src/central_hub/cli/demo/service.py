@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from central_hub.cli.demo.cast import LEASE_TTL_S, ROLES
 from central_hub.cli.demo.ledger import Ledger
-from central_hub.cli.demo.platform import LEASE_TTL_S, ROLES
 from central_hub.cli.demo.processes import die_with_parent
 from central_hub.cli.demo.roles import Handler, Json, Request, Workplace
 from central_hub.sdk.context import current_context
@@ -49,6 +49,7 @@ def build(service_name: str, instance_id: str, port: int, speed: float, ledger: 
         if response.status >= FAILED_STATUS:
             raise web.HTTPBadGateway(text=f"{name} answered {response.status}: {response.text()[:200]}")
         answer: Json = response.json()
+        answer["sent_again"] += response.attempts - 1
         return answer
 
     for path, handler in Workplace(instance_id, speed, call, ledger).handlers(service_name).items():

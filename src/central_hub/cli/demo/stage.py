@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from central_hub.cli.connection import Connection
-from central_hub.cli.demo.platform import ROLES, Role
+from central_hub.cli.demo.cast import ROLES, Role
 from central_hub.cli.demo.processes import Child, free_ports, stop_all
 from central_hub.cli.demo.provisioning import Keys
 from central_hub.cli.failures import ExitCode, Failure

@@ -31,6 +31,7 @@ class Summary:
     instances_killed: int
     instances_restarted: int
     hub_down_s: float
+    calls_sent_again: int
     orders_acknowledged: int
     orders_executed: int
     answers_replayed: int
@@ -58,7 +59,10 @@ class Summary:
                 f"  {each.tenant:<12} {each.tier:<10} {each.calls:>6} calls  {each.failures} failed  "
                 f"p50 {each.p50_ms:.0f} ms  p99 {each.p99_ms:.0f} ms"
             )
-        lines.append(f"instances killed (kill -9): {self.instances_killed}, started again: {self.instances_restarted}")
+        lines.append(
+            f"instances killed (kill -9): {self.instances_killed}, started again: {self.instances_restarted}; "
+            f"calls that went to another instance unnoticed: {self.calls_sent_again}"
+        )
         if self.hub_down_s:
             lines.append(f"hub killed (kill -9) and away for {self.hub_down_s:.0f} s")
         lines.append(
@@ -96,6 +100,7 @@ def summarize(
         instances_killed=figures.killed,
         instances_restarted=figures.restarted,
         hub_down_s=figures.hub_down_s,
+        calls_sent_again=figures.sent_again,
         orders_acknowledged=orders_acknowledged,
         orders_executed=orders_executed,
         answers_replayed=sum(each.replayed for each in figures.tenants.values()),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from central_hub.cli.demo import trace
+from central_hub.cli.demo import arrivals as trace
 
 SAMPLES = 150_000
 
