@@ -45,7 +45,12 @@ ROWS: dict[str, Row] = {
     "add_gateway": Row(
         "/gateways",
         body={
-            "id": "edge", "issuer": "edge", "audience": "hub", "algorithm": "EdDSA", "public_key": PEM, "tenants": None,
+            "id": "edge",
+            "issuer": "edge",
+            "audience": "hub",
+            "algorithm": "EdDSA",
+            "public_key": PEM,
+            "tenants": None,
         },
     ),  # fmt: skip
     "remove_gateway": Row("/gateways/edge"),

@@ -28,9 +28,14 @@ class World:
 
     def __init__(self, *, seed: int = 1, settings: Settings | None = None) -> None:
         self.clock = ManualClock()
-        ids, picks = random.Random(seed), random.Random(seed + 1)
+        ids = random.Random(seed)
+        # Every pick draws the same slot: what one caller draws must not depend on how often others did.
         self.hub: Hub = build(
-            settings or Settings(), in_memory(), clock=self.clock, draw=picks.getrandbits, source=ids.randbytes
+            settings or Settings(),
+            in_memory(),
+            clock=self.clock,
+            draw=lambda bits: seed % (1 << bits),
+            source=ids.randbytes,
         )
         self.pipeline = self.hub.pipeline
         self.keys: dict[str, str] = {}
@@ -82,13 +87,13 @@ class World:
 async def running(*, seed: int = 1, settings: Settings | None = None) -> AsyncIterator[World]:
     """Run a world without what follows the real clock."""
     world = World(seed=seed, settings=settings)
-    await world.hub.stores.sealer.ensure(PLATFORM)
-    await world.hub.runner.start(world.hub.stores.snapshots)
+    await world.hub.core.stores.sealer.ensure(PLATFORM)
+    await world.hub.core.runner.start(world.hub.core.stores.snapshots)
     world.hub.open_for_an_hour()
     world.keys["root"] = world.hub.bootstrap_token
-    committing = asyncio.create_task(world.hub.sequencer.run())
+    committing = asyncio.create_task(world.hub.core.sequencer.run())
     try:
         yield world
     finally:
-        world.hub.sequencer.close()
+        world.hub.core.sequencer.close()
         await committing

@@ -1,0 +1,119 @@
+"""A wired hub's life: rebuild, run, snapshot, stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from central_hub.adapters.clock import system_random
+from central_hub.app.parts import Core, Discovery, Observing
+from central_hub.edge.asgi import Edge
+from central_hub.edge.lane.answers import Lane
+from central_hub.edge.operations import Table
+from central_hub.edge.pipeline import Pipeline
+from central_hub.kernel.errors import HubError
+from central_hub.kernel.ids import PLATFORM
+from central_hub.tenants.secrets import SECRET_RANDOM_BYTES, mint_bootstrap
+
+SNAPSHOT_LOOK_S: Final = 5.0
+DAY_MS: Final = 86_400_000
+RESULTS_KEPT_MS: Final = DAY_MS
+
+_log = structlog.get_logger("central_hub.app")
+
+
+@dataclass(slots=True, kw_only=True)
+class Hub:
+    """A wired hub: `start` it, serve its `edge`, `stop` it."""
+
+    core: Core
+    discovery: Discovery
+    observing: Observing
+    table: Table
+    pipeline: Pipeline
+    lane: Lane
+    edge: Edge
+    bootstrap_token: str = ""
+    _snapshot_pos: int = 0
+    _tasks: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        """Rebuild the views, start what runs in the background, and be ready."""
+        await self.core.stores.sealer.ensure(PLATFORM)
+        await self.core.runner.start(self.core.stores.snapshots)
+        self._snapshot_pos = self.core.runner.pos
+        await self.discovery.monitor.prime()
+        self.open_for_an_hour()
+        group = await self._tasks.enter_async_context(asyncio.TaskGroup())
+        background = [
+            group.create_task(work)
+            for work in (
+                self.core.denials.run(),
+                self.discovery.monitor.run(),
+                self.discovery.watch.run(),
+                self.discovery.first_lookups.run(),
+                self.observing.loop_watch.run(),
+                self._keep_snapshots(),
+            )
+        ]
+        committing = group.create_task(self.core.sequencer.run())
+        self._tasks.push_async_callback(self._end, background, committing)
+        self.observing.readiness.started = True
+
+    async def stop(self) -> None:
+        """Make durable what was decided, snapshot, and let go of the stores."""
+        self.stopping()
+        await self._tasks.aclose()
+        await self.core.stores.log.close()
+
+    def stopping(self) -> None:
+        """Say that the hub is going away: not ready any more, streams end."""
+        self.observing.readiness.draining = True
+        self.discovery.watch.close_all()
+
+    async def _end(self, background: Sequence[asyncio.Task[None]], committing: asyncio.Task[None]) -> None:
+        try:
+            await self.core.denials.flush(before_ms=self.core.clock.now_ms())
+        except HubError as error:
+            _log.warning("app.denials_not_journaled", code=error.code)
+        self.core.sequencer.close()
+        await asyncio.wait((committing,))
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
+        await self._snapshot()
+
+    async def _keep_snapshots(self) -> None:
+        while True:
+            await asyncio.sleep(SNAPSHOT_LOOK_S)
+            if self.core.runner.pos - self._snapshot_pos >= self.core.settings.snapshot_every:
+                await self._snapshot()
+
+    async def _snapshot(self) -> None:
+        """Write a snapshot and drop what retention lets go behind it; a failure costs start time only."""
+        if self.core.runner.pos == self._snapshot_pos:
+            return
+        try:
+            self._snapshot_pos = await self.core.runner.snapshot(self.core.stores.snapshots)
+            now_ms = self.core.clock.now_ms()
+            await self.core.stores.log.retain(
+                behind_pos=self.core.runner.droppable_pos,
+                before_ms=now_ms - self.core.settings.retention_days * DAY_MS,
+                results_before_ms=now_ms - RESULTS_KEPT_MS,
+            )
+        except (HubError, OSError) as error:
+            _log.warning("app.snapshot_failed", reason=type(error).__name__)
+
+    def open_for_an_hour(self) -> None:
+        """Give the operator a first credential where the platform has no key of its own yet."""
+        if self.core.settings.open or self.core.tenants.keys(PLATFORM):
+            return
+        given = self.core.settings.bootstrap_token
+        token = given.get_secret_value() if given is not None else mint_bootstrap(system_random(SECRET_RANDOM_BYTES))
+        self.core.authentication.begin_bootstrap(token)
+        self.bootstrap_token = token

@@ -1,0 +1,94 @@
+"""The parts of a wired hub, grouped by what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from central_hub.adapters.egress import Egress
+from central_hub.adapters.stores import Stores
+from central_hub.edge.protection import RateProtection
+from central_hub.health.keeper import Keeper
+from central_hub.health.monitor import Monitor
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.ids import SHARED
+from central_hub.kernel.runner import Runner
+from central_hub.kernel.seq import HubSeq
+from central_hub.kernel.sequencer import Sequencer
+from central_hub.monitoring.metrics import Metrics, RequestMeter
+from central_hub.monitoring.process import LoopWatch, ProcessStats
+from central_hub.monitoring.routes import Readiness
+from central_hub.registry.catalogue import Catalogue
+from central_hub.registry.changes import Changes
+from central_hub.registry.dependencies import Dependencies
+from central_hub.registry.first_lookups import FirstLookups
+from central_hub.registry.reading import Reading
+from central_hub.registry.signals import Loads
+from central_hub.registry.view import RegistryView
+from central_hub.registry.watching import WatchHub
+from central_hub.settings import Settings
+from central_hub.tenants.authentication import Authentication
+from central_hub.tenants.denials import DenialLog
+from central_hub.tenants.tiers import TierCatalogue
+from central_hub.tenants.view import TenantsView
+
+Draw = Callable[[int], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What everything stands on: time, stores, views, the sequencer, and who is who."""
+
+    settings: Settings
+    stores: Stores
+    clock: Clock
+    draw: Draw
+    tiers: TierCatalogue
+    tenants: TenantsView
+    registry: RegistryView
+    runner: Runner
+    positions: HubPositions
+    sequencer: Sequencer
+    authentication: Authentication
+    denials: DenialLog
+    egress: Egress
+    protection: RateProtection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """What finds instances, watches them and keeps their health."""
+
+    loads: Loads
+    keeper: Keeper
+    monitor: Monitor
+    catalogue: Catalogue
+    first_lookups: FirstLookups
+    dependencies: Dependencies
+    watch: WatchHub
+    changes: Changes
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observing:
+    """What looks at the hub itself."""
+
+    loop_watch: LoopWatch
+    meter: RequestMeter
+    readiness: Readiness
+    stats: ProcessStats
+    metrics: Metrics
+
+
+class HubPositions:
+    """Implements the edge's `Positions` on the runner."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def position_of(self, ctx: TenantContext) -> HubSeq:
+        """Return where the caller's own domain and the shared one stand."""
+        own = self._runner.position(ctx.domain) if ctx.tenant_id is not None else 0
+        return HubSeq(self._runner.incarnation, own, self._runner.position(SHARED))

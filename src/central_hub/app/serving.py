@@ -1,0 +1,78 @@
+"""Running a hub in the foreground: sockets, stores, the server, and the hub's own log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+import structlog
+
+from central_hub.adapters.clock import SystemClock, system_random
+from central_hub.adapters.stores import open_directory
+from central_hub.app.hub import Hub
+from central_hub.app.wiring import build
+from central_hub.edge.server import HubServer, LaneMode, bind, configure
+from central_hub.kernel.ids import UUID_RANDOM_BYTES, uuid7
+from central_hub.settings import Settings
+
+
+async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> None:
+    """Run a hub until SIGTERM or SIGINT.
+
+    Args:
+        settings: what the operator set.
+        announce: told the hub and its base URL once it is ready.
+
+    Raises:
+        HubError: whatever keeps it from starting.
+    """
+    settings.check()
+    sockets = bind(settings.host, settings.port)
+    addresses = [sock.getsockname()[:2] for sock in sockets]
+    stores = await open_directory(settings.data, incarnation=new_incarnation())
+    hub = build(settings, stores, listeners=addresses)
+    await hub.start()
+    try:
+        mode = LaneMode(settings.lane.value)
+        config = configure(hub.edge, mode=mode, lane=hub.lane if mode is LaneMode.PROTOCOL else None)
+        server = HubServer(config, on_stopping=hub.stopping)
+        announce(hub, _base_url(*addresses[0]))
+        await server.serve(sockets)
+    finally:
+        await hub.stop()
+
+
+def new_incarnation() -> str:
+    """Mint the id of a new log's history."""
+    return uuid7(SystemClock().now_ms(), system_random(UUID_RANDOM_BYTES)).replace("-", "")[:16]
+
+
+def _base_url(host: str, port: int) -> str:
+    address = ip_address(host)
+    if address.is_unspecified:
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def configure_logging(settings: Settings) -> None:
+    """Write the hub's own log to stderr in the form and from the level that settings say."""
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    console = settings.log_format.value == "console"
+    last: Any = (  # Any: structlog's processors have no common type
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
+    )
+    processors: list[Any] = [  # Any: as above
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        last,
+    ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(levels[settings.log_level]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )

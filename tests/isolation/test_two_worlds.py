@@ -1,0 +1,143 @@
+"""Two worlds: tenant A does the same in both, tenant B acts in only one, and A cannot tell which.
+
+Every answer A gets is compared byte for byte, head and body, positions and entity tags included.
+Time and randomness are arguments of the hub, so nothing has to be normalised away.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from central_hub.edge.pipeline import Answer
+from tests.isolation.world import World, running
+
+STEPS = int(os.environ.get("HUB_TEST_TWO_WORLD_STEPS", "2500"))
+"""Steps of tenant A in the short form."""
+
+FULL_STEPS = 100_000
+CANARY = "canary-of-tenant-b"
+SERVICES = ["risk", "orders", "gold", "prices", "audit-log"]
+TAGS = ["blue", "green", CANARY]
+
+Step = tuple[str, str, Any]
+
+
+def script(seed: int, *, tenant: str, mark: str) -> Any:
+    """Yield what a tenant does: valid, invalid and hostile requests of every kind, for ever."""
+    rng = random.Random(seed)
+    other = "globex" if tenant == "acme" else "acme"
+    while True:
+        service, instance = rng.choice(SERVICES), f"i-{rng.randrange(6)}"
+        at = f"/services/{service}/instances/{instance}"
+        body = {
+            "name": service, "host": f"10.0.0.{rng.randrange(1, 200)}", "port": rng.randrange(1, 65_535),
+            "instance_id": instance, "lease_ttl_s": rng.choice([1, 5, 600]), "metadata": {"owner": mark},
+            "tags": rng.sample(TAGS[:2], rng.randrange(2)), "zone": rng.choice(["", "a"]), "depends_on": ["prices"],
+        }  # fmt: skip
+        yield rng.choice(
+            (
+                ("POST", "/services/register", body),
+                ("POST", "/services/register", body),
+                ("POST", "/services/register/batch", {"instances": [body, {**body, "name": "prices"}]}),
+                ("POST", "/services/register", {**body, "tenant_id": other}),
+                ("POST", "/services/register", {**body, "subscription_requirements": ["platinum"]}),
+                ("PUT", at + "/heartbeat", {"in_flight": rng.randrange(50), "latency_ms_p95": rng.random() * 100}),
+                ("POST", "/services/heartbeats", {"instances": [{"service_name": service, "instance_id": instance}]}),
+                ("POST", at + "/drain", None),
+                ("POST", at + "/undrain", None),
+                ("DELETE", at, None),
+                ("GET", at, None),
+                ("GET", f"/services/{service}", None),
+                ("GET", f"/services/discover/{service}", None),
+                ("GET", f"/services/discover/{service}?explain=1&tag=blue", None),
+                ("GET", f"/services/discover/{service}?tenant_id={other}", None),
+                ("GET", "/services/", None),
+                ("GET", "/services/discover", None),
+                ("GET", "/health/services", None),
+                ("GET", f"/health/services/{service}", None),
+                ("GET", "/health/tenant", None),
+                ("GET", "/dependencies", None),
+                ("GET", "/prometheus/targets", None),
+                ("GET", f"/tenants/{other}", None),
+                ("GET", f"/tenants/{tenant}", None),
+                ("GET", f"/tenants/{other}/audit", None),
+                ("GET", f"/tenants/{tenant}/audit?limit=5", None),
+                ("GET", f"/tenants/{tenant}/audit/verify", None),
+                ("GET", f"/config/{tenant}", None),
+                ("GET", f"/config/{other}", None),
+                ("GET", "/whoami", None),
+                ("GET", "/metrics", None),
+            )
+        )
+
+
+async def _furnish(world: World) -> None:
+    for name, tier in (("acme", "pro"), ("globex", "enterprise")):
+        await world.tenant(name, tier)
+    await world.register("gold", key="root", subscription_requirements=["enterprise"])
+    await world.register("prices", key="root")
+
+
+async def _tick(world: World) -> None:
+    """Let time pass in both worlds alike: leases end, what changed is journaled."""
+    world.clock.advance(400)
+    world.hub.discovery.keeper.look(limit=10_000)
+    while await world.hub.discovery.monitor.journal.write():
+        pass
+
+
+async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
+    answers: list[Answer] = []
+    async with running(seed=seed) as world:
+        await _furnish(world)
+        a, b = script(seed, tenant="acme", mark="a"), script(seed + 1, tenant="globex", mark=CANARY)
+        rng = random.Random(seed)
+        for step in range(steps):
+            method, target, body = next(a)
+            answers.append(await world.ask(method, target, key="acme", body=body, headers={"x-service-name": "orders"}))
+            moves = rng.randrange(3)
+            for _ in range(moves if with_b else 0):
+                method, target, body = next(b)
+                await world.ask(method, target, key="globex", body=body, headers={"x-service-name": "prices"})
+            if step % 10 == 9:
+                await _tick(world)
+    return answers
+
+
+async def _compare(seed: int, steps: int) -> None:
+    alone = await _live(seed, steps, with_b=False)
+    together = await _live(seed, steps, with_b=True)
+    for step, (one, two) in enumerate(zip(alone, together, strict=True)):
+        assert (one.status, _lines(one), _body(one)) == (two.status, _lines(two), _body(two)), f"step {step}"
+        assert CANARY.encode() not in two.body
+    assert {answer.status for answer in alone} >= {200, 201, 202, 204, 403, 404, 422}
+
+
+def _lines(answer: Answer) -> list[tuple[bytes, bytes]]:
+    return answer.headers
+
+
+def _body(answer: Answer) -> bytes:
+    """Take the one sealed token out of a refusal: it is fresh randomness by design."""
+    if b'"decision_id"' not in answer.body:
+        return answer.body
+    document = msgspec.json.decode(answer.body)
+    document["decision_id"] = len(document["decision_id"])
+    return msgspec.json.encode(document)
+
+
+@pytest.mark.timeout(300)
+async def test_a_tenant_cannot_tell_whether_another_one_acts() -> None:
+    await _compare(7, STEPS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+async def test_a_tenant_cannot_tell_over_a_hundred_thousand_steps() -> None:
+    for seed in range(10):
+        await _compare(seed, FULL_STEPS // 10)
