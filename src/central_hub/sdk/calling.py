@@ -208,8 +208,7 @@ class Caller:
             # Anything else could turn `http://host:port` + path into another host.
             raise HubError("invalid_path", Kind.INVALID, "A path begins with '/'.")
         context = current_context() or self._default
-        now_s = time.monotonic()
-        deadline_s = now_s + timeout
+        deadline_s = time.monotonic() + timeout
         if context.deadline_s is not None and context.deadline_s < deadline_s:
             deadline_s = context.deadline_s
         sent = self._headers(context)
@@ -218,8 +217,7 @@ class Caller:
             sent["content-type"] = "application/json"
         if idempotency_key is not None:
             sent["idempotency-key"] = idempotency_key
-        if headers is not None:
-            sent.update(headers)
+        sent.update(headers or {})
         call = _Call(
             service,
             method,
@@ -233,8 +231,7 @@ class Caller:
             deadline_s=deadline_s,
         )
         self.calls += 1
-        if self._budget < BUDGET_MAX:
-            self._budget += BUDGET_PER_CALL
+        self._budget = min(BUDGET_MAX, self._budget + BUDGET_PER_CALL)
         try:
             return await self._attempts(call)
         except HubError:
@@ -251,17 +248,12 @@ class Caller:
             target.in_flight += 1
             try:
                 response = await self._send(call, target, began_s)
-            except aiohttp.ClientConnectorError as error:
-                # Refused, or no such host: nothing was sent, so any call may go elsewhere.
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                # Refused, not accepted, or no such host: nothing was sent, so any call may go elsewhere.
                 self._failed(call, target, began_s, error)
                 if not may_repeat:
                     raise _call_failed(call, error) from error
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                if isinstance(error, aiohttp.ConnectionTimeoutError):
-                    self._failed(call, target, began_s, error)
-                    if may_repeat:
-                        call.tried.append(target.endpoint.instance_id)
-                        continue
                 self._failed(call, target, began_s, error)
                 if time.monotonic() >= call.deadline_s:
                     raise _deadline(call) from error
