@@ -1,0 +1,1 @@
+"""Nothing acknowledged is lost: simulated power cuts, and hubs killed under load."""
