@@ -87,8 +87,7 @@ async def _tick(world: World) -> None:
     """Let time pass in both worlds alike: leases end, what changed is journaled."""
     world.clock.advance(400)
     world.hub.discovery.keeper.look(limit=10_000)
-    while await world.hub.discovery.monitor.journal.write():
-        pass
+    await world.hub.discovery.monitor.journal.write()
 
 
 async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
