@@ -46,6 +46,7 @@ class Hub:
         """Rebuild the views, start what runs in the background, and be ready."""
         await self.core.stores.sealer.ensure(PLATFORM)
         await self.core.runner.start(self.core.stores.snapshots)
+        self.core.registry.ranks_changed()  # the tiers file may differ from the one a snapshot was taken with
         self._snapshot_pos = self.core.runner.pos
         await self.discovery.monitor.prime()
         self.open_for_an_hour()
@@ -69,6 +70,7 @@ class Hub:
         """Make durable what was decided, snapshot, and let go of the stores."""
         self.stopping()
         await self._tasks.aclose()
+        self.core.egress.close()
         await self.core.stores.log.close()
 
     def stopping(self) -> None:
