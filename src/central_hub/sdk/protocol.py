@@ -64,9 +64,6 @@ class _Discovered(msgspec.Struct, frozen=True):
     instances: tuple[Instance, ...] = ()
 
 
-_discovered: Final = msgspec.json.Decoder(_Discovered)
-
-
 class HubProtocol:
     """Knows one hub's address and who is asking.
 
@@ -187,7 +184,7 @@ def read_service(reply: HubReply) -> tuple[ServiceState, str]:
     if reply.status >= FAILED_FROM:
         raise problem(reply)
     try:
-        found = _discovered.decode(reply.body)
+        found = msgspec.json.decode(reply.body, type=_Discovered)
     except msgspec.DecodeError as error:
         raise _unreadable(reply, str(error)) from error
     state = ServiceState(

@@ -51,11 +51,6 @@ class SavedView(msgspec.Struct, frozen=True, kw_only=True):
     services: dict[str, ServiceState] = {}
 
 
-_snapshot: Final = msgspec.json.Decoder(_Snapshot)
-_delta: Final = msgspec.json.Decoder(_Delta)
-_loads: Final = msgspec.json.Decoder(_Loads)
-
-
 class LocalView:
     """Folds a watch's events into a map from service to state."""
 
@@ -90,13 +85,13 @@ class LocalView:
             self._at(event.id)
         match event.name:
             case "snapshot":
-                return self._apply_snapshot(_snapshot.decode(event.data), is_whole=bool(event.id))
+                return self._apply_snapshot(msgspec.json.decode(event.data, type=_Snapshot), is_whole=bool(event.id))
             case "delta":
-                return self._apply_delta(_delta.decode(event.data))
+                return self._apply_delta(msgspec.json.decode(event.data, type=_Delta))
             case "sync":
                 return self._drop_unconfirmed()
             case "load":
-                return self._apply_loads(_loads.decode(event.data))
+                return self._apply_loads(msgspec.json.decode(event.data, type=_Loads))
             case _:
                 return frozenset()
 
