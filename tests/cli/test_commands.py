@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from central_hub.cli.connection import Connection, wait_until_reachable
 from central_hub.cli.demo.processes import free_ports
 from tests.cli.conftest import Hub, clean_environment
@@ -197,3 +200,52 @@ def test_serve_ends_in_order_and_a_platform_key_ends_the_tokens(hub: Hub, tmp_pa
         assert ended == 0, (tmp_path / "err").read_text()
     assert tokens[0].startswith("chb_")
     assert tokens[1] == ""
+
+
+def test_a_gateway_is_added_listed_and_removed(hub: Hub, unique: str, tmp_path: Path) -> None:
+    pem = tmp_path / "edge.pem"
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    pem.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    hub.json("tenant", "create", f"{unique}t")
+    added = hub.json("gateway", "add", unique, "--public-key", str(pem), "--may-assert", f"{unique}t")
+    assert (added["id"], added["issuer"], added["tenants"]) == (unique, unique, [f"{unique}t"])
+    twin = hub.run("gateway", "add", f"{unique}b", "--issuer", unique, "--public-key", str(pem))
+    assert (twin.returncode, "gateway_exists" in twin.stderr) == (5, True)
+    assert unique in hub.run("gateway", "list").stdout
+    hub.json("gateway", "remove", unique)
+    assert unique not in hub.run("gateway", "list").stdout
+
+
+def test_watch_goes_on_after_the_hub_was_away(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    words = [sys.executable, "-m", "central_hub", "serve", "--port", str(port), "--data", str(tmp_path / "data")]
+    environment = clean_environment() | {"HUB_OPEN": "true", "HUB_URL": url}
+    with (tmp_path / "log").open("w") as log:
+        first = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
+        wait_until_reachable(Connection(url), "/readyz", deadline_s=20)
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "central_hub", "watch", "-o", "json"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        assert watching.stdout is not None
+        events = (json.loads(line) for line in watching.stdout)
+        assert next(event for event in events if event["event"] == "sync")
+        first.kill()
+        first.wait()
+        second = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
+        try:
+            wait_until_reachable(Connection(url), "/readyz", deadline_s=20)
+            assert next(event for event in events if event["event"] == "sync")
+            Connection(url).post(
+                "/services/register", {"name": "late", "host": "127.0.0.1", "port": 1, "lease_ttl_s": 60}
+            )
+            assert next(event for event in events if event["event"] == "delta")["data"]["service"] == "late"
+        finally:
+            for process in (watching, second):
+                process.terminate()
+                process.wait(15)
+            watching.stdout.close()

@@ -2,9 +2,9 @@
 
 import inspect
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from central_hub.edge.problems import STATUS
 from central_hub.settings import Settings
 
 NOT_FLAGS = {"bootstrap_token"}  # a secret on the command line can be read by everyone on the machine
+HELP_CPU_S_MAX = 0.5
 RENAMED = {"open": "open_mode"}
 SERVER_PACKAGES = (
     "fastapi",
@@ -42,13 +43,20 @@ def run(*words: str, environment: dict[str, str] | None = None) -> subprocess.Co
 
 
 @pytest.mark.timing
-def test_help_is_there_in_half_a_second() -> None:
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
+def test_help_costs_less_than_half_a_second() -> None:
+    took: list[float] = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run("--help").returncode == 0
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.5
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(took) < HELP_CPU_S_MAX
+
+
+def test_no_short_help_is_cut() -> None:
+    commands = run("--help").stdout.partition("Commands:")[2]
+    assert "serve" in commands
+    assert "..." not in commands
 
 
 def test_a_client_command_does_not_load_the_server() -> None:
@@ -168,3 +176,8 @@ def test_without_the_server_extra_the_command_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == ExitCode.ERROR
     assert "pip install 'central-hub[server]'" in done.stderr
+
+
+def test_the_shell_can_complete_commands() -> None:
+    asked = {"_CENTRAL_HUB_COMPLETE": "complete_bash", "COMP_WORDS": "central-hub ten", "COMP_CWORD": "1"}
+    assert run(environment=asked).stdout.split() == ["tenant"]

@@ -17,6 +17,7 @@ def build() -> typer.Typer:
         name="central-hub",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help is there in half the time
         help="Where services are, whether they are healthy, and who may use them.",
         epilog="Start here: central-hub demo --for 30",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},

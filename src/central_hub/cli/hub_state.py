@@ -19,7 +19,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def health(session: Session) -> None:
-    """Show the health of the services you may see."""
+    """Show the health of the services that you see."""
     answer = session.hub.get("/health/services")
 
     def in_words(out: Output) -> None:

@@ -49,7 +49,10 @@ def register(
     depends_on: Annotated[list[str], typer.Option(help="Service it calls; may be repeated.")] = [],  # noqa: B006
     lease: Annotated[float | None, typer.Option(help="Lease in seconds; without one the hub probes it.")] = None,
 ) -> None:
-    """Register an instance; the same --instance again renews or replaces it."""
+    """Register an instance.
+
+    The same --instance again renews it, or replaces what it was registered with.
+    """
     wanted: dict[str, Any] = {"name": name, "host": host, "port": port, "protocol": protocol}  # Any: JSON values
     optional = {
         "health_endpoint": health_endpoint, "instance_id": instance_id, "version": version, "zone": zone,
@@ -145,7 +148,7 @@ def heartbeat(
     in_flight: Annotated[int | None, typer.Option(help="Requests being served now.")] = None,
     latency_ms_p95: Annotated[float | None, typer.Option(help="95th percentile of the latency, ms.")] = None,
 ) -> None:
-    """Renew the lease of an instance, and say how busy it is."""
+    """Renew the lease of an instance; say how busy it is."""
     load = {"in_flight": in_flight, "latency_ms_p95": latency_ms_p95}
     body = {field: value for field, value in load.items() if value is not None}
     answer = session.hub.request("PUT", f"{_instance_path(name, instance_id)}/heartbeat", body=body).body
@@ -153,7 +156,10 @@ def heartbeat(
 
 
 def drain(session: Session, name: Service, instance_id: Instance) -> None:
-    """Take an instance out of discovery; it keeps serving what it has."""
+    """Take an instance out of discovery.
+
+    It keeps serving what it has; the answer says who knows already. Ask again to see more of them.
+    """
     answer = session.hub.post(f"{_instance_path(name, instance_id)}/drain")
     session.show(answer, lambda out: out.fields(answer))
 

@@ -60,7 +60,7 @@ def show(session: Session, tenant_id: Tenant) -> None:
 def set_tier(
     session: Session, tenant_id: Tenant, tier: Annotated[str, typer.Argument(metavar="TIER", help="The new tier.")]
 ) -> None:
-    """Change a tenant's tier; what it may see changes at once."""
+    """Change a tenant's tier; it holds at once."""
     answer = session.hub.request("PATCH", f"/tenants/{segment(tenant_id)}", body={"tier": tier}).body
     session.show(answer, lambda out: _tell(out, answer))
 

@@ -37,7 +37,12 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the load and of the mishaps.")] = 1,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Start a hub and a small real platform, send load, break things, and show that callers never notice."""
+    """Run a hub and a small real platform under load.
+
+    Starts the hub, ten service processes and three tenants, sends a load of requests, kills instances
+    (and, if asked to, the hub) under it, and shows that callers never notice. Ends with a summary, and with exit
+    code 1 when any call failed.
+    """
     import asyncio  # this and the SDK are not for every --help
 
     from central_hub.cli.demo.director import Options, direct
