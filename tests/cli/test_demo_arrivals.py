@@ -52,6 +52,13 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         trace.read(file)
 
 
+def test_a_file_that_is_no_trace_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n")
+    (tmp_path / "bad.csv").write_text("a,b\n")
+    told = [trace.is_trace(tmp_path / name) for name in ("good.csv", "bad.csv", "missing.csv")]
+    assert told == [True, False, False]
+
+
 def test_pacing_speeds_up_and_cuts_long_silences() -> None:
     given = iter([trace.Arrival(1.0, 1, 6), trace.Arrival(60.0, 1, 6)])
     assert [each.gap_s for each in trace.paced(given, scale=2.0, gap_s_max=2.0)] == [0.5, 2.0]

@@ -117,6 +117,7 @@ def test_an_error_is_one_json_object_when_json_was_asked_for() -> None:
         (("serve", "--port", "70000"), "HUB_PORT"),
         (("serve", "--open", "--host", "0.0.0.0"), "--host 127.0.0.1"),
         (("no-such-command",), "--help"),
+        (("demo", "--for", "0"), "--for"),
     ],
 )
 def test_a_wrong_command_is_2_and_says_what_is_right(words: tuple[str, ...], word: str) -> None:

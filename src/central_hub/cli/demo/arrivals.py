@@ -19,6 +19,8 @@ TRACE_NAME: Final = "AzureLLMInferenceTrace_code.csv"
 TRACE_PLACES: Final = (Path("data/traces"), Path("../shared/data/traces"))
 """Where the trace file is looked for, from the current directory."""
 
+COLUMNS: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+
 RATE_PER_S: Final = 2.57
 """Mean arrivals per second over the whole trace."""
 
@@ -88,6 +90,15 @@ def read(path: Path) -> list[Arrival]:
     if not arrivals:
         raise ValueError(f"{path} holds no requests")
     return arrivals
+
+
+def is_trace(path: Path) -> bool:
+    """Say whether a file begins like a trace."""
+    try:
+        with path.open(newline="") as file:
+            return file.readline().strip() == ",".join(COLUMNS)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def paced(arrivals: Iterator[Arrival], *, scale: float, gap_s_max: float) -> Iterator[Arrival]:

@@ -60,6 +60,13 @@ async def direct(options: Options) -> Summary:
     Raises:
         Failure: the platform could not be put up.
     """
+    if options.trace_file is not None and not trace.is_trace(options.trace_file):
+        raise Failure(
+            ExitCode.NOT_FOUND,
+            f"{options.trace_file} is not a trace with {', '.join(trace.COLUMNS)}.",
+            next_command="central-hub demo",
+            code="no_trace",
+        )
     port = options.port or free_ports(1)[0]
     if not port_is_free(HOST, port):
         raise Failure(
