@@ -42,6 +42,12 @@ def test_a_service_is_registered_found_drained_and_removed(hub: Hub, unique: str
     assert hub.run("discover", unique).returncode == 3
 
 
+def test_what_the_hub_does_not_take_points_to_the_help_of_the_command(hub: Hub) -> None:
+    refused = hub.run("register", "risk", "--port", "0")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1] == "try:   central-hub register --help"
+
+
 def test_tables_name_what_they_show(hub: Hub, unique: str) -> None:
     hub.json("register", unique, "--port", "8003", "--instance", "i-1", "--lease", "600")
     assert unique in hub.run("services", "list").stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from central_hub.cli.failures import ExitCode, Failure
+from central_hub.cli.failures import NEXT_OF_EXIT, ExitCode, Failure
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -14,6 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(argv)
     except Failure as failure:
+        if failure.next_command == NEXT_OF_EXIT[ExitCode.USAGE] and argv:
+            failure.next_command = f"central-hub {argv[0]} --help"
         failure.tell(sys.stderr, as_json=_wants_json(argv))
         sys.exit(failure.exit_code)
     except BrokenPipeError:

@@ -131,7 +131,7 @@ def discover(
             out.talk(f"No instance can take calls now: {answer.get('reason', 'none is eligible')}.")
         confidence = answer["confidence"]
         rows = [
-            ("->" if endpoint == picked else "", endpoint, confidence.get(endpoint))
+            ("->" if endpoint == picked else " ", endpoint, confidence.get(endpoint))
             for endpoint in answer["all_healthy_endpoints"]
         ]
         out.table(("pick", "endpoint", "confidence"), rows, empty="No healthy endpoint.")
