@@ -92,17 +92,10 @@ class Placement:
         head = self.heads.get(one.domain) or self._head_of(one.domain) or (0, GENESIS_HASH)
         domain_seq, prev_hash = head[0] + 1, head[1]
         header = chain_header(
-            domain=one.domain,
-            domain_seq=domain_seq,
-            streams=one.streams,
-            category=one.category,
-            type_name=one.type,
-            schema_rev=SCHEMA_REV,
-            record_id=one.id,
-            time_ms=one.time_ms,
-            actor=one.actor,
-            key_id=one.key_id,
-        )
+            one.domain, domain_seq, one.streams, one.category, one.type, SCHEMA_REV, one.id, one.time_ms, one.actor,
+            one.key_id,
+        )  # fmt: skip
+        digest = chain_hash(prev_hash, header, one.data)
         self.pos += 1
         record = Record(
             pos=self.pos,
@@ -117,10 +110,10 @@ class Placement:
             actor=one.actor,
             key_id=one.key_id,
             prev_hash=prev_hash,
-            hash=chain_hash(prev_hash, header, one.data),
+            hash=digest,
             data=one.data,
         )
-        self.heads[one.domain] = (domain_seq, record.hash)
+        self.heads[one.domain] = (domain_seq, digest)
         self.records.append(record)
         return record
 

@@ -18,7 +18,7 @@ from central_hub.kernel.records import Actor, Applied, Category, Record
 StreamKey = tuple[DomainId, str]
 
 
-class Unplaced(msgspec.Struct, frozen=True, kw_only=True):
+class Unplaced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A sealed record on its way to the store; the store gives it position and chain link."""
 
     domain: DomainId
@@ -32,7 +32,7 @@ class Unplaced(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
+class Idempotency(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The name under which a command's first result is kept: (domain, source, id)."""
 
     domain: DomainId
@@ -40,7 +40,7 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
-class Append(msgspec.Struct, frozen=True, kw_only=True):
+class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One command's records, with what it read and when it was decided.
 
     It is refused as a conflict if a record that the deciding hub had not seen (position above
@@ -54,7 +54,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     result: bytes = b""
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The command is durable; its records in order."""
 
     records: tuple[Record, ...]

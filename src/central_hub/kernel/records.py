@@ -42,7 +42,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 HUB_ACTOR: Final = Actor(principal="hub", kind="hub")
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record that was decided but has no position yet."""
 
     domain: DomainId
@@ -97,15 +97,10 @@ def associated_data(domain: str, record_id: str, type_name: str) -> bytes:
 
 def chain_hash(prev_hash: bytes, header: bytes, data: bytes) -> bytes:
     """Link a record to the one before it in its domain: SHA-256 over link, header and sealed data."""
-    digest = hashlib.sha256(prev_hash)
-    digest.update(len(header).to_bytes(4, "big"))
-    digest.update(header)
-    digest.update(data)
-    return digest.digest()
+    return hashlib.sha256(b"".join((prev_hash, len(header).to_bytes(4, "big"), header, data))).digest()
 
 
 def chain_header(
-    *,
     domain: str,
     domain_seq: int,
     streams: tuple[str, ...],
@@ -144,15 +139,7 @@ def chain_header(
 def record_hash(record: Record) -> bytes:
     """Compute the hash a stored record must carry."""
     header = chain_header(
-        domain=record.domain,
-        domain_seq=record.domain_seq,
-        streams=record.streams,
-        category=record.category,
-        type_name=record.type,
-        schema_rev=record.schema_rev,
-        record_id=record.id,
-        time_ms=record.time_ms,
-        actor=record.actor,
-        key_id=record.key_id,
-    )
+        record.domain, record.domain_seq, record.streams, record.category, record.type, record.schema_rev, record.id,
+        record.time_ms, record.actor, record.key_id,
+    )  # fmt: skip
     return chain_hash(record.prev_hash, header, record.data)

@@ -21,7 +21,18 @@ from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import Fact, encode_fact
 from central_hub.kernel.ids import UUID_RANDOM_BYTES, DomainId, uuid7
-from central_hub.kernel.ports import Accepted, Append, Duplicate, Idempotency, Log, Sealer, StreamKey, Unplaced, Verdict
+from central_hub.kernel.ports import (
+    Accepted,
+    Append,
+    Conflict,
+    Duplicate,
+    Idempotency,
+    Log,
+    Sealer,
+    StreamKey,
+    Unplaced,
+    Verdict,
+)
 from central_hub.kernel.records import Actor, Applied, Category, Draft, Record, associated_data
 from central_hub.kernel.runner import Runner
 
@@ -32,6 +43,7 @@ QUEUE_MAX: Final = 8_192
 """Commands decided or parked and not yet answered; more are refused with 503."""
 
 CONFLICT_RETRIES_MAX: Final = 3
+RANDOM_STOCK_BYTES: Final = 4_096
 
 T = TypeVar("T")
 
@@ -113,6 +125,12 @@ class Tx:
             names += tuple(counts)
         self.drafts.append(Draft(domain=domain, streams=names, fact=fact, category=category))
 
+    def written(self) -> tuple[StreamKey, ...]:
+        """Return the streams that must be durable before another command may look at them."""
+        counted = self.counts
+        keys = {(draft.domain, stream) for draft in self.drafts for stream in draft.streams}
+        return tuple(keys.difference(counted) if counted else keys)
+
     def new_id(self) -> str:
         """Mint a UUIDv7."""
         return uuid7(self.now_ms, self._random(UUID_RANDOM_BYTES))
@@ -120,6 +138,28 @@ class Tx:
     def random(self, count: int) -> bytes:
         """Return `count` random bytes (for secrets a decision mints)."""
         return self._random(count)
+
+
+class _RandomPool:
+    """Hands out random bytes from a stock: a call to the source costs more than the bytes."""
+
+    __slots__ = ("_at", "_source", "_stock")
+
+    def __init__(self, source: Randomness) -> None:
+        self._source = source
+        self._stock = b""
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        """Return `count` bytes that nobody else gets."""
+        end = self._at + count
+        if end > len(self._stock):
+            if count > RANDOM_STOCK_BYTES:
+                return self._source(count)
+            self._stock, self._at, end = self._source(RANDOM_STOCK_BYTES), 0, count
+        taken = self._stock[self._at : end]
+        self._at = end
+        return taken
 
 
 class _Command:
@@ -162,7 +202,7 @@ class Sequencer:
         self._sealer = sealer
         self._runner = runner
         self._clock = clock
-        self._random = random
+        self._random = _RandomPool(random).take
         self._ready: deque[_Command] = deque()
         self._parked: dict[StreamKey, deque[_Command]] = {}
         self._writing: dict[StreamKey, int] = {}
@@ -257,14 +297,7 @@ class Sequencer:
             return
         command.drafts = tx.drafts
         command.counts = tx.counts
-        command.writes = tuple(
-            {
-                (draft.domain, stream)
-                for draft in tx.drafts
-                for stream in draft.streams
-                if (draft.domain, stream) not in tx.counts
-            }
-        )
+        command.writes = tx.written()
         try:
             command.append = self._seal(command, tx)
         except Exception as error:  # as above: an unencodable answer or a shredded key fails this command alone
@@ -312,17 +345,25 @@ class Sequencer:
         appends = [command.append for command in batch if command.append is not None]
         try:
             verdicts = await self._log.append(appends)
-        except HubError as error:
-            self.failed_commits += 1
-            for command in batch:
-                self._release(command)
-                _fail(command, error)
-            self._retry_parked()
+        except Exception as error:  # whatever a store does, its commands are told and the hub goes on
+            self._drop(batch, error)
             return
         self.commits += 1
-        await self._settle(batch, verdicts)
+        try:
+            await self._apply(batch, verdicts)
+        except Exception as error:  # durable, and not in the views: nobody may take it for refused
+            self._drop(batch, outcome_unknown(f"{type(error).__name__}: {error}"))
+            return
+        self._settle(batch, verdicts)
 
-    async def _settle(self, batch: list[_Command], verdicts: Sequence[Verdict]) -> None:
+    def _drop(self, batch: list[_Command], error: Exception) -> None:
+        self.failed_commits += 1
+        for command in batch:
+            self._release(command)
+            _fail(command, error)
+        self._retry_parked()
+
+    async def _apply(self, batch: list[_Command], verdicts: Sequence[Verdict]) -> None:
         applied = [
             _applied(record, draft)
             for command, verdict in zip(batch, verdicts, strict=True)
@@ -334,6 +375,8 @@ class Sequencer:
         else:
             # Somebody else wrote in between (or a command lost to them): their records come first.
             await self._runner.catch_up()
+
+    def _settle(self, batch: list[_Command], verdicts: Sequence[Verdict]) -> None:
         again: list[_Command] = []
         for command, verdict in zip(batch, verdicts, strict=True):
             self._release(command)
