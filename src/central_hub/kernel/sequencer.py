@@ -21,10 +21,10 @@ from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import Fact, encode_fact
 from central_hub.kernel.ids import UUID_RANDOM_BYTES, DomainId, uuid7
+from central_hub.kernel.placing import outcome_unknown
 from central_hub.kernel.ports import (
     Accepted,
     Append,
-    Conflict,
     Duplicate,
     Idempotency,
     Log,

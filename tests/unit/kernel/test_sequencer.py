@@ -292,3 +292,34 @@ async def test_closing_refuses_new_commands_and_finishes_the_decided_ones() -> N
             await world.add("b")
         world.log.gate.set()
         assert await task == "A"
+
+
+async def test_a_store_that_fails_unexpectedly_fails_its_commands_and_the_hub_goes_on() -> None:
+    async with running() as world:
+
+        def broken(append: Append) -> None:
+            raise ZeroDivisionError
+
+        world.log.before = broken
+        with pytest.raises(ZeroDivisionError):
+            await world.add("a")
+        world.log.before = None
+        assert await world.add("a") == "A"
+
+
+async def test_what_is_durable_and_not_applied_is_said_to_be_unknown_and_applied_later() -> None:
+    async with running() as world:
+        fail = [True]
+
+        def listener(batch: Sequence[Applied]) -> None:
+            if fail.pop():
+                raise ZeroDivisionError
+            fail.append(False)
+
+        world.runner.listen(listener)
+        with pytest.raises(HubError) as unknown:
+            await world.add("a")
+        assert unknown.value.code == "outcome_unknown"
+        fail.append(False)
+        assert await world.add("b") == "B"
+        assert world.view.names[ACME] == ["a", "b"]
