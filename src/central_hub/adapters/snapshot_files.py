@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final
 
 import msgspec
 import structlog
@@ -26,6 +26,8 @@ from central_hub.kernel.ports import Sealer, Section
 MAGIC: Final = b"central-hub snapshot 1\n"
 KEPT: Final = 2
 LENGTH_BYTES: Final = 4
+DIGEST_BYTES: Final = 32
+READ_BYTES: Final = 1024 * 1024
 
 _log = structlog.get_logger("central_hub.snapshots")
 
@@ -41,10 +43,6 @@ class _SectionHead(msgspec.Struct, frozen=True, array_like=True):
     domain: str
     domain_seq: int
     chunks: int
-
-
-class _Digest(Protocol):
-    def update(self, data: bytes, /) -> None: ...
 
 
 class _Corrupt(Exception):
@@ -112,13 +110,17 @@ class FileSnapshots:
 
     def _read(self, path: Path) -> tuple[int, str, list[Section]]:
         with path.open("rb") as file:
-            digest = hashlib.sha256()
-            if _take(file, len(MAGIC), digest) != MAGIC:
+            # First that it is whole: what does not check is not even parsed.
+            size = os.fstat(file.fileno()).st_size - DIGEST_BYTES
+            if _digest(file, size) != file.read(DIGEST_BYTES):
                 raise _Corrupt
-            frames = iter(lambda: _next_frame(file, digest), b"")
+            file.seek(0)
+            if _take(file, len(MAGIC)) != MAGIC:
+                raise _Corrupt
+            frames = iter(lambda: _next_frame(file), b"")
             head = msgspec.msgpack.decode(next(frames, b""), type=_Head)
             sections = [self._section(frames) for _ in range(head.sections)]
-            if next(frames, None) is not None or file.read() != digest.digest():
+            if next(frames, None) is not None or file.tell() != size:
                 raise _Corrupt
         return head.pos, head.incarnation, sections
 
@@ -143,13 +145,23 @@ def _frame(data: bytes) -> bytes:
     return len(data).to_bytes(LENGTH_BYTES, "big") + data
 
 
-def _next_frame(file: BinaryIO, digest: _Digest) -> bytes:
-    return _take(file, int.from_bytes(_take(file, LENGTH_BYTES, digest), "big"), digest)
+def _next_frame(file: BinaryIO) -> bytes:
+    return _take(file, int.from_bytes(_take(file, LENGTH_BYTES), "big"))
 
 
-def _take(file: BinaryIO, count: int, digest: _Digest) -> bytes:
+def _take(file: BinaryIO, count: int) -> bytes:
     data = file.read(count)
     if len(data) != count:
         raise _Corrupt
-    digest.update(data)
     return data
+
+
+def _digest(file: BinaryIO, size: int) -> bytes:
+    digest = hashlib.sha256()
+    while size > 0:
+        part = file.read(min(size, READ_BYTES))
+        if not part:
+            raise _Corrupt
+        digest.update(part)
+        size -= len(part)
+    return digest.digest()
