@@ -28,18 +28,26 @@ class World:
 
     def __init__(self, *, seed: int = 1, settings: Settings | None = None) -> None:
         self.clock = ManualClock()
-        ids = random.Random(seed)
+        self._ids = random.Random(seed)
+        self._ids_fixed = False
         # Every pick draws the same slot: what one caller draws must not depend on how often others did.
         self.hub: Hub = build(
             settings or Settings(),
             in_memory(),
             clock=self.clock,
             draw=lambda bits: seed % (1 << bits),
-            source=ids.randbytes,
+            source=self._source,
         )
         self.pipeline = self.hub.pipeline
         self.keys: dict[str, str] = {}
         self.key_ids: dict[str, str] = {}
+
+    def fix_ids(self) -> None:
+        """From now on an id depends on its time alone, not on how many were minted before."""
+        self._ids_fixed = True
+
+    def _source(self, count: int) -> bytes:
+        return bytes(count) if self._ids_fixed else self._ids.randbytes(count)
 
     async def ask(
         self, method: str, target: str, *, key: str = "", body: Any = None, headers: dict[str, str] | None = None

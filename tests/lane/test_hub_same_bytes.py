@@ -50,6 +50,7 @@ class Side:
     async def __aenter__(self) -> Side:
         await self.hub.core.stores.sealer.ensure(PLATFORM)
         await self.hub.core.runner.start(self.hub.core.stores.snapshots)
+        await self.hub.edge.load()
         self.hub.open_for_an_hour()  # without what runs by the real clock
         self._committing = asyncio.create_task(self.hub.core.sequencer.run())
         await self._fill()

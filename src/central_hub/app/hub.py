@@ -63,6 +63,7 @@ class Hub:
             )
         ]
         committing = group.create_task(self.core.sequencer.run())
+        group.create_task(self._load_framework())
         self._tasks.push_async_callback(self._end, background, committing)
         self.observing.readiness.started = True
 
@@ -77,6 +78,9 @@ class Hub:
         """Say that the hub is going away: not ready any more, streams end."""
         self.observing.readiness.draining = True
         self.discovery.watch.close_all()
+
+    async def _load_framework(self) -> None:
+        await self.edge.load()
 
     async def _end(self, background: Sequence[asyncio.Task[None]], committing: asyncio.Task[None]) -> None:
         try:
@@ -112,8 +116,8 @@ class Hub:
             _log.warning("app.snapshot_failed", reason=type(error).__name__)
 
     def open_for_an_hour(self) -> None:
-        """Give the operator a first credential where the platform has no key of its own yet."""
-        if self.core.settings.open or self.core.tenants.keys(PLATFORM):
+        """Give the operator a first credential where no key can administer the platform."""
+        if self.core.settings.open or self.core.tenants.administrators(self.core.clock.now_ms()):
             return
         given = self.core.settings.bootstrap_token
         token = given.get_secret_value() if given is not None else mint_bootstrap(system_random(SECRET_RANDOM_BYTES))

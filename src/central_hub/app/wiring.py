@@ -239,7 +239,7 @@ def _table(core: Core, discovery: Discovery, observing: Observing) -> Table:
         core.tiers,
         core.stores.pepper,
         reserved=reserved,
-        first_key=core.authentication.end_bootstrap,
+        administered=core.authentication.end_bootstrap,
     )
     audit = AuditTrail(core.stores.log, core.runner)
     tenant_routes = TenantRoutes(

@@ -104,15 +104,15 @@ def operations(readiness: Readiness, stats: ProcessStats, metrics: Metrics, vers
 
     return (
         Operation(
-            id="livez", method="GET", path="/livez", handler=livez, public=True, tag=TAG, answer=Liveness,
+            id="livez", method="GET", path="/livez", handler=livez, public=True, hot=True, tag=TAG, answer=Liveness,
             summary="Say that the process answers.",
         ),
         Operation(
-            id="readyz", method="GET", path="/readyz", handler=readyz, public=True, tag=TAG, answer=HubHealth,
+            id="readyz", method="GET", path="/readyz", handler=readyz, public=True, hot=True, tag=TAG, answer=HubHealth,
             statuses=(STATUS_UNAVAILABLE,), summary="Say whether the hub can serve; 503 while it cannot.",
         ),
         Operation(
-            id="health", method="GET", path="/health", handler=health, public=True, tag=TAG, answer=HubHealth,
+            id="health", method="GET", path="/health", handler=health, public=True, hot=True, tag=TAG, answer=HubHealth,
             statuses=(STATUS_UNAVAILABLE,), summary="Show the hub's own health; CPU, memory and disk to the platform.",
         ),
         Operation(

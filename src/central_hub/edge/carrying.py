@@ -1,0 +1,44 @@
+"""From ASGI's scope and messages to the pipeline's request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Receive, Scope
+
+from central_hub.edge.operations import Headers
+from central_hub.edge.pipeline import BodyTooLarge, ClientGone, Request
+
+
+def raw_request(scope: Scope, receive: Receive) -> Request:
+    """Return the request that a scope describes; its body is read when it is asked for."""
+    query: bytes = scope["query_string"]
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode("latin-1", "replace")
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        target=raw_path + b"?" + query if query else raw_path,
+        query=query,
+        headers=Headers(scope["headers"]),
+        origin=scope["client"][0] if scope.get("client") else "",
+        read_body=_reader(receive),
+    )
+
+
+def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
+    async def read(limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks) if len(chunks) > 1 else chunk
+
+    return read

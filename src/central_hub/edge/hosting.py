@@ -1,0 +1,81 @@
+"""The framework's side of the edge: FastAPI hosts what is not hot, from the same table.
+
+Loaded on first use, in a thread: it takes half of a hub's start, and hot operations do not need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi import Request as FrameworkRequest
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from central_hub.edge import streams
+from central_hub.edge.carrying import raw_request
+from central_hub.edge.pipeline import Answer, Pipeline
+
+
+def framework(
+    pipeline: Pipeline,
+    document: Callable[[], dict[str, Any]],  # Any: JSON
+    *,
+    everything: bool = False,
+) -> FastAPI:
+    """Build the FastAPI application that hosts what is not hot, or everything.
+
+    Its routes come from the operations table; models are msgspec structs, so its own validation
+    and response models stay out of the way.
+    """
+    app = FastAPI(title="Central Hub", docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.openapi = document  # pyright: ignore[reportAttributeAccessIssue]  # FastAPI documents this override
+    for operation in pipeline.table.operations:
+        if everything or not operation.hot:
+            methods = ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
+            app.add_api_route(
+                operation.path, _endpoint(pipeline), methods=methods, response_class=Response, response_model=None,
+                name=operation.id, include_in_schema=False,
+            )  # fmt: skip
+    app.add_exception_handler(HTTPException, _unrouted(pipeline))
+    return app
+
+
+class _Wire(Response):
+    """A framework response that sends the pipeline's header lines as they are."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(content=answer.body, status_code=answer.status)
+        self.raw_headers = list(answer.headers)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, or its stream."""
+        if self._answer.stream is not None:
+            await streams.serve(self._answer, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def _endpoint(pipeline: Pipeline) -> Callable[[FrameworkRequest], Awaitable[Response]]:
+    async def endpoint(request: FrameworkRequest) -> Response:
+        return await _through(pipeline, request)
+
+    return endpoint
+
+
+def _unrouted(pipeline: Pipeline) -> Callable[[FrameworkRequest, Exception], Awaitable[Response]]:
+    async def unrouted(request: FrameworkRequest, _: Exception) -> Response:
+        return await _through(pipeline, request)
+
+    return unrouted
+
+
+async def _through(pipeline: Pipeline, request: FrameworkRequest) -> Response:
+    scope = request.scope
+    answer = await pipeline.answer(raw_request(scope, request.receive))
+    if scope["method"] == "HEAD":
+        answer.body = b""
+    return _Wire(answer)
