@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 
@@ -55,6 +56,7 @@ async def _run(server: Server, chunks: list[tuple[bytes, bool]], *, half_close: 
 async def test_lane_and_framework_answer_the_same_bytes(seed: int) -> None:
     rng = random.Random(seed)
     fast, plain = World(seed=seed), World(seed=seed)
+    await asyncio.gather(fast.edge.load(), plain.edge.load())
     with_lane, without = Server(fast, lane=True), Server(plain, lane=False)
     sent = answered = 0
     while sent < REQUESTS // 4:
@@ -82,6 +84,7 @@ async def test_lane_and_framework_answer_the_same_bytes(seed: int) -> None:
 async def test_counters_and_limits_are_the_same_on_both_sides() -> None:
     rng = random.Random(99)
     fast, plain = World(), World()
+    await asyncio.gather(fast.edge.load(), plain.edge.load())
     with_lane, without = Server(fast, lane=True), Server(plain, lane=False)
     for _ in range(1500):
         chunks = [(request(rng), True)]
