@@ -38,6 +38,8 @@ NO_INSTANCE = "/services/nowhere/instances/i-1"
 REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
 
 ROWS: dict[str, Row] = {
+    "list_platform_audit": Row("/audit"),
+    "verify_platform_audit": Row("/audit/verify"),
     "get_config": Row("/config/acme", "/config/nobody"),
     "explain_decision": Row("/decisions/{decision}", "/decisions/abc"),
     "list_dependencies": Row("/dependencies"),
@@ -52,7 +54,7 @@ ROWS: dict[str, Row] = {
             "public_key": PEM,
             "tenants": None,
         },
-    ),  # fmt: skip
+    ),
     "remove_gateway": Row("/gateways/edge"),
     "health": Row("/health", status=503),
     "health_of_services": Row("/health/services"),

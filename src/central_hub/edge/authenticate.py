@@ -11,6 +11,27 @@ from central_hub.kernel.errors import HubError
 from central_hub.kernel.seq import HubSeq
 
 
+class CallerRefused(HubError):
+    """A refusal of a proven caller before it has a context; `caller` says whom, for counting and the trail.
+
+    Args:
+        error: why.
+        caller: who, at home and with no rank.
+    """
+
+    def __init__(self, error: HubError, caller: TenantContext) -> None:
+        super().__init__(
+            error.code,
+            error.kind,
+            error.message,
+            next_step=error.next_step,
+            internal=error.internal,
+            fields=error.fields,
+            retry_after_s=error.retry_after_s,
+        )
+        self.caller = caller
+
+
 class Authenticate(Protocol):
     """From credential and claims to a context; synchronous, no I/O."""
 
@@ -21,8 +42,8 @@ class Authenticate(Protocol):
         it, legacy) context; operations that are not public refuse the former.
 
         Raises:
-            HubError: `invalid_credential` (401), `tenant_mismatch` (403), `tenant_suspended` (403),
-                `insecure_request` (400 in open mode).
+            HubError: `invalid_credential` (401), `insecure_request` (400 in open mode).
+            CallerRefused: `tenant_mismatch` (403), `tenant_suspended` (403).
         """
         ...
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from central_hub.edge import guard
-from central_hub.edge.authenticate import Authenticate, Denials, Positions, Protection
+from central_hub.edge.authenticate import Authenticate, CallerRefused, Denials, Positions, Protection
 from central_hub.edge.decoding import check_depth, decode_body, decode_query
 from central_hub.edge.operations import Call, Headers, Operation, Reply, Table
 from central_hub.edge.problems import MEDIA_TYPE, internal_error, problem_of
@@ -256,7 +256,8 @@ class Pipeline:
         decision_id = ""
         if error.kind in DENIED_KINDS:
             operation = known.operation.id if known.operation else ""
-            decision_id = self._denials.denied(known.ctx, error, operation=operation, origin=request.origin)
+            caller = error.caller if isinstance(error, CallerRefused) else known.ctx
+            decision_id = self._denials.denied(caller, error, operation=operation, origin=request.origin)
         if error.internal:
             _log.warning("edge.request_refused", code=error.code, internal=error.internal)
         status, body, further = problem_of(error, decision_id)

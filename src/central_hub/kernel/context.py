@@ -35,7 +35,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A proven caller: what it is, where it belongs and what it may do.
 
     `assertable` names the tenants it may speak for; None means any (open mode, platform
-    gateways). `expires_at_ms` is checked on every request, 0 means never.
+    gateways). `expires_at_ms` is checked on every request, 0 means never. `proof` tells the secrets
+    of one key apart, so that what one of them opened ends with it.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     assertable: frozenset[str] | None = frozenset()
     key_id: str = ""
     expires_at_ms: int = 0
+    proof: bytes = b""
 
     def holds(self, scope: str) -> bool:
         """Say whether the principal may do what `scope` names; `platform:admin` implies all."""

@@ -113,9 +113,9 @@ def _shown(value: Any) -> Any:  # Any: JSON values and bytes
     if isinstance(value, bytes):
         return REDACTED
     if isinstance(value, dict):
-        return {key: _shown(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _shown(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]  # JSON
     if isinstance(value, list):
-        return [_shown(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_shown(one) for one in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
     return value
 
 

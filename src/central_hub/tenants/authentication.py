@@ -8,13 +8,14 @@ mode, which exists on loopback only, claims are taken as given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Final
 
 import msgspec
 
 from central_hub.edge import guard
+from central_hub.edge.authenticate import CallerRefused
 from central_hub.edge.guard import Claims
 from central_hub.edge.operations import Headers
 from central_hub.kernel.clock import Clock
@@ -30,6 +31,8 @@ from central_hub.tenants.view import TenantsView
 BOOTSTRAP_LIFETIME_MS: Final = 3_600_000
 COUNTED_CALLERS_MAX: Final = 10_000
 RANK_OF_NOBODY: Final = 0
+PROOF_BYTES: Final = 8
+"""How much of a secret's digest tells it from the other secret of its key."""
 
 _READS: Final = frozenset({"GET", "HEAD"})
 _OPEN_SCOPES: Final = TENANT_SCOPES | GRANTED_SCOPES
@@ -104,7 +107,7 @@ class Authentication:
             correlation_id=ctx.correlation_id or None,
             service_name=ctx.caller_service or None,
         )
-        return self._context(principal, claims, tenant_id, ctx.origin)
+        return self._placed(principal, claims, tenant_id, ctx.origin)
 
     def may_assert(self, ctx: TenantContext, tenant_id: str) -> bool:
         """Say whether the principal may speak for that tenant."""
@@ -158,7 +161,8 @@ class Authentication:
         )
         if claims.tenant_id is not None and claims.tenant_id != said.tenant_id:
             raise tenant_mismatch()
-        claims = msgspec.structs.replace(claims, user_id=said.subject)
+        # What the token says of user and tier is what counts, and a tier is only ever compared.
+        claims = msgspec.structs.replace(claims, user_id=said.subject, tier=said.tier or claims.tier)
         return self._context(principal, claims, said.tenant_id, origin)
 
     def _from_key(self, presented: str) -> Principal:
@@ -178,11 +182,7 @@ class Authentication:
             raise _invalid_credential("it is not a key of this hub")
         if key.expires_at_ms and now_ms >= key.expires_at_ms:
             raise _invalid_credential("it has expired")
-        principal = principal_of(key)
-        if not known:  # the old secret of a rotation: valid until then, and a lane must look again
-            until = min(key.previous_until_ms, key.expires_at_ms or key.previous_until_ms)
-            principal = msgspec.structs.replace(principal, expires_at_ms=until)
-        return principal
+        return principal_of(key, digest)
 
     def _from_bootstrap(self, digest: bytes) -> Principal:
         bootstrap = self._bootstrap
@@ -209,6 +209,14 @@ class Authentication:
         )
 
     def _context(self, principal: Principal, claims: Claims, tenant_id: str | None, origin: str) -> TenantContext:
+        try:
+            return self._placed(principal, claims, tenant_id, origin)
+        except HubError as error:
+            if principal.kind is PrincipalKind.OPEN:  # nothing about it is proven, its home neither
+                raise
+            raise CallerRefused(error, _at_home(principal, claims, origin)) from None
+
+    def _placed(self, principal: Principal, claims: Claims, tenant_id: str | None, origin: str) -> TenantContext:
         if tenant_id is None and principal.home != PLATFORM:
             tenant_id = principal.home
         if tenant_id is None:
@@ -302,8 +310,11 @@ class Authentication:
             key = self._view.credential(principal.key_id)
             if key is None:
                 raise _invalid_credential("it was revoked")
-            now = principal_of(key)
-            return msgspec.structs.replace(now, expires_at_ms=principal.expires_at_ms)
+            # What one secret of a rotated key opened ends with that secret.
+            now = next((one for one in _principals_of(key, now_ms) if one.proof == principal.proof), None)
+            if now is None:
+                raise _invalid_credential("its secret was replaced")
+            return now
         if principal.kind is PrincipalKind.GATEWAY and self._view.gateway(principal.key_id) is None:
             raise _invalid_credential("its gateway was removed")
         if principal.kind is PrincipalKind.BOOTSTRAP and self._bootstrap is None:
@@ -330,8 +341,13 @@ class Authentication:
         return RANK_OF_NOBODY if rank is None else rank
 
 
-def principal_of(key: Key) -> Principal:
-    """Return the principal a key proves."""
+def principal_of(key: Key, digest: bytes) -> Principal:
+    """Return the principal that one secret of a key proves.
+
+    Args:
+        key: the key.
+        digest: of the secret; the one before a rotation proves the same principal for less long.
+    """
     scopes = frozenset(key.scopes)
     any_tenant = key.domain == PLATFORM and SCOPE_PLATFORM_ADMIN in scopes
     assertable: frozenset[str] | None = frozenset()
@@ -346,7 +362,32 @@ def principal_of(key: Key) -> Principal:
         scopes=scopes,
         assertable=assertable,
         key_id=key.id,
-        expires_at_ms=key.expires_at_ms,
+        expires_at_ms=key.expires_at_ms if digest == key.digest else _ends_first(key),
+        proof=digest[:PROOF_BYTES],
+    )
+
+
+def _principals_of(key: Key, now_ms: int) -> Iterator[Principal]:
+    yield principal_of(key, key.digest)
+    if key.previous_digest and now_ms < key.previous_until_ms:
+        yield principal_of(key, key.previous_digest)
+
+
+def _ends_first(key: Key) -> int:
+    return min(key.previous_until_ms, key.expires_at_ms or key.previous_until_ms)
+
+
+def _at_home(principal: Principal, claims: Claims, origin: str) -> TenantContext:
+    """Return who was refused: at home, of no rank, so that it opens nothing."""
+    return TenantContext(
+        principal=principal,
+        tenant_id=None if principal.home in ("", PLATFORM) else TenantId(principal.home),
+        tier="",
+        rank=RANK_OF_NOBODY,
+        user_id=claims.user_id or "",
+        correlation_id=claims.correlation_id or "",
+        caller_service=claims.service_name or "",
+        origin=origin,
     )
 
 

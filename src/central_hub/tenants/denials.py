@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from central_hub.kernel.clock import Clock, rfc3339
-from central_hub.kernel.context import PrincipalKind, TenantContext
+from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN, PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import HUB_ACTOR, Category
@@ -55,13 +56,21 @@ class _Sealed(msgspec.Struct, frozen=True, array_like=True):
     decision: Decision
 
 
-class _Waiting(msgspec.Struct, frozen=True):
+class _Reason(msgspec.Struct, frozen=True):
+    """One record a minute is written for each; `who` is the principal, or the network of nobody."""
+
     domain: DomainId
     code: str
+    who: str
+    minute_ms: int
+
+
+@dataclass(slots=True)
+class _Tally:
     operation: str
     caller: str
     network: str
-    minute_ms: int
+    count: int = 0
 
 
 class DenialLog:
@@ -79,7 +88,7 @@ class DenialLog:
         self._sequencer = sequencer
         self._clock = clock
         self._random = random
-        self._waiting: Counter[_Waiting] = Counter()
+        self._waiting: dict[_Reason, _Tally] = {}
         self.counted: Counter[str] = Counter()
 
     def denied(self, ctx: TenantContext | None, error: HubError, *, operation: str, origin: str) -> str:
@@ -87,11 +96,14 @@ class DenialLog:
         self.counted[error.code] += 1
         now_ms = self._clock.now_ms()
         known = ctx is not None and ctx.principal.kind is not PrincipalKind.ANONYMOUS
-        domain = _home(ctx) if ctx is not None and known else PLATFORM
+        domain = _concerned(ctx) if ctx is not None and known else PLATFORM
         caller = ctx.principal.id if ctx is not None and known else ""
-        waiting = _Waiting(domain, error.code, operation, caller, origin, now_ms - now_ms % MINUTE_MS)
-        if waiting in self._waiting or len(self._waiting) < WAITING_MAX:
-            self._waiting[waiting] += 1
+        reason = _Reason(domain, error.code, caller or origin, now_ms - now_ms % MINUTE_MS)
+        tally = self._waiting.get(reason)
+        if tally is None and len(self._waiting) < WAITING_MAX:
+            tally = self._waiting[reason] = _Tally(operation, caller, origin)
+        if tally is not None:
+            tally.count += 1
         else:
             self.counted[_OVERFLOW] += 1
         decision = Decision(
@@ -121,7 +133,7 @@ class DenialLog:
         except (InvalidTag, ValueError, binascii.Error):
             raise _not_found() from None
         sealed = msgspec.msgpack.decode(plain, type=_Sealed)
-        if sealed.domain != _home(ctx) and ctx.principal.home != PLATFORM:
+        if not _may_see(ctx, sealed.domain):
             raise _not_found()
         return sealed.decision
 
@@ -136,18 +148,19 @@ class DenialLog:
 
     async def flush(self, *, before_ms: int) -> int:
         """Journal every minute that began before `before_ms`; returns how many records were written."""
-        due = [waiting for waiting in self._waiting if waiting.minute_ms <= before_ms]
-        for waiting in due:
+        due = [reason for reason in self._waiting if reason.minute_ms <= before_ms]
+        for reason in due:
+            tally = self._waiting[reason]
             fact = AccessDenied(
-                code=waiting.code,
-                operation=waiting.operation,
-                caller=waiting.caller,
-                network=waiting.network,
-                minute_ms=waiting.minute_ms,
-                count=self._waiting[waiting],
+                code=reason.code,
+                operation=tally.operation,
+                caller=tally.caller,
+                network=tally.network,
+                minute_ms=reason.minute_ms,
+                count=tally.count,
             )
-            await self._sequencer.submit(HUB_ACTOR, (waiting.domain,), _journal(waiting.domain, fact))
-            self._waiting.pop(waiting, None)
+            await self._sequencer.submit(HUB_ACTOR, (reason.domain,), _journal(reason.domain, fact))
+            del self._waiting[reason]
         return len(due)
 
 
@@ -158,9 +171,21 @@ def _journal(domain: DomainId, fact: AccessDenied) -> Callable[[Tx], None]:
     return decide
 
 
-def _home(ctx: TenantContext) -> DomainId:
-    home = ctx.principal.home
-    return home if home else PLATFORM
+def _concerned(ctx: TenantContext) -> DomainId:
+    """Return whose trail a refusal belongs to: the tenant's that was acted for, but an operator's to the platform."""
+    if ctx.tenant_id is not None and not ctx.principal.holds(SCOPE_PLATFORM_ADMIN):
+        return ctx.domain
+    return ctx.principal.home or PLATFORM
+
+
+def _may_see(ctx: TenantContext, domain: str) -> bool:
+    """Say whether a caller may be told of a refusal: for a tenant its own, for the platform those it may speak for."""
+    if ctx.tenant_id is not None:
+        return ctx.domain == domain
+    principal = ctx.principal
+    return principal.home == PLATFORM and (
+        domain == PLATFORM or principal.assertable is None or domain in principal.assertable
+    )
 
 
 def _not_found() -> HubError:

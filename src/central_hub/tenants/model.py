@@ -41,6 +41,9 @@ PLATFORM_SCOPES: Final = (
 )
 """What a key of the platform may hold."""
 
+GATEWAY_SCOPES: Final = TENANT_SCOPES | GRANTED_SCOPES
+"""What a gateway may do for a tenant: whatever a tenant's key may, nothing of the platform's."""
+
 DEFAULT_SCOPES: Final = ("registry:read", "registry:write", "health:read", "config:read")
 
 

@@ -138,7 +138,9 @@ class TenantRoutes:
         """Give a key a new secret."""
         body: RotateKey = call.body or RotateKey()
         domain = _domain(call)
-        minted = await self._tenants.rotate_key(call.ctx, domain, call.path["key_id"], grace_s=body.grace_s)
+        minted = await self._tenants.rotate_key(
+            call.ctx, domain, call.path["key_id"], grace_s=body.grace_s, key=call.idempotency_key
+        )
         return self._secret(domain, minted)
 
     async def revoke_key(self, call: Call) -> Reply:
@@ -186,12 +188,12 @@ class TenantRoutes:
         return Reply(body=LegacyAnswer(callers=shown))
 
     async def list_audit(self, call: Call) -> Reply:
-        """Show a tenant's trail by page."""
+        """Show a tenant's or the platform's trail by page."""
         page: Page = call.query
         return Reply(body=await self._audit.page(_domain(call), cursor=page.cursor, limit=page.limit))
 
     async def verify_audit(self, call: Call) -> Reply:
-        """Verify a tenant's trail."""
+        """Verify a tenant's or the platform's trail."""
         return Reply(body=await self._audit.verify(_domain(call)))
 
     async def explain_decision(self, call: Call) -> Reply:
@@ -336,7 +338,17 @@ def _platform(routes: TenantRoutes) -> tuple[Operation, ...]:
 
 def _reading(routes: TenantRoutes) -> tuple[Operation, ...]:
     audit: dict[str, Any] = {"tag": AUDIT, "scope": "audit:read"}  # Any: Operation's own types
+    own: dict[str, Any] = {"tag": AUDIT, "scope": "platform:admin", "platform": True}  # Any: as above
     return (
+        Operation(
+            id="list_platform_audit", method="GET", path="/audit", handler=routes.list_audit, query=Page,
+            answer=AuditPage, problems=("invalid_cursor",),
+            summary="Read the platform's own trail: its keys, gateways, and refusals of nobody in particular.", **own,
+        ),
+        Operation(
+            id="verify_platform_audit", method="GET", path="/audit/verify", handler=routes.verify_audit,
+            answer=ChainCheck, summary="Verify that nothing in the platform's trail was altered or removed.", **own,
+        ),
         Operation(
             id="list_audit", method="GET", path="/tenants/{tenant_id}/audit", handler=routes.list_audit, query=Page,
             answer=AuditPage, tenant_param="tenant_id", problems=("invalid_cursor",),

@@ -22,15 +22,17 @@ from central_hub.tenants.model import (
 )
 
 
-def check_scopes(scopes: Sequence[str], *, domain: DomainId, granter: Principal) -> tuple[str, ...]:
-    """Return the scopes a key may get, sorted and without repeats.
+def grantable(domain: DomainId) -> frozenset[str]:
+    """Return the scopes that a key of a domain can hold at all."""
+    return PLATFORM_SCOPES if domain == PLATFORM else TENANT_SCOPES | GRANTED_SCOPES
 
-    Nobody grants what it does not hold, and a tenant's key never gets what belongs to the platform.
+
+def check_scopes(scopes: Sequence[str], *, known: Collection[str], granter: Principal) -> tuple[str, ...]:
+    """Return the scopes a key or gateway may get, sorted and without repeats; nobody grants what it does not hold.
 
     Raises:
         HubError: `unknown_scope` (422), `scope_not_grantable` (403).
     """
-    known = PLATFORM_SCOPES if domain == PLATFORM else TENANT_SCOPES | GRANTED_SCOPES
     if not scopes or len(scopes) > SCOPES_PER_KEY_MAX:
         raise HubError(
             "unknown_scope",

@@ -35,6 +35,7 @@ class ContextToken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     subject: str
     jti: str
     expires_at_ms: int
+    tier: str = ""
 
 
 class TokenVerifier:
@@ -130,8 +131,14 @@ def _token(gateway: Gateway, claims: dict[str, Any], now_ms: int) -> ContextToke
         raise _invalid("it names no tenant (tid)")
     if not (isinstance(subject, str) and isinstance(jti, str) and 0 < len(jti) <= 128 and 0 < len(subject) <= 128):
         raise _invalid("its subject or id is not text")
+    tier = claims.get("tier", "")
     return ContextToken(
-        gateway=gateway, tenant_id=tenant_id, subject=subject, jti=jti, expires_at_ms=int(expires * 1_000)
+        gateway=gateway,
+        tenant_id=tenant_id,
+        subject=subject,
+        jti=jti,
+        expires_at_ms=int(expires * 1_000),
+        tier=tier if isinstance(tier, str) else "",
     )
 
 

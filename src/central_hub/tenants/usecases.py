@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-from central_hub.kernel.context import TenantContext
+from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN, TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId, check_name
 from central_hub.kernel.ports import Idempotency
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.tenants.model import (
     COUNT_KEYS,
+    GATEWAY_SCOPES,
     GATEWAYS_MAX,
     GATEWAYS_STREAM,
     KEYS_PER_DOMAIN_MAX,
@@ -36,7 +37,14 @@ from central_hub.tenants.model import (
     TenantSuspended,
     key_stream,
 )
-from central_hub.tenants.rules import check_assertable, check_expiry, check_gateway, check_legacy, check_scopes
+from central_hub.tenants.rules import (
+    check_assertable,
+    check_expiry,
+    check_gateway,
+    check_legacy,
+    check_scopes,
+    grantable,
+)
 from central_hub.tenants.secrets import (
     KEY_ID_RANDOM_BYTES,
     SECRET_RANDOM_BYTES,
@@ -76,7 +84,7 @@ class Tenants:
         tiers: the catalogue.
         pepper: under which secrets are digested.
         reserved: words that cannot name a tenant.
-        first_key: called when the platform has its first own key.
+        administered: called when the platform has an administrator's key of its own.
     """
 
     def __init__(
@@ -87,14 +95,14 @@ class Tenants:
         pepper: bytes,
         *,
         reserved: Set[str],
-        first_key: Callable[[], None],
+        administered: Callable[[], None],
     ) -> None:
         self._view = view
         self._sequencer = sequencer
         self._tiers = tiers
         self._pepper = pepper
         self._reserved = reserved
-        self._first_key = first_key
+        self._administered = administered
 
     async def create(
         self, ctx: TenantContext, *, tenant_id: str, name: str, tier: str, key: str | None = None
@@ -180,7 +188,7 @@ class Tenants:
             HubError: `tenant_not_found` (404), `unknown_scope`, `invalid_expiry`,
                 `invalid_assertable_tenants` (422), `scope_not_grantable` (403), `limit_reached` (429).
         """
-        scopes = check_scopes(wanted.scopes, domain=domain, granter=ctx.principal)
+        scopes = check_scopes(wanted.scopes, known=grantable(domain), granter=ctx.principal)
         assertable = check_assertable(wanted.assertable_tenants, scopes, domain)
         secrets: list[str] = []
 
@@ -212,11 +220,13 @@ class Tenants:
         committed = await self._sequencer.submit(
             ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, "create_key", key)
         )
-        if domain == PLATFORM:
-            self._first_key()
+        if domain == PLATFORM and SCOPE_PLATFORM_ADMIN in scopes:
+            self._administered()
         return MintedKey(key_id=committed.answer, secret="" if committed.replayed else secrets[0])
 
-    async def rotate_key(self, ctx: TenantContext, domain: DomainId, key_id: str, *, grace_s: int) -> MintedKey:
+    async def rotate_key(
+        self, ctx: TenantContext, domain: DomainId, key_id: str, *, grace_s: int, key: str | None = None
+    ) -> MintedKey:
         """Give a key a new secret; the one before stays valid for `grace_s` seconds.
 
         Raises:
@@ -227,7 +237,7 @@ class Tenants:
         def decide(tx: Tx) -> None:
             tx.touch(domain, key_stream(key_id))
             found = self.get_key(domain, key_id)
-            check_scopes(found.scopes, domain=domain, granter=ctx.principal)
+            check_scopes(found.scopes, known=grantable(domain), granter=ctx.principal)
             secret = mint_secret(tx.random(SECRET_RANDOM_BYTES))
             secrets[:] = [format_key(key_id, secret)]
             fact = KeyRotated(
@@ -237,8 +247,10 @@ class Tenants:
             )
             tx.append(domain, fact, streams=(key_stream(key_id),))
 
-        await self._sequencer.submit(ctx.actor, (domain,), decide)
-        return MintedKey(key_id=key_id, secret=secrets[0])
+        committed = await self._sequencer.submit(
+            ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, f"rotate_key/{key_id}", key)
+        )
+        return MintedKey(key_id=key_id, secret="" if committed.replayed else secrets[0])
 
     async def revoke_key(self, ctx: TenantContext, domain: DomainId, key_id: str) -> None:
         """Refuse a key from now on; one that is not there is already refused."""
@@ -272,7 +284,7 @@ class Tenants:
         """
         check_name(gateway.id, "gateway")
         check_gateway(gateway.algorithm, gateway.public_key)
-        scopes = check_scopes(gateway.scopes, domain=DomainId(gateway.id), granter=ctx.principal)
+        scopes = check_scopes(gateway.scopes, known=GATEWAY_SCOPES, granter=ctx.principal)
 
         def decide(tx: Tx) -> None:
             tx.touch(PLATFORM, GATEWAYS_STREAM)

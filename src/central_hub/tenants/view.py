@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
@@ -86,6 +87,12 @@ class TenantsView:
     def keys(self, domain: DomainId) -> Sequence[Key]:
         """Return a domain's keys, oldest first."""
         return tuple(self._by_domain.get(domain, _NO_KEYS).values())
+
+    def administrators(self, now_ms: int) -> int:
+        """Return how many keys can administer the platform now (platform scope)."""
+        return sum(
+            SCOPE_PLATFORM_ADMIN in key.scopes and not 0 < key.expires_at_ms <= now_ms for key in self.keys(PLATFORM)
+        )
 
     def credential(self, key_id: str) -> Key | None:
         """Return the key a presented credential names, of whatever domain (authentication only)."""
