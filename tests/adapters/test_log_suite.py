@@ -243,6 +243,23 @@ async def test_of_one_batch_only_those_that_read_the_stream_conflict(house: Hous
     assert [one.pos for one in await everything(house.log)] == [1, 2, 3]
 
 
+async def test_in_one_batch_what_was_decided_on_a_command_that_conflicts_falls_with_it(house: House) -> None:
+    await house.foreign(ACME, "thing/1")
+    batch = [
+        command(record(ACME, "thing/2"), reads=[(ACME, "thing/1")]),
+        command(record(ACME, "thing/3"), reads=[(ACME, "thing/2")]),
+        command(record(ACME, "thing/4"), reads=[(ACME, "thing/3")]),
+        command(record(ACME, "thing/5"), reads=[(ACME, "thing/5")]),
+        command(record(OTHER, "thing/2"), reads=[(OTHER, "thing/2")]),
+    ]
+    verdicts = await house.log.append(batch)
+    assert [type(one) for one in verdicts] == [Conflict, Conflict, Conflict, Accepted, Accepted]
+    assert [(one.domain, one.streams) for one in await everything(house.log)][1:] == [
+        (ACME, ("thing/5",)),
+        (OTHER, ("thing/2",)),
+    ]
+
+
 async def test_a_command_decided_before_what_is_remembered_conflicts(house: House) -> None:
     for _ in range(2):
         await house.foreign(ACME, "thing/far")

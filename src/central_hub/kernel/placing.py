@@ -72,6 +72,7 @@ class Placement:
             known: the first result under an idempotency key, if the store keeps one.
         """
         verdicts: list[Verdict] = []
+        lost: set[StreamKey] = set()
         for append in batch:
             key = append.idempotency
             if key is not None:
@@ -80,7 +81,9 @@ class Placement:
                 if first is not None:
                     verdicts.append(Duplicate(first))
                     continue
-            if foreign.conflicts(append):
+            # What was decided on a command that is not written falls with it.
+            if foreign.conflicts(append) or (lost and not append.reads.isdisjoint(lost)):
+                lost.update((record.domain, stream) for record in append.records for stream in record.streams)
                 verdicts.append(Conflict())
                 continue
             if key is not None:

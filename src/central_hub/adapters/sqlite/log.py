@@ -57,6 +57,9 @@ SPACE_CHECK_EVERY: Final = 64
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024 * 1024
 """What the store may hold before records behind the snapshot go although they are young."""
 
+RESULTS_MAX: Final = 1_000_000
+"""First results kept; past this the oldest are forgotten although they are young."""
+
 RETIRE_SLICE: Final = 1_000
 VERIFY_PAGE: Final = 1_000
 
@@ -177,8 +180,18 @@ class SqliteLog:
 
     async def verify(self, domain: DomainId) -> ChainCheck:
         """Verify one domain's hash chain, from where retention cut it to its head."""
-        anchors = await self._in(self._reader, lambda: self._ask("anchor", (domain,)))
-        anchor: DomainHead = anchors[0] if anchors else (0, GENESIS_HASH)
+        while True:
+            anchor = await self._anchor(domain)
+            found = await self._verify_from(domain, anchor)
+            # Retention may have cut the chain while it was read: then what is missing was dropped.
+            if found.broken_at is None or await self._anchor(domain) == anchor:
+                return found
+
+    async def _anchor(self, domain: DomainId) -> DomainHead:
+        rows = await self._in(self._reader, lambda: self._ask("anchor", (domain,)))
+        return (rows[0][0], bytes(rows[0][1])) if rows else (0, GENESIS_HASH)
+
+    async def _verify_from(self, domain: DomainId, anchor: DomainHead) -> ChainCheck:
         verifier = ChainVerifier(anchor)
         head = self._heads.get(domain)
         after = anchor[0]
@@ -203,7 +216,7 @@ class SqliteLog:
         Args:
             behind_pos: position of a snapshot that is durable; nothing after it goes.
             before_ms: records written earlier may go, Unix epoch milliseconds.
-            results_before_ms: first results kept before this are forgotten.
+            results_before_ms: first results kept before this are forgotten, and the oldest past `RESULTS_MAX`.
             bytes_max: while the store holds more than this, younger records behind the snapshot go too.
 
         Returns:
@@ -215,7 +228,10 @@ class SqliteLog:
             dropped += count
             if count == 0:
                 break
-        await self._in(self._writer, lambda: self._write("drop_results", [(results_before_ms,)]))
+        surplus = await self._in(self._reader, lambda: self._ask("results_behind", (RESULTS_MAX,)))
+        forget_before_ms = max(results_before_ms, surplus[0][0] if surplus else 0)
+        while await self._in(self._writer, lambda: self._forget_results(forget_before_ms)):
+            pass
         return dropped
 
     async def load_keys(self) -> list[tuple[str, str, bytes]]:
@@ -273,8 +289,11 @@ class SqliteLog:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-        except apsw.Error as error:
+        except (apsw.BusyError, apsw.FullError) as error:
             self.refused += 1
+            raise store_unavailable(str(error)) from error
+        except apsw.Error as error:
+            self._fail(error)
             raise store_unavailable(str(error)) from error
         try:
             self._note_foreign()
@@ -346,7 +365,12 @@ class SqliteLog:
         self._since_space_check += 1
         if self._since_space_check >= SPACE_CHECK_EVERY:
             self._since_space_check = 0
-            self._free_now = self._free(self._path.parent)
+            try:
+                self._free_now = self._free(self._path.parent)
+            except OSError as error:
+                self._since_space_check = SPACE_CHECK_EVERY
+                self.refused += 1
+                raise store_unavailable(f"free space: {error}") from error
         if self._free_now >= RESERVED_FOR_FACTS_BYTES:
             return
         self._since_space_check = SPACE_CHECK_EVERY  # while it is tight, look every time
@@ -367,6 +391,11 @@ class SqliteLog:
                 self._connection.executemany(self._sql["put_anchor"], list(anchors.values()))
                 self._connection.execute(self._sql["retire"], (rows[-1][0],))
         return len(rows)
+
+    def _forget_results(self, before_ms: int) -> int:
+        with self._transaction():
+            self._connection.execute(self._sql["drop_results"], (before_ms, RETIRE_SLICE))
+            return self._connection.changes()
 
     def _held_bytes(self) -> int:
         pages, free, size = (

@@ -43,7 +43,13 @@ SELECT result FROM results WHERE domain = ?1 AND source = ?2 AND id = ?3;
 INSERT INTO results (domain, source, id, time_ms, result) VALUES (?1, ?2, ?3, ?4, ?5);
 
 -- name: drop_results
-DELETE FROM results WHERE time_ms < ?1;
+-- Some of the results kept before a time, oldest first.
+DELETE FROM results WHERE (domain, source, id) IN
+  (SELECT domain, source, id FROM results WHERE time_ms < ?1 ORDER BY time_ms LIMIT ?2);
+
+-- name: results_behind
+-- When the newest result behind so many newer ones was kept, none if there are not that many.
+SELECT time_ms FROM results ORDER BY time_ms DESC LIMIT 1 OFFSET ?1;
 
 -- name: anchor
 SELECT domain_seq, hash FROM anchors WHERE domain = ?1;
