@@ -52,6 +52,15 @@ async def code_of(awaitable: Any) -> str:
     return refused.value.code
 
 
+async def outcome(log: SqliteLog) -> str:
+    """Write a record; returns the code it was refused with, empty if it was taken."""
+    try:
+        await log.append([command()])
+    except HubError as refused:
+        return refused.code
+    return ""
+
+
 # One process, one file, full durability.
 
 
@@ -141,15 +150,8 @@ async def test_with_hardly_any_room_facts_are_refused_too(log: SqliteLog, room: 
 async def test_room_is_looked_at_again_after_some_batches(log: SqliteLog, room: Room) -> None:
     await log.append([command()])
     room.free = 0
-    taken = 0
-    while taken <= sqlite_log.SPACE_CHECK_EVERY:
-        try:
-            await log.append([command(record(data=b"%d" % taken))])
-        except HubError as refused:
-            assert refused.code == "storage_full"
-            break
-        taken += 1
-    assert taken < sqlite_log.SPACE_CHECK_EVERY
+    codes = [await outcome(log) for _ in range(sqlite_log.SPACE_CHECK_EVERY)]
+    assert "storage_full" in codes
 
 
 async def test_a_disk_that_does_not_say_how_much_room_it_has_is_a_named_refusal(log: SqliteLog, room: Room) -> None:
