@@ -184,9 +184,11 @@ def measure(rounds: int, *, singles: int, batches: int) -> dict[str, Any]:
     """Run some rounds; returns each and the medians."""
     found: list[dict[str, Any]] = []
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory(prefix="append-", dir="/var/tmp") as directory:
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                found.append(runner.run(one_round(Path(directory), singles=singles, batches=batches)))
+        with (
+            tempfile.TemporaryDirectory(prefix="append-", dir="/var/tmp") as directory,
+            asyncio.Runner(loop_factory=loop_factory()) as runner,
+        ):
+            found.append(runner.run(one_round(Path(directory), singles=singles, batches=batches)))
     return {
         "what": "durable append in process",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -204,10 +206,8 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
-    if parser.parse_args().short:
-        figures = measure(1, singles=40, batches=10)
-    else:
-        figures = measure(3, singles=300, batches=80)
+    short = parser.parse_args().short
+    figures = measure(1, singles=40, batches=10) if short else measure(3, singles=300, batches=80)
     print(json.dumps(figures, indent=2))
 
 

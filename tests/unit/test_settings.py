@@ -20,7 +20,17 @@ def test_a_secret_is_masked_where_settings_are_shown() -> None:
     assert "very-secret" not in repr(settings)
 
 
-@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.1", False), ("example.org", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("example.org", False),
+    ],
+)
 def test_open_mode_is_refused_where_others_can_reach_it(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
     settings = Settings(host=host, open=True)

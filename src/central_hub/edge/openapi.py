@@ -137,8 +137,8 @@ def _parameters(operation: Operation, schemas: _Schemas) -> list[Json]:
         for name, schema in properties.items():
             if schema.get("type") == "object":
                 continue  # given as name.key=value, which OpenAPI cannot say
-            schema = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
-            parameters.append({"name": name, "in": "query", "required": name in required, "schema": schema})
+            shown = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
+            parameters.append({"name": name, "in": "query", "required": name in required, "schema": shown})
     for name, text, schema in HEADER_PARAMETERS:
         parameters.append(
             {

@@ -1,5 +1,6 @@
 """Decoding input: strict, bounded, and helpful when it refuses."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -48,20 +49,22 @@ def test_an_unknown_field_of_a_nested_struct_is_named_too() -> None:
     assert "Did you mean 'amount'?" in refused.value.message
 
 
+def _refusal(call: Callable[[], object]) -> str | None:
+    try:
+        call()
+    except HubError as error:
+        return error.code
+    return None
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_escape_as_anything_but_a_refusal(raw: bytes) -> None:
-    try:
-        decode_body(raw, _Body)
-    except HubError as error:
-        assert error.code == "invalid_body"
+    assert _refusal(lambda: decode_body(raw, _Body)) in (None, "invalid_body")
 
 
 @given(st.binary(max_size=200))
 def test_no_query_escapes_as_anything_but_a_refusal(raw: bytes) -> None:
-    try:
-        decode_query(raw, _Query)
-    except HubError as error:
-        assert error.code == "invalid_query"
+    assert _refusal(lambda: decode_query(raw, _Query)) in (None, "invalid_query")
 
 
 def test_query_values_become_typed_lists_collect_and_dotted_names_fill_a_map() -> None:
@@ -71,8 +74,17 @@ def test_query_values_become_typed_lists_collect_and_dotted_names_fill_a_map() -
 
 @pytest.mark.parametrize(
     "raw",
-    [b"limit=0", b"limit=x", b"limit=1&limit=2", b"limt=1", b"metadata.=x", b"metadata.a=1&metadata.a=2", b"a" * (QUERY_BYTES_MAX + 1), b"&".join(b"tag=%d" % i for i in range(QUERY_FIELDS_MAX + 1))],
-)  # fmt: skip
+    [
+        b"limit=0",
+        b"limit=x",
+        b"limit=1&limit=2",
+        b"limt=1",
+        b"metadata.=x",
+        b"metadata.a=1&metadata.a=2",
+        b"a" * (QUERY_BYTES_MAX + 1),
+        b"&".join(b"tag=%d" % i for i in range(QUERY_FIELDS_MAX + 1)),
+    ],
+)
 def test_a_bad_query_is_refused(raw: bytes) -> None:
     with pytest.raises(HubError) as refused:
         decode_query(raw, _Query)
