@@ -44,9 +44,9 @@ def create_key(
     session: Session,
     owner: Owner,
     name: Annotated[str, typer.Option(help="What it is for.")] = "default",
-    scope: Annotated[list[str], typer.Option(help="Scope; may be repeated. The usual ones when left out.")] = [],  # noqa: B006
+    scope: Annotated[list[str], typer.Option(help="Scope; may be repeated. The usual ones when left out.")] = [],
     expires_at: Annotated[str, typer.Option(help="End of its life, as 2030-01-31T00:00:00Z.")] = "",
-    may_assert: Annotated[list[str], typer.Option(help="Tenant a gateway's key may speak for; may be repeated.")] = [],  # noqa: B006
+    may_assert: Annotated[list[str], typer.Option(help="Tenant a gateway's key may speak for; may be repeated.")] = [],
 ) -> None:
     """Create a key; its secret is printed once and cannot be shown again."""
     wanted: dict[str, Any] = {"name": name}  # Any: JSON values
@@ -96,7 +96,7 @@ def add_gateway(
     issuer: Annotated[str, typer.Option(help="Its 'iss'; the id when left out.")] = "",
     audience: Annotated[str, typer.Option(help="Its 'aud'.")] = "central-hub",
     algorithm: Annotated[str, typer.Option(help="EdDSA, ES256, RS256 or PS256.")] = "EdDSA",
-    may_assert: Annotated[list[str], typer.Option(help="Tenant it may speak for; repeat it; any when left out.")] = [],  # noqa: B006
+    may_assert: Annotated[list[str], typer.Option(help="Tenant it may speak for; repeat it; any when left out.")] = [],
 ) -> None:
     """Let a gateway speak for tenants, with context tokens that it signs."""
     wanted = {

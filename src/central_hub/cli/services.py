@@ -43,10 +43,10 @@ def register(
     version: Annotated[str, typer.Option(help="Version of the instance.")] = "",
     zone: Annotated[str, typer.Option(help="Zone; callers prefer their own.")] = "",
     weight: Annotated[int | None, typer.Option(help="Share of the traffic, 100 is usual.")] = None,
-    tag: Annotated[list[str], typer.Option(help="Tag; may be repeated.")] = [],  # noqa: B006  # typer copies it
-    meta: Annotated[list[str], typer.Option(help="Metadata NAME=VALUE; may be repeated.")] = [],  # noqa: B006
-    requires: Annotated[list[str], typer.Option(help="Tier that may use it; may be repeated.")] = [],  # noqa: B006
-    depends_on: Annotated[list[str], typer.Option(help="Service it calls; may be repeated.")] = [],  # noqa: B006
+    tag: Annotated[list[str], typer.Option(help="Tag; may be repeated.")] = [],
+    meta: Annotated[list[str], typer.Option(help="Metadata NAME=VALUE; may be repeated.")] = [],
+    requires: Annotated[list[str], typer.Option(help="Tier that may use it; may be repeated.")] = [],
+    depends_on: Annotated[list[str], typer.Option(help="Service it calls; may be repeated.")] = [],
     lease: Annotated[float | None, typer.Option(help="Lease in seconds; without one the hub probes it.")] = None,
 ) -> None:
     """Register an instance.
@@ -113,7 +113,7 @@ def discover(
     near: Annotated[str, typer.Option(help="Zone to prefer.")] = "",
     zone: Annotated[str, typer.Option(help="Only this zone.")] = "",
     version: Annotated[str, typer.Option(help="Only this version.")] = "",
-    tag: Annotated[list[str], typer.Option(help="Only with this tag; may be repeated.")] = [],  # noqa: B006
+    tag: Annotated[list[str], typer.Option(help="Only with this tag; may be repeated.")] = [],
 ) -> None:
     """Ask which instance to call."""
     answer = session.hub.get(

@@ -24,7 +24,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def watch(
     session: Session,
-    services: Annotated[list[str], typer.Argument(help="Services to watch; all visible ones when left out.")] = [],  # noqa: B006
+    services: Annotated[list[str], typer.Argument(help="Services to watch; all visible ones when left out.")] = [],
     once: Annotated[bool, typer.Option("--once", help="Print the current state and end.")] = False,
     load: Annotated[bool, typer.Option("--load", help="Show reported load too.")] = False,
     seconds: Annotated[float | None, typer.Option("--for", help="End after this many seconds.")] = None,

@@ -41,7 +41,9 @@ class HubProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._last_words = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]  # uvicorn narrows it as well
+        self, transport: asyncio.Transport
+    ) -> None:
         """Take the connection, unless there are too many; it has to say something before long."""
         super().connection_made(transport)
         if len(self.connections) > CONNECTIONS_MAX:
@@ -148,7 +150,7 @@ class CarrierProtocol(HubProtocol):
     def on_message_begin(self) -> None:
         """Put the connection within the application's reach."""
         super().on_message_begin()
-        self.scope["extensions"] = self._extensions  # pyright: ignore[reportGeneralTypeIssues]
+        self.scope["extensions"] = self._extensions  # pyright: ignore[reportGeneralTypeIssues]  # ASGI lets servers add
 
 
 def _malformed_request() -> HubError:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -335,9 +335,9 @@ def _tenant_in(body: object) -> str | None:
     named = getattr(body, "tenant_id", None)
     if isinstance(named, str):
         return named
-    context = getattr(body, "tenant_context", None)
+    context: object = getattr(body, "tenant_context", None)
     if isinstance(context, dict):
-        named = context.get("tenant_id")  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+        named = cast(dict[str, object], context).get("tenant_id")
     elif context is not None:
         named = getattr(context, "tenant_id", None)
     return named if isinstance(named, str) else None

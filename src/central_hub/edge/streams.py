@@ -294,7 +294,7 @@ async def _serve_direct(on_open: OnOpen, carrier: Carrier, send: Send) -> None:
         orderly = await done
     finally:
         carrier.stream = None
-        sink._ended()  # pyright: ignore[reportPrivateUsage]
+        sink._ended()  # pyright: ignore[reportPrivateUsage]  # same module
         on_close()
     if orderly:
         await send({"type": "http.response.body", "body": b""})
@@ -313,7 +313,7 @@ async def _serve_queued(on_open: OnOpen, receive: Receive, send: Send) -> None:
             await asyncio.wait((sink.pump,))
             gone.cancel()
     finally:
-        sink._ended()  # pyright: ignore[reportPrivateUsage]
+        sink._ended()  # pyright: ignore[reportPrivateUsage]  # same module
         on_close()
     if not sink.was_cut:
         await send({"type": "http.response.body", "body": b""})

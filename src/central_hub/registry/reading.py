@@ -301,7 +301,7 @@ def _at(metadata: dict[str, Any], key: str) -> object:  # Any: JSON of the regis
         if not isinstance(current, dict) or part not in current:
             return None
         current = current[part]  # pyright: ignore[reportUnknownVariableType]  # JSON of the registrant
-    return current  # pyright: ignore[reportUnknownVariableType]
+    return current  # pyright: ignore[reportUnknownVariableType]  # any JSON
 
 
 def _text(value: object) -> str | None:

@@ -212,11 +212,10 @@ def _reply(call: Call, read: Read) -> Reply:
 
 def operations(routes: RegistryRoutes) -> tuple[Operation, ...]:
     """Return the registry's rows of the table."""
-    return (*_commands(routes), *_reads(routes), *_discovery(routes))
+    return (*_registering(routes), *_leaving(routes), *_reads(routes), *_discovery(routes))
 
 
-def _commands(routes: RegistryRoutes) -> tuple[Operation, ...]:
-    instance = "/services/{service_name}/instances/{instance_id}"
+def _registering(routes: RegistryRoutes) -> tuple[Operation, ...]:
     return (
         Operation(
             id="register_service",
@@ -249,6 +248,12 @@ def _commands(routes: RegistryRoutes) -> tuple[Operation, ...]:
             problems=("batch_too_large",),
             hot=True,
         ),
+    )
+
+
+def _leaving(routes: RegistryRoutes) -> tuple[Operation, ...]:
+    instance = "/services/{service_name}/instances/{instance_id}"
+    return (
         Operation(
             id="drain_instance",
             method="POST",
