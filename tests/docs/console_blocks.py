@@ -1,8 +1,9 @@
 """A tiny runner for pages of commands: executes every ```console block as printed, in one shell.
 
 A line that starts with `$ ` is typed; lines below it, up to the next one, must appear in its output
-in that order, where `…` stands for anything. A ```python block whose first line is `# name.py` is
-saved under that name first.
+in that order, where `…` stands for anything. A line that ends in a backslash goes on in the next. A
+block of another kind whose first line is `# name.ext` (or whose second is, below `#!`) is saved
+under that name first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 COMMAND_TIMEOUT_S = 60.0
-_BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE_NAME = re.compile(r"(?:#!.*\n)?# ([\w-]+\.\w+)\n")
 
 
 @dataclass
@@ -40,12 +42,12 @@ def steps(page: str) -> list[Command | File]:
     """Return what a page asks its reader to do, in order."""
     found: list[Command | File] = []
     for kind, text in _BLOCK.findall(page):
-        if kind == "python":
-            name = re.match(r"# (\S+\.py)\n", text)
+        if kind != "console":
+            name = _FILE_NAME.match(text)
             if name:
                 found.append(File(name.group(1), text))
             continue
-        for line in text.splitlines():
+        for line in re.sub(r"\\\n\s*", "", text).splitlines():
             if line.startswith("$ "):
                 found.append(Command(line[2:]))
             elif line.strip():
@@ -53,6 +55,11 @@ def steps(page: str) -> list[Command | File]:
                 assert isinstance(command, Command), f"output before a command: {line}"
                 command.expected.append(line)
     return found
+
+
+def snippets(page: str) -> list[str]:
+    """Return the python blocks of a page, in order."""
+    return [text for kind, text in _BLOCK.findall(page) if kind == "python"]
 
 
 def missing(output: str, expected: list[str]) -> str | None:

@@ -4,42 +4,13 @@ Only the surroundings differ from a reader's: a directory of its own, a free por
 stands for the command that the Makefile runs (the machine has everything installed already).
 """
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from central_hub.cli.demo.processes import free_ports
 from tests.docs.console_blocks import Command, File, Shell, missing, steps
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorial"
-
-SHIMS = {
-    "central-hub": f'#!/bin/sh\nexec {sys.executable} -m central_hub "$@"\n',
-    "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
-    "make": '#!/bin/sh\n[ "$1" = run ] || exit 1\nexec central-hub demo ${2#ARGS=} --port 0\n',
-}
-
-
-@pytest.fixture
-def shell(tmp_path: Path):
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, text in SHIMS.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    (tmp_path / "work").mkdir()
-    (port,) = free_ports(1)
-    environment = {
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "HUB_PORT": str(port),
-        "HUB_URL": f"http://127.0.0.1:{port}",
-        "HUB_CACHE_DIR": str(tmp_path / "cache"),
-    }
-    shell = Shell(tmp_path / "work", environment)
-    yield shell
-    shell.close()
 
 
 @pytest.mark.timeout(180)
@@ -54,6 +25,11 @@ def test_a_tutorial_works_as_printed(page: Path, shell: Shell) -> None:
 def test_the_runner_reads_commands_outputs_and_files() -> None:
     page = "```console\n$ echo a\na\n$ false\n```\ntext\n```python\n# f.py\nx = 1\n```\n```python\nnot_saved = 1\n```\n"
     assert steps(page) == [Command("echo a", ["a"]), Command("false"), File("f.py", "# f.py\nx = 1\n")]
+
+
+def test_the_runner_joins_continued_lines_and_saves_scripts() -> None:
+    page = "```console\n$ echo a \\\n    b\na b\n```\n```sh\n#!/bin/sh\n# f.sh\ntrue\n```\n"
+    assert steps(page) == [Command("echo a b", ["a b"]), File("f.sh", "#!/bin/sh\n# f.sh\ntrue\n")]
 
 
 @pytest.mark.parametrize(

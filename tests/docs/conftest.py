@@ -1,0 +1,39 @@
+"""What stands around a page that is typed as printed: programs on the path, a free port, a directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from central_hub.cli.demo.processes import free_ports
+from tests.docs.console_blocks import Shell
+
+SHIMS = {
+    "central-hub": f'#!/bin/sh\nexec {sys.executable} -m central_hub "$@"\n',
+    "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+    "make": '#!/bin/sh\n[ "$1" = run ] || exit 1\nexec central-hub demo ${2#ARGS=} --port 0\n',
+}
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in SHIMS.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    (tmp_path / "work").mkdir()
+    (port,) = free_ports(1)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HUB_PORT": str(port),
+        "HUB_URL": f"http://127.0.0.1:{port}",
+        "HUB_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    shell = Shell(tmp_path / "work", environment)
+    yield shell
+    shell.close()
