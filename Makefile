@@ -41,7 +41,6 @@ bench: $(VENV)/.dev $(VENV)/.system ## every benchmark in full, with its report
 
 contracts: $(VENV)/.dev ## write what is derived from the code: OpenAPI and the reference pages
 	$(BIN)/python -m tools.contracts
-	$(BIN)/python tools/cli_reference.py
 
 format: $(VENV)/.dev ## format and fix what can be fixed
 	$(BIN)/ruff check --fix $(SOURCES)

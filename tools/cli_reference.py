@@ -1,14 +1,8 @@
-"""Write docs/reference/cli.md from the command line itself.
-
-python tools/cli_reference.py            writes the page
-python tools/cli_reference.py --check    says whether the page is what it would write (exit code 1 if not)
-"""
+"""Writes docs/reference/cli.md from the command line itself."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import typer.main
@@ -16,12 +10,9 @@ import typer.main
 from central_hub.cli.commands import build
 from central_hub.cli.failures import ExitCode
 
-PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 SHARED_OPTIONS: Final = ("hub", "key", "tenant", "output")
 
 OPENING: Final = """# The command line
-
-<!-- Written by tools/cli_reference.py from the command line itself; do not edit. -->
 
 Data goes to stdout, talk to stderr. `-o json` gives the hub's answer as it came. `NO_COLOR` turns colours off. Every
 error ends with a line `try:` that holds the next command; with `-o json` errors are one JSON object on stderr.
@@ -50,7 +41,7 @@ SHARED_TEXT: Final = """
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the page after its first line."""
     root = typer.main.get_command(build())
     commands = list(_leaves(root, "central-hub"))
     text = OPENING + "".join(f"| {code:d} | {MEANINGS[code]} |\n" for code in ExitCode)
@@ -104,17 +95,3 @@ def _option_row(option: Any) -> str:  # Any: as above
     )
     required = " Required." if option.required else ""
     return f"| `{names}` | {variable} | {(option.help or '').replace('|', '/')}{shown}{required} |\n"
-
-
-def main() -> int:
-    """Write the page, or check it."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        return 0 if PAGE.exists() and PAGE.read_text() == text else 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -69,6 +69,7 @@ ROWS: dict[str, Row] = {
     "set_legacy_policy": Row("/legacy", body={"callers": []}),
     "livez": Row("/livez"),
     "metrics": Row("/metrics"),
+    "get_openapi": Row("/openapi.json"),
     "list_problems": Row("/problems"),
     "get_problem": Row("/problems/scope_missing"),
     "prometheus_targets": Row("/prometheus/targets"),

@@ -77,7 +77,7 @@ class World:
         self.opening: list[bytes] = []
         table = Table(self._operations())
         pipeline = Pipeline(table, self, self, self, self)
-        self.edge = Edge(pipeline, dict)
+        self.edge = Edge(pipeline)
         self.lane = Lane(
             {"/services/discover/": self},
             PipelineAuth(self, self.bucket),

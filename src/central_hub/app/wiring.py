@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from importlib import metadata, resources
 from typing import Any, Final
 
@@ -127,8 +126,7 @@ def build(
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(_access_listener(epochs, discovery.watch))
     discovery.keeper.on_change(discovery.catalogue.signal)
-    document = cache(lambda: openapi.document(table, version=_version()))
-    edge = Edge(pipeline, document, hot=settings.lane is not LaneSetting.OFF)
+    edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
     return Hub(
         core=core, discovery=discovery, observing=observing, table=table, pipeline=pipeline, lane=lane, edge=edge
     )
@@ -254,6 +252,7 @@ def _table(core: Core, discovery: Discovery, observing: Observing) -> Table:
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *problem_pages.operations(),
+            *openapi.operations(lambda: openapi.text_of(openapi.document(table, version=_version()))),
         )
     )
     reserved |= table.reserved_words()

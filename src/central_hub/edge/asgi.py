@@ -7,9 +7,8 @@ while the hub already serves what is hot; whoever needs it earlier waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,19 +24,16 @@ class Edge:
 
     Args:
         pipeline: what answers.
-        document: the OpenAPI document, served by the framework at `/openapi.json`.
         hot: serve hot operations here; otherwise the framework serves all of them.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        document: Callable[[], dict[str, Any]],  # Any: JSON
         *,
         hot: bool = True,
     ) -> None:
         self._pipeline = pipeline
-        self._document = document
         self._serves_hot = hot
         self._framework: ASGIApp | None = None
         self._loading = asyncio.Lock()
@@ -62,7 +58,7 @@ class Edge:
             framework = self._framework
             if framework is None:
                 hosting = await asyncio.to_thread(import_module, HOSTING)
-                framework = hosting.framework(self._pipeline, self._document, everything=not self._serves_hot)
+                framework = hosting.framework(self._pipeline, everything=not self._serves_hot)
                 self._framework = framework
             return framework
 

@@ -6,7 +6,6 @@ Loaded on first use, in a thread: it takes half of a hub's start, and hot operat
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi import Request as FrameworkRequest
@@ -19,19 +18,13 @@ from central_hub.edge.carrying import raw_request
 from central_hub.edge.pipeline import Answer, Pipeline
 
 
-def framework(
-    pipeline: Pipeline,
-    document: Callable[[], dict[str, Any]],  # Any: JSON
-    *,
-    everything: bool = False,
-) -> FastAPI:
+def framework(pipeline: Pipeline, *, everything: bool = False) -> FastAPI:
     """Build the FastAPI application that hosts what is not hot, or everything.
 
     Its routes come from the operations table; models are msgspec structs, so its own validation
     and response models stay out of the way.
     """
-    app = FastAPI(title="Central Hub", docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.openapi = document  # pyright: ignore[reportAttributeAccessIssue]  # FastAPI documents this override
+    app = FastAPI(title="Central Hub", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for operation in pipeline.table.operations:
         if everything or not operation.hot:
             methods = ["GET", "HEAD"] if operation.method == "GET" else [operation.method]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import json
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from types import UnionType
 from typing import Any, Final, get_args
 
 import msgspec
 
-from central_hub.edge.operations import Operation, Table
+from central_hub.edge.operations import Call, Operation, Reply, Table
 from central_hub.edge.problems import MEDIA_TYPE, Problem
 from central_hub.kernel.ids import INSTANCE_ID_PATTERN, NAME_PATTERN
 
@@ -66,6 +68,32 @@ def document(table: Table, *, version: str) -> Json:
         },
         "tags": [{"name": name} for name in sorted({operation.tag for operation in table.operations})],
     }
+
+
+def text_of(described: Json) -> str:
+    """Write the document as it is served at `/openapi.json` and checked in below `contracts/`."""
+    return json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def operations(text: Callable[[], str]) -> tuple[Operation, ...]:
+    """Return the row that serves the document; public, since what there is to call is no secret.
+
+    Args:
+        text: makes it; asked in a thread at the first request only.
+    """
+    kept: list[bytes] = []
+
+    async def get_openapi(call: Call) -> Reply:
+        if not kept:
+            kept.append((await asyncio.to_thread(text)).encode())
+        return Reply(kept[0])
+
+    return (
+        Operation(
+            id="get_openapi", method="GET", path="/openapi.json", handler=get_openapi, answer=dict[str, object],
+            summary="Describe every operation as an OpenAPI 3.1 document.", tag="contracts", public=True,
+        ),
+    )  # fmt: skip
 
 
 class _Schemas:

@@ -91,4 +91,5 @@ def _schedule_errors(errors_ms: Iterable[float]) -> Family:
         MetricKind.SUMMARY,
         "How late the latest probes started.",
         samples,
+        ("quantile",),
     )

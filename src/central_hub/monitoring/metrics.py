@@ -9,7 +9,7 @@ Source: Prometheus exposition formats, text format 0.0.4.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -42,12 +42,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A named group of samples."""
+    """A named group of samples, which all carry these labels."""
 
     name: str
     kind: MetricKind
     help: str
     samples: Sequence[Sample]
+    labels: tuple[str, ...] = ()
 
 
 Collector = Callable[[], Iterable[Family]]
@@ -92,6 +93,7 @@ class RequestMeter:
             MetricKind.HISTOGRAM,
             "Requests answered, by operation and status.",
             samples,
+            ("operation", "status"),
         )
 
     def _open(self, operation: str, status: int) -> _Durations:
@@ -114,14 +116,18 @@ class Metrics:
         """Ask one more collector at every scrape."""
         self._collectors.append(collector)
 
+    def families(self) -> Iterator[Family]:
+        """Yield all families as they are now."""
+        for collector in self._collectors:
+            yield from collector()
+
     def render(self) -> bytes:
         """Write all families."""
         lines: list[str] = []
-        for collector in self._collectors:
-            for family in collector():
-                lines.append(f"# HELP {family.name} {_help(family.help)}")
-                lines.append(f"# TYPE {family.name} {family.kind}")
-                lines.extend(_line(family.name, sample) for sample in family.samples)
+        for family in self.families():
+            lines.append(f"# HELP {family.name} {_help(family.help)}")
+            lines.append(f"# TYPE {family.name} {family.kind}")
+            lines.extend(_line(family.name, sample) for sample in family.samples)
         return ("\n".join(lines) + "\n").encode()
 
 
@@ -137,7 +143,7 @@ def counter(name: str, help_text: str, value: float) -> Family:
 
 def by_label(name: str, kind: MetricKind, help_text: str, label: str, values: Mapping[str, float]) -> Family:
     """Return a family with one sample per value of a label."""
-    return Family(name, kind, help_text, [Sample(value, {label: key}) for key, value in values.items()])
+    return Family(name, kind, help_text, [Sample(value, {label: key}) for key, value in values.items()], (label,))
 
 
 def _line(name: str, sample: Sample) -> str:

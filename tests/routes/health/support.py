@@ -91,7 +91,7 @@ class Client:
 async def served(client: Client) -> AsyncIterator[int]:
     """Serve the pipeline on a free port of loopback."""
     listening = socket.create_server(("127.0.0.1", 0))
-    edge = Edge(client.pipeline, dict)
+    edge = Edge(client.pipeline)
     server = uvicorn.Server(uvicorn.Config(edge, lifespan="off", log_level="error", http="httptools"))
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
