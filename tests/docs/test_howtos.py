@@ -1,0 +1,34 @@
+"""Every how-to with commands is typed as printed, from top to bottom, in one shell against a real hub.
+
+Only the surroundings differ from a reader's: see `conftest.py`; ports of services are free ones.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from central_hub.cli.demo.processes import free_ports
+from tests.docs.console_blocks import Command, Shell, steps
+
+HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
+PAGES = [page for page in sorted(HOWTOS.glob("*.md")) if "```console" in page.read_text("utf-8")]
+_SERVICE_PORT = re.compile(r"\b80[0-9]{2}\b")
+
+
+def with_free_ports(text: str) -> str:
+    """Replace each service port of a page by one that is free here."""
+    ports = sorted(set(_SERVICE_PORT.findall(text)))
+    free = dict(zip(ports, free_ports(len(ports)), strict=True))
+    return _SERVICE_PORT.sub(lambda found: str(free[found.group()]), text)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_howto_works_as_printed(page: Path, shell: Shell) -> None:
+    todo = steps(with_free_ports(page.read_text("utf-8")))
+    assert any(isinstance(step, Command) for step in todo)
+    for step in todo:
+        shell.run(step)
