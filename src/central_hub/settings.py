@@ -10,10 +10,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.tenants.secrets import BOOTSTRAP_LENGTH_MIN, BOOTSTRAP_PREFIX
 
 DEFAULT_PORT: Final = 7000
 SECRET_MASK: Final = "********"  # noqa: S105  # what stands in place of one
@@ -34,10 +35,18 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
+def _bootstrap_token(given: SecretStr | None) -> SecretStr | None:
+    """Refuse a token that could be guessed, or that would never be taken for one."""
+    token = None if given is None else given.get_secret_value()
+    if token is not None and not (token.startswith(BOOTSTRAP_PREFIX) and len(token) >= BOOTSTRAP_LENGTH_MIN):
+        raise ValueError(f"a bootstrap token begins with {BOOTSTRAP_PREFIX} and has {BOOTSTRAP_LENGTH_MIN} characters")
+    return given
+
+
 class Settings(BaseSettings):
     """The hub's process settings. Values come from arguments, then `HUB_*`, then the defaults."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="HUB_", extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(default=DEFAULT_PORT, description="Port; 0 picks a free one.")
@@ -68,7 +77,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Field(ge=1)] = Field(
         default=7, description="Days that records stay behind the snapshot."
     )
-    bootstrap_token: SecretStr | None = Field(
+    bootstrap_token: Annotated[SecretStr | None, AfterValidator(_bootstrap_token)] = Field(
         default=None, description="Use this first-hour token instead of a generated one (automation only)."
     )
 

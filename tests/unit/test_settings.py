@@ -1,6 +1,7 @@
 """Settings: defaults, environment, redaction, and the combination that is refused."""
 
 import pytest
+from pydantic import ValidationError
 
 from central_hub.kernel.errors import HubError
 from central_hub.settings import Settings, is_loopback
@@ -15,9 +16,17 @@ def test_every_option_can_be_given_by_the_environment(monkeypatch: pytest.Monkey
 
 
 def test_a_secret_is_masked_where_settings_are_shown() -> None:
-    settings = Settings(bootstrap_token="very-secret")  # type: ignore[arg-type]
+    settings = Settings(bootstrap_token="chb_very-secret-very-secret-very-secret")  # type: ignore[arg-type]
     assert "very-secret" not in str(settings.redacted())
     assert "very-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize("token", ["", "chb_", "chb_tooshort", "secret-secret-secret-secret-secret-secret"])
+def test_a_bootstrap_token_that_is_weak_or_would_never_work_is_refused(token: str) -> None:
+    with pytest.raises(ValidationError, match="begins with chb_ and has 36 characters") as refused:
+        Settings(bootstrap_token=token)  # type: ignore[arg-type]
+    if token:
+        assert f"'{token}'" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
