@@ -112,6 +112,7 @@ class Shell:
         return output
 
     def _await(self, mark: str, before: int, step: Command) -> tuple[str, int]:
+        output = ""
         until = time.monotonic() + COMMAND_TIMEOUT_S
         while time.monotonic() < until:
             output = self._log.read_bytes()[before:].decode(errors="replace")

@@ -6,15 +6,18 @@ Only the surroundings differ from a reader's: see `conftest.py`; ports of servic
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from central_hub.cli.demo.processes import free_ports
-from tests.docs.console_blocks import Command, Shell, steps
+from tests.docs.console_blocks import Command, File, Shell, steps
 
 HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = [page for page in sorted(HOWTOS.glob("*.md")) if "```console" in page.read_text("utf-8")]
+PROMTOOL = shutil.which("promtool")
 _SERVICE_PORT = re.compile(r"\b80[0-9]{2}\b")
 
 
@@ -32,3 +35,16 @@ def test_a_howto_works_as_printed(page: Path, shell: Shell) -> None:
     assert any(isinstance(step, Command) for step in todo)
     for step in todo:
         shell.run(step)
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on the path; make test unpacks it")
+def test_prometheus_takes_the_configuration_that_is_shown(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    page = (HOWTOS / "run-as-a-service.md").read_text("utf-8")
+    (shown,) = (step for step in steps(page) if isinstance(step, File) and step.name == "prometheus.yml")
+    (tmp_path / shown.name).write_text(shown.text)
+    (tmp_path / "prometheus.key").touch()
+    done = subprocess.run(
+        [PROMTOOL, "check", "config", tmp_path / shown.name], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
