@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,16 @@ import pytest
 from central_hub.cli.demo.processes import free_ports
 from tests.docs.console_blocks import Shell
 
+REPOSITORY = Path(__file__).parents[2]
+MAKE = shutil.which("make")
+
 SHIMS = {
     "central-hub": f'#!/bin/sh\nexec {sys.executable} -m central_hub "$@"\n',
     "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
-    "make": '#!/bin/sh\n[ "$1" = run ] || exit 1\nexec central-hub demo ${2#ARGS=} --port 0\n',
+    # `make run ARGS=…` is the demo; anything else is only looked up: it would run until stopped, or run this test.
+    "make": "#!/bin/sh\n"
+    'case "$1 $2" in "run ARGS="*) exec central-hub demo ${2#ARGS=} --port 0;; esac\n'
+    f'exec {MAKE} --dry-run --silent -C {REPOSITORY} "$1" > /dev/null\n',
 }
 
 

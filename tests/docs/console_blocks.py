@@ -27,7 +27,7 @@ class Command:
     """Something to type and what must come back."""
 
     text: str
-    expected: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list[str])
 
 
 @dataclass
@@ -77,6 +77,7 @@ class Shell:
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self.directory = directory
+        self.environment = environment
         self._log = directory / ".output"
         self._log.touch()
         with self._log.open("ab") as log:
