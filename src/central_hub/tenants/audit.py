@@ -114,7 +114,7 @@ def _shown(value: Any) -> Any:  # Any: JSON values and bytes
         return REDACTED
     if isinstance(value, dict):
         return {key: _shown(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]  # JSON
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_shown(one) for one in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
     return value
 

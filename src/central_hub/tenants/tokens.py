@@ -8,7 +8,9 @@ for another command.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from collections import OrderedDict
 from typing import Any, Final
 
@@ -101,6 +103,7 @@ class TokenVerifier:
         if len(token) > TOKEN_LENGTH_MAX:
             raise _invalid("it is too long")
         try:
+            _check_form(token)
             # Only to find the issuer's entry; nothing of it is believed before the signature is verified.
             unverified: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})  # Any: JSON claims
             gateway = self._view.gateway_of_issuer(str(unverified.get("iss", "")))
@@ -117,6 +120,29 @@ class TokenVerifier:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise _invalid("it does not verify", internal=type(error).__name__) from None
         return _token(gateway, claims, now_ms)
+
+
+def _check_form(token: str) -> None:
+    """Refuse a token that two readers could take for two things, or that asks for what is not understood here.
+
+    Raises:
+        ValueError: a name is given twice in its header or claims, or its header has `crit`.
+
+    Source: RFC 7515 sections 4 and 4.1.11, RFC 7519 section 4.
+    """
+    header, claims = [
+        json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)), object_pairs_hook=_unique_pairs)
+        for part in token.split(".")[:2]
+    ]
+    if not isinstance(header, dict) or not isinstance(claims, dict) or "crit" in header:
+        raise ValueError("crit")
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # Any: JSON values
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("duplicate name")
+    return document
 
 
 def _token(gateway: Gateway, claims: dict[str, Any], now_ms: int) -> ContextToken:  # Any: JSON claims
