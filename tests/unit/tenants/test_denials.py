@@ -106,9 +106,11 @@ def told(office: Office, ctx: TenantContext, decision_id: str) -> bool:
     try:
         office.denials.explain(ctx, decision_id)
     except HubError as error:
-        assert (error.code, error.kind) == ("decision_not_found", Kind.NOT_FOUND)
-        return False
-    return True
+        refusal = error
+    else:
+        return True
+    assert (refusal.code, refusal.kind) == ("decision_not_found", Kind.NOT_FOUND)
+    return False
 
 
 async def test_a_decision_is_explained_to_those_it_concerns_only() -> None:

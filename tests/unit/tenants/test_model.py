@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
+from central_hub.kernel.errors import HubError
 from central_hub.kernel.facts import FactTypes, encode_fact
+from central_hub.kernel.ids import PLATFORM, SHARED
 from central_hub.tenants import model
-from tests.unit.tenants.support import ACME, gateway, key_and_text
+from tests.unit.tenants.support import ACME, ctx_of, gateway, key_and_text, principal
 
 
 def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
@@ -50,3 +53,18 @@ def test_a_stored_key_holds_no_secret() -> None:
     key, text = key_and_text(domain=ACME)
     secret = text[17:60]
     assert secret.encode() not in msgspec.msgpack.encode(key)
+
+
+def test_a_platform_key_holds_what_it_was_given_unless_it_administers() -> None:
+    meter = principal(home=PLATFORM, scopes=frozenset({"metrics:read"}))
+    assert meter.holds("metrics:read")
+    assert not meter.holds("registry:read")
+    assert principal(home=PLATFORM, scopes=frozenset({"platform:admin"})).holds("registry:read")
+    assert not principal(home=ACME, scopes=frozenset({"platform:admin"})).holds("registry:read")
+    with pytest.raises(HubError) as caught:
+        ctx_of(None, home=PLATFORM, scopes=frozenset({"metrics:read"})).require("registry:read")
+    assert (caught.value.code, caught.value.fields) == ("scope_missing", {"required_scope": "registry:read"})
+
+
+def test_a_caller_without_a_tenant_stands_in_the_shared_domain() -> None:
+    assert (ctx_of(None).domain, ctx_of("acme").domain) == (SHARED, ACME)
