@@ -44,8 +44,8 @@ def _operations(operations: tuple[Operation, ...]) -> str:
         GENERATED + "# HTTP operations\n",
         (
             "The full shapes are in [contracts/openapi.json](../../contracts/openapi.json), which the hub also "
-            "serves at `/openapi.json`. Reads of what the log holds answer `Hub-Seq`; every refusal is an RFC 9457 problem, see "
-            "[problems](problems.md).\n"
+            "serves at `/openapi.json`. Reads of what the log holds answer `Hub-Seq`; every refusal is an RFC 9457 "
+            "problem, see [problems](problems.md).\n"
         ),
     ]
     tags = sorted({operation.tag for operation in operations})

@@ -52,7 +52,8 @@ def document(table: Table, *, version: str) -> Json:
             "title": "Central Hub",
             "version": version,
             "description": "Where a service is, whether it is healthy, who may use it. "
-            "The hub answers; callers call each other directly.",
+            "The hub answers; callers call each other directly. A tenant that is named in more than one place (header, "
+            "path, query, body) is the same in all of them. Whole numbers are written without a fraction: 1, not 1.0.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,

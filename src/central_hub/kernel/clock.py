@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+TIME_MS_MAX: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: later times have no RFC 3339 form."""
 
 
 class Clock(Protocol):

@@ -15,6 +15,7 @@ import msgspec
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import LABEL_PATTERN, DomainId, check_instance_id, check_name, is_name
+from central_hub.registry import shown
 from central_hub.registry.model import (
     DEPENDS_ON_MAX,
     HEALTH_ENDPOINT_LENGTH_MAX,
@@ -54,25 +55,25 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Only `name`, `host` and `port` are needed; the hub mints `instance_id` when it is left out.
     """
 
-    name: str
-    host: str
-    port: int
-    protocol: str = "http"
-    health_endpoint: str = "/health"
-    metadata: dict[str, Any] = {}  # Any: JSON of the registrant
-    tenant_id: str | None = None
-    tenant_namespace: str | None = None
+    name: shown.Name
+    host: shown.Host
+    port: shown.Port
+    protocol: shown.Protocol = "http"
+    health_endpoint: shown.Path = "/health"
+    metadata: shown.Metadata = {}
+    tenant_id: shown.Name | None = None
+    tenant_namespace: shown.Namespace | None = None
     tenant_capable: bool = True
-    subscription_requirements: tuple[str, ...] = ()
-    resource_tier: str = "basic"
-    instance_id: str | None = None
-    version: str = ""
-    zone: str = ""
-    weight: int = 100
-    tags: tuple[str, ...] = ()
-    lease_ttl_s: float | None = None
+    subscription_requirements: shown.Requirements = ()
+    resource_tier: shown.ResourceTier = "basic"
+    instance_id: shown.InstanceId | None = None
+    version: shown.LabelOrNone = ""
+    zone: shown.LabelOrNone = ""
+    weight: shown.Weight = 100
+    tags: shown.Tags = ()
+    lease_ttl_s: shown.LeaseTtl | None = None
     probe: bool = False
-    depends_on: tuple[str, ...] = ()
+    depends_on: shown.DependsOn = ()
     shared: bool = False
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
+from central_hub.kernel.ids import NAME_PATTERN
+from central_hub.registry import shown
 from central_hub.registry.encoding import InstanceAnswer
 from central_hub.registry.model import REGISTER_BATCH_MAX
 from central_hub.registry.ports import LeaseTerms
 from central_hub.registry.rules import Registration
+from central_hub.registry.waiting import WAIT_S_MAX
+
+WATCHED_PATTERN: Final = rf"^\*$|^{NAME_PATTERN[1:-1]}(,{NAME_PATTERN[1:-1]}){{0,255}}$"
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +35,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 class RegisterBatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Many registrations in one request; each is accepted or refused on its own."""
 
-    instances: tuple[Registration, ...]
+    instances: Annotated[tuple[Registration, ...], msgspec.Meta(extra_json_schema={"maxItems": REGISTER_BATCH_MAX})]
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,14 +79,14 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 class ListQuery(Filters, frozen=True, kw_only=True):
     """Filters of a listing; `legacy_mode=true` asks for the shape and the view of callers from before tenants."""
 
-    tenant_id: str | None = None
+    tenant_id: shown.Name | None = None
     legacy_mode: bool = False
 
 
 class ServiceQuery(Filters, frozen=True, kw_only=True):
     """Filters of one service."""
 
-    tenant_id: str | None = None
+    tenant_id: shown.Name | None = None
 
 
 class DiscoverQuery(Filters, frozen=True, kw_only=True):
@@ -90,17 +95,17 @@ class DiscoverQuery(Filters, frozen=True, kw_only=True):
     `wait_seq` with `wait_s` blocks until the service's revision is past it; `near` prefers a zone.
     """
 
-    tenant_id: str | None = None
+    tenant_id: shown.Name | None = None
     explain: bool = False
     near: str = ""
-    wait_seq: int | None = None
-    wait_s: float = 30.0
+    wait_seq: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=WAIT_S_MAX)] = 30.0
 
 
 class DiscoverAnyQuery(DiscoverQuery, frozen=True, kw_only=True):
     """Discovery with the service in the query; without one it answers like the listing."""
 
-    service_name: str | None = None
+    service_name: shown.Name | None = None
     legacy_mode: bool = False
 
 
@@ -108,7 +113,7 @@ class DiscoverBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Discovery as a command: the same as the query, in a body."""
 
     service_name: str | None = None
-    tenant_id: str | None = None
+    tenant_id: shown.Name | None = None
     tenant_context: dict[str, Any] | None = None  # Any: claims of the caller; its tenant_id must be its own
     tag: list[str] = []
     tags: list[str] = []
@@ -134,15 +139,15 @@ class DiscoverBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class NoQuery(msgspec.Struct, frozen=True, kw_only=True):
     """An operation without query parameters but the tenant."""
 
-    tenant_id: str | None = None
+    tenant_id: shown.Name | None = None
 
 
 class WatchQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which services to watch, comma separated, or `*` for all that are visible; `load=true` adds load events."""
 
-    services: str
+    services: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": WATCHED_PATTERN})]
     load: bool = False
-    tenant_id: str | None = None
+    tenant_id: shown.Name | None = None
 
 
 class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +167,24 @@ class ServicesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the caller sees, by name; `truncated` past the cap."""
 
     services: dict[str, ServiceAnswer]
+    truncated: bool = False
+
+
+class LegacyServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as callers from before tenants know it: the address of one instance beside all instances."""
+
+    host: str
+    port: int
+    protocol: str
+    health_endpoint: str
+    metadata: dict[str, Any]  # Any: JSON of the registrant
+    instances: list[InstanceAnswer]
+
+
+class LegacyServicesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Every shared service by name, as `legacy_mode=true` and legacy callers get it."""
+
+    services: dict[str, LegacyServiceAnswer]
     truncated: bool = False
 
 

@@ -6,16 +6,18 @@ from typing import Annotated
 
 import msgspec
 
-from central_hub.kernel.clock import rfc3339
+from central_hub.kernel.clock import TIME_MS_MAX, rfc3339
 from central_hub.kernel.ids import NAME_PATTERN
 from central_hub.tenants.audit import PAGE_MAX
 from central_hub.tenants.model import (
+    ALGORITHMS,
     ASSERTABLE_MAX,
     DEFAULT_SCOPES,
     GATEWAYS_MAX,
     LEGACY_CALLERS_MAX,
     NAME_LENGTH_MAX,
     NETWORKS_PER_CALLER_MAX,
+    PLATFORM_SCOPES,
     PUBLIC_KEY_BYTES_MAX,
     ROTATION_GRACE_S,
     ROTATION_GRACE_S_MAX,
@@ -29,7 +31,8 @@ from central_hub.tenants.model import (
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-TimeMs = Annotated[int, msgspec.Meta(ge=1, le=1 << 48)]
+TimeMs = Annotated[int, msgspec.Meta(ge=1, le=TIME_MS_MAX)]
+Scope = Annotated[Word, msgspec.Meta(extra_json_schema={"enum": sorted(PLATFORM_SCOPES)})]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
@@ -85,7 +88,7 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A key to create; without scopes it may read and register for its tenant."""
 
     name: Title
-    scopes: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = msgspec.field(
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = msgspec.field(
         default_factory=lambda: list(DEFAULT_SCOPES)
     )
     expires_at_ms: TimeMs | None = None
@@ -135,10 +138,10 @@ class AddGateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     id: Name
     issuer: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     audience: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    algorithm: Word
+    algorithm: Annotated[Word, msgspec.Meta(extra_json_schema={"enum": sorted(ALGORITHMS)})]
     public_key: Annotated[str, msgspec.Meta(min_length=1, max_length=PUBLIC_KEY_BYTES_MAX)]
     tenants: Annotated[list[Name], msgspec.Meta(max_length=ASSERTABLE_MAX)] | None
-    scopes: Annotated[list[Word], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = msgspec.field(
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = msgspec.field(
         default_factory=lambda: list(DEFAULT_SCOPES)
     )
 

@@ -17,7 +17,15 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId, TenantId
 from central_hub.kernel.seq import HubSeq
 from central_hub.registry.routes import RegistryRoutes, operations
-from central_hub.registry.schemas import DiscoveryAnswer, DrainAnswer, Registered, ServiceAnswer, ServicesAnswer
+from central_hub.registry.schemas import (
+    DiscoveryAnswer,
+    DrainAnswer,
+    LegacyServiceAnswer,
+    LegacyServicesAnswer,
+    Registered,
+    ServiceAnswer,
+    ServicesAnswer,
+)
 from tests.unit.registry.house import House, opened
 from tests.unit.registry.support import ctx_of
 from tests.unit.registry.test_watch_model import MemorySink
@@ -213,6 +221,19 @@ async def test_listing_one_service_one_instance_and_discovery_have_their_shapes(
     assert (await hub.call("POST", "/services/discover"))[1] == listing
     _, instance = await hub.call("GET", INSTANCE)
     assert {**one["instances"][0], "service_name": "risk", "domain": "tenant"} == instance
+
+
+async def test_the_legacy_listing_has_its_shape(hub: Hub) -> None:
+    await hub.call("POST", "/services/register", BODY, who=OPERATOR)
+    for method, target, body in (
+        ("GET", "/services/?legacy_mode=true", None),
+        ("GET", "/services/discover?legacy_mode=true", None),
+        ("POST", "/services/discover", {"legacy_mode": True}),
+    ):
+        _, listing = await hub.call(method, target, body)
+        shown = msgspec.convert(listing, LegacyServicesAnswer)
+        assert list(shown.services) == ["risk"]
+        assert listing["services"]["risk"].keys() == set(LegacyServiceAnswer.__struct_fields__)
 
 
 async def test_filters_come_through_the_query(hub: Hub) -> None:
