@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rich.console import Group
+
 from central_hub.cli.connection import Connection, Json
 from central_hub.cli.demo import arrivals as trace
 from central_hub.cli.demo.cast import TENANTS
@@ -21,7 +23,7 @@ from central_hub.cli.demo.ledger import Ledger
 from central_hub.cli.demo.load import Load
 from central_hub.cli.demo.processes import free_ports
 from central_hub.cli.demo.provisioning import Keys, provision, try_walls
-from central_hub.cli.demo.screen import REFRESHES_PER_S, Scene, Screen
+from central_hub.cli.demo.screen import REFRESHES_PER_S, Scene, Screen, render
 from central_hub.cli.demo.stage import HOST, PLATFORM_READY_S, POLL_S, Stage
 from central_hub.cli.demo.summary import Summary, summarize
 from central_hub.cli.doctor import port_is_free
@@ -105,6 +107,10 @@ class Demo:
     @property
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began
+
+    def shown(self, *, height: int) -> Group:
+        """Return the whole screen as it is now, in `height` lines; for pictures."""
+        return render(self._scene, self._figures, height=height)
 
     async def play(self) -> Summary:
         """Put the platform up, run the load, and sum it up."""
