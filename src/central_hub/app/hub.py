@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from central_hub.adapters.clock import system_random
+from central_hub.app.collecting import Collecting
 from central_hub.app.parts import Core, Discovery, Observing
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
@@ -40,6 +41,7 @@ class Hub:
     edge: Edge
     bootstrap_token: str = ""
     _snapshot_pos: int = 0
+    _collecting: Collecting = field(default_factory=Collecting)
     _tasks: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
@@ -50,6 +52,7 @@ class Hub:
         self._snapshot_pos = self.core.runner.pos
         await self.discovery.monitor.prime()
         self.open_for_an_hour()
+        self._collecting.begin()
         group = await self._tasks.enter_async_context(asyncio.TaskGroup())
         background = [
             group.create_task(work)
@@ -60,6 +63,7 @@ class Hub:
                 self.discovery.first_lookups.run(),
                 self.observing.loop_watch.run(),
                 self._keep_snapshots(),
+                self._collecting.run(),
             )
         ]
         committing = group.create_task(self.core.sequencer.run())

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from central_hub.edge import streams
 from central_hub.edge.carrying import raw_request
+from central_hub.edge.operations import Found
 from central_hub.edge.pipeline import ClientGone, Pipeline
 
 HOSTING: Final = "central_hub.edge.hosting"
@@ -47,7 +48,7 @@ class Edge:
         if self._serves_hot:
             found = self._pipeline.table.find(scope["method"], scope["path"])
             if found is not None and found[0].hot:
-                await serve(self._pipeline, scope, receive, send)
+                await serve(self._pipeline, scope, receive, send, found)
                 return
         framework = self._framework or await self.load()
         await framework(scope, receive, send)
@@ -63,10 +64,10 @@ class Edge:
             return framework
 
 
-async def serve(pipeline: Pipeline, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve(pipeline: Pipeline, scope: Scope, receive: Receive, send: Send, found: Found | None = None) -> None:
     """Run the pipeline for one ASGI request and send what it answers."""
     try:
-        answer = await pipeline.answer(raw_request(scope, receive))
+        answer = await pipeline.answer(raw_request(scope, receive, found))
     except ClientGone:
         return
     if answer.stream is not None:

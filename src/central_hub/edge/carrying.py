@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.types import Receive, Scope
 
-from central_hub.edge.operations import Headers
+from central_hub.edge.operations import Found, Headers
 from central_hub.edge.pipeline import BodyTooLarge, ClientGone, Request
 
+BODY_ARRIVED: Final = "central_hub.body_arrived"
+"""Set in a scope by the hub's own connections once the request's last byte is there."""
 
-def raw_request(scope: Scope, receive: Receive) -> Request:
-    """Return the request that a scope describes; its body is read when it is asked for."""
+
+def raw_request(scope: Scope, receive: Receive, found: Found | None = None) -> Request:
+    """Return the request that a scope describes; its body is read when it is asked for.
+
+    Args:
+        scope, receive: ASGI's.
+        found: the operation, if the caller has looked for it.
+    """
     query: bytes = scope["query_string"]
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode("latin-1", "replace")
     return Request(
@@ -22,6 +31,8 @@ def raw_request(scope: Scope, receive: Receive) -> Request:
         headers=Headers(scope["headers"]),
         origin=scope["client"][0] if scope.get("client") else "",
         read_body=_reader(receive),
+        found=found,
+        whole=BODY_ARRIVED in scope,
     )
 
 

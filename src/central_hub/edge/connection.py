@@ -14,6 +14,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from central_hub.edge.carrying import BODY_ARRIVED
 from central_hub.edge.problems import MEDIA_TYPE, problem_of
 from central_hub.edge.streams import CARRIER, DirectSink
 from central_hub.kernel.errors import HubError, Kind
@@ -77,6 +78,11 @@ class HubProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._stop_head_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Tell the application that it will not have to wait for the body."""
+        super().on_message_complete()
+        self.scope[BODY_ARRIVED] = True  # pyright: ignore[reportGeneralTypeIssues]  # ASGI lets servers add
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem document."""

@@ -134,6 +134,10 @@ class Operation:
         return tuple(self.path.split("/")[1:])
 
 
+Found = tuple[Operation, dict[str, str]]
+"""An operation and the values of its path's parameters."""
+
+
 @dataclass(slots=True)
 class _Node:
     literals: dict[str, _Node] = field(default_factory=lambda: {})
@@ -147,6 +151,8 @@ class Table:
     def __init__(self, operations: Iterable[Operation]) -> None:
         self.operations = tuple(operations)
         self._root = _Node()
+        # Paths without parameters need no walk: a literal wins over a parameter at every segment.
+        self._fixed = {(each.method, each.path): each for each in self.operations if "{" not in each.path}
         seen: set[str] = set()
         for operation in self.operations:
             if operation.id in seen:
@@ -154,8 +160,11 @@ class Table:
             seen.add(operation.id)
             self._insert(operation)
 
-    def find(self, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
+    def find(self, method: str, path: str) -> Found | None:
         """Return the operation for a decoded path and its path parameters; HEAD finds GET."""
+        fixed = self._fixed.get((method, path))
+        if fixed is not None:
+            return fixed, {}
         found = self._walk(path)
         if found is None:
             return None

@@ -19,7 +19,7 @@ import structlog
 from central_hub.edge import guard
 from central_hub.edge.authenticate import Authenticate, CallerRefused, Denials, Positions, Protection
 from central_hub.edge.decoding import check_depth, decode_body, decode_query
-from central_hub.edge.operations import Call, Headers, Operation, Reply, Table
+from central_hub.edge.operations import Call, Found, Headers, Operation, Reply, Table
 from central_hub.edge.problems import MEDIA_TYPE, internal_error, problem_of
 from central_hub.kernel.context import PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
@@ -53,6 +53,10 @@ class Request:
     headers: Headers
     origin: str
     read_body: ReadBody
+    found: Found | None = None
+    """The operation, where whoever carries the request has looked for it already."""
+    whole: bool = False
+    """Whether the body has arrived, so that nobody has to watch the time it takes."""
 
 
 @dataclass(slots=True)
@@ -147,7 +151,7 @@ class Pipeline:
         return self._encode(operation, ctx, reply)
 
     def _find(self, request: Request) -> tuple[Operation, dict[str, str]]:
-        found = self.table.find(request.method, request.path)
+        found = request.found or self.table.find(request.method, request.path)
         if found is not None:
             return found
         methods = self.table.methods(request.path)
@@ -209,8 +213,11 @@ class Pipeline:
         if length is not None and length.isdigit() and int(length) > operation.body_bytes_max:
             raise _too_large(operation)
         try:
-            async with asyncio.timeout(BODY_READ_TIMEOUT_S):
+            if request.whole:
                 raw = await request.read_body(operation.body_bytes_max)
+            else:
+                async with asyncio.timeout(BODY_READ_TIMEOUT_S):
+                    raw = await request.read_body(operation.body_bytes_max)
         except BodyTooLarge:
             raise _too_large(operation) from None
         except TimeoutError:

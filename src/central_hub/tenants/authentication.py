@@ -31,6 +31,8 @@ from central_hub.tenants.view import TenantsView
 BOOTSTRAP_LIFETIME_MS: Final = 3_600_000
 COUNTED_CALLERS_MAX: Final = 10_000
 RANK_OF_NOBODY: Final = 0
+PROVEN_MAX: Final = 8_192
+"""Credentials whose proof is remembered; one more and all are proven again."""
 PROOF_BYTES: Final = 8
 """How much of a secret's digest tells it from the other secret of its key."""
 
@@ -78,6 +80,8 @@ class Authentication:
         self._open = open_mode
         self._bootstrap: Bootstrap | None = None
         self._tokens = TokenVerifier(view)
+        self._proven: dict[str, tuple[Key, Principal]] = {}
+        self._standing: dict[tuple[str, bytes], tuple[Key, Principal]] = {}
         self.tier_claims_differing = 0
         self.legacy_calls: Counter[str] = Counter()
 
@@ -166,6 +170,17 @@ class Authentication:
         return self._context(principal, claims, said.tenant_id, origin)
 
     def _from_key(self, presented: str) -> Principal:
+        """Return who a key proves; what was proven stands until the key changes or its time ends."""
+        known = self._proven.get(presented)
+        if known is not None:
+            key, principal = known
+            ends_ms = principal.expires_at_ms
+            if self._view.credential(key.id) is key and (not ends_ms or self._clock.now_ms() < ends_ms):
+                return principal
+            del self._proven[presented]
+        return self._prove(presented)
+
+    def _prove(self, presented: str) -> Principal:
         if presented.startswith(BOOTSTRAP_PREFIX):
             return self._from_bootstrap(digest_of(self._pepper, presented))
         parsed = parse_key(presented)
@@ -182,7 +197,11 @@ class Authentication:
             raise _invalid_credential("it is not a key of this hub")
         if key.expires_at_ms and now_ms >= key.expires_at_ms:
             raise _invalid_credential("it has expired")
-        return principal_of(key, digest)
+        principal = principal_of(key, digest)
+        if len(self._proven) >= PROVEN_MAX:
+            self._proven.clear()
+        self._proven[presented] = (key, principal)
+        return principal
 
     def _from_bootstrap(self, digest: bytes) -> Principal:
         bootstrap = self._bootstrap
@@ -310,16 +329,25 @@ class Authentication:
             key = self._view.credential(principal.key_id)
             if key is None:
                 raise _invalid_credential("it was revoked")
-            # What one secret of a rotated key opened ends with that secret.
-            now = next((one for one in _principals_of(key, now_ms) if one.proof == principal.proof), None)
-            if now is None:
-                raise _invalid_credential("its secret was replaced")
-            return now
+            return self._standing_principal(key, principal.proof, now_ms)
         if principal.kind is PrincipalKind.GATEWAY and self._view.gateway(principal.key_id) is None:
             raise _invalid_credential("its gateway was removed")
         if principal.kind is PrincipalKind.BOOTSTRAP and self._bootstrap is None:
             raise _invalid_credential("the bootstrap token has ended")
         return principal
+
+    def _standing_principal(self, key: Key, proof: bytes, now_ms: int) -> Principal:
+        """Return what one secret of a key proves now: what it opened ends with that secret."""
+        known = self._standing.get((key.id, proof))
+        if known is not None and known[0] is key and not (0 < known[1].expires_at_ms <= now_ms):
+            return known[1]
+        now = next((one for one in _principals_of(key, now_ms) if one.proof == proof), None)
+        if now is None:
+            raise _invalid_credential("its secret was replaced")
+        if len(self._standing) >= PROVEN_MAX:
+            self._standing.clear()
+        self._standing[(key.id, proof)] = (key, now)
+        return now
 
     def _refuse_suspended(self, principal: Principal, record: Tenant | None) -> None:
         if record is not None and record.suspended and not principal.holds(SCOPE_PLATFORM_ADMIN):
