@@ -95,6 +95,10 @@ def test_a_correlation_id_is_narrower_than_a_token() -> None:
     assert refusal([(b"x-correlation-id", b"a~b")]) == "invalid_header"
 
 
+def test_an_underscore_elsewhere_is_nobodys_business() -> None:
+    assert guard.check([(b"my_header", b"a"), (b"sec_ch_ua", b"a,b")]) == guard.Claims()
+
+
 def test_obs_fold_is_refused_in_any_header() -> None:
     assert refusal([(b"accept", b"text/html\r\n  x-tenant-id: acme")]) == "invalid_header"
     assert refusal([(b"accept", b"a\nb")]) == "invalid_header"
@@ -122,6 +126,15 @@ def test_a_query_that_names_another_tenant_is_refused(query: bytes) -> None:
 def test_a_query_that_names_the_same_tenant_passes() -> None:
     assert guard.check([(b"x-tenant-id", b"acme")], b"/services/?tenant_id=acm%65").tenant_id == "acme"
     assert guard.check([], b"/services/?tenant_id=acme").tenant_id is None
+
+
+def test_only_the_tenant_in_a_query_has_to_agree() -> None:
+    query = b"/services/?tenant=globex&my_tenant_id=globex&zone=a%20b&tenant_id=acme"
+    assert guard.check([(b"x-tenant-id", b"acme")], query).tenant_id == "acme"
+
+
+def test_an_escaped_key_names_a_tenant_too() -> None:
+    assert refusal([(b"x-tenant-id", b"acme")], b"/services/?%74%65%6e%61%6e%74_id=globex") == "tenant_disagrees"
 
 
 def test_two_tenants_in_one_query_are_refused() -> None:
@@ -265,3 +278,25 @@ def test_open_mode_refuses_writes_with_bodies_that_are_not_json(media: bytes) ->
     guard.check_open(
         [*OPEN, (b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"2")], method="POST"
     )
+
+
+def test_open_mode_reads_a_media_type_whole() -> None:
+    sized = (b"content-length", b"2")
+    guard.check_open([*OPEN, (b"content-type", b"application/merge-patch+json"), sized], method="PATCH")
+    for media in (b"text/plain+json", b"application/xml", b"application/octet-stream"):
+        with pytest.raises(HubError):
+            guard.check_open([*OPEN, (b"content-type", media), sized], method="POST")
+        guard.check_open([*OPEN, (b"content-type", media), sized], method="GET")
+
+
+@pytest.mark.parametrize("name", [b"origin", b"content-type", b"content-length"])
+def test_open_mode_refuses_what_it_decides_by_given_twice(name: bytes) -> None:
+    lines = [(b"origin", b"http://localhost:7000"), (b"content-type", b"application/json"), (b"content-length", b"2")]
+    given = dict(lines)[name]
+    with pytest.raises(HubError):
+        guard.check_open([*OPEN, *lines, (name.upper(), given)], method="POST")
+    guard.check_open([*OPEN, *lines, (b"accept", b"a"), (b"accept", b"b")], method="POST")
+
+
+def test_numbers_in_resource_requirements_are_kept() -> None:
+    assert guard.parse_resource_requirements(b'{"cpu":1.5,"n":2}') == {"cpu": 1.5, "n": 2}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from central_hub.edge.operations import Call, Operation, Reply
-from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN, PrincipalKind, TenantContext
+from central_hub.kernel.context import PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM
 from central_hub.monitoring.metrics import MEDIA_TYPE, Metrics
@@ -67,7 +67,7 @@ def may_see_figures(ctx: TenantContext) -> bool:
     principal = ctx.principal
     if principal.kind is PrincipalKind.OPEN:
         return True
-    return principal.home == PLATFORM and (principal.holds(SCOPE_METRICS) or principal.holds(SCOPE_PLATFORM_ADMIN))
+    return principal.home == PLATFORM and principal.holds(SCOPE_METRICS)
 
 
 def operations(readiness: Readiness, stats: ProcessStats, metrics: Metrics, version: str) -> tuple[Operation, ...]:

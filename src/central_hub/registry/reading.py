@@ -308,8 +308,3 @@ def _text(value: object) -> str | None:
     if isinstance(value, str):
         return value
     return None if value is None or isinstance(value, dict | list) else _json.encode(value).decode()
-
-
-def is_visible(view: RegistryView, ctx: TenantContext, name: str) -> bool:
-    """Say whether the caller sees a service of that name."""
-    return visible(view, viewer_of(ctx), name) is not None

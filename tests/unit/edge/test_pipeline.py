@@ -166,6 +166,20 @@ async def test_an_operation_that_needs_a_tenant_says_so(pipeline: Pipeline) -> N
     assert _code(await _ask(pipeline, "GET /own", key="root")) == "tenant_required"
 
 
+async def test_an_operation_that_needs_a_tenant_serves_one(pipeline: Pipeline) -> None:
+    assert (await _ask(pipeline, "GET /own")).body == b'{"tenant":"acme"}'
+
+
+async def test_the_hubs_own_limits_come_after_the_scope_and_before_the_body(callers: _Callers) -> None:
+    table = Table([_row("put_thing", "POST", "/things", body=_Thing), _row("admin", "POST", "/all", scope="thing:all")])
+    protection = RateProtection(ManualClock(), reads_per_s=1.0, writes_per_s=1.0)
+    pipeline = Pipeline(table, callers, callers, callers, protection)
+    codes = [_code(await _ask(pipeline, "POST /things", body=b"{", content_type="application/json")) for _ in range(9)]
+    assert codes[-1] == "too_many_requests"
+    assert "too_many_requests" not in codes[:2]
+    assert _code(await _ask(pipeline, "POST /all")) == "scope_missing"
+
+
 async def test_a_wrong_method_names_the_right_ones(pipeline: Pipeline) -> None:
     answer = await _ask(pipeline, "PUT /things")
     assert answer.status == 405

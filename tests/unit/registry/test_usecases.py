@@ -209,6 +209,20 @@ async def test_access_lost_before_the_decision_is_a_refusal() -> None:
         assert house.view.count_instances(ACME) == 0
 
 
+async def test_access_lost_before_a_batch_is_decided_refuses_all_of_it() -> None:
+    async with opened() as house:
+        house.access.refused["key-1"] = HubError("invalid_credential", Kind.UNAUTHENTICATED, "revoked")
+        with pytest.raises(HubError) as caught:
+            await house.registry.register_batch([ctx_of()], [Registration(name="risk", host="10.0.0.1", port=1)])
+        assert code_of(caught) == "invalid_credential"
+        assert house.view.count_instances(ACME) == 0
+
+
+async def test_a_shared_registration_is_not_warned_of_a_tenants_tier() -> None:
+    async with opened() as house:
+        assert not any("enterprise" in warning for warning in (await house.share(resource_tier="enterprise")).warnings)
+
+
 async def test_a_resource_tier_above_the_tenants_is_kept_with_a_warning() -> None:
     async with opened() as house:
         answer = await house.register(resource_tier="enterprise")

@@ -156,6 +156,32 @@ async def test_a_resumed_watch_gets_only_what_changed() -> None:
     assert (data["service"], data["upsert"], data["remove"]) == ("b", [], ["i-1"])
 
 
+async def test_a_resumed_watch_learns_that_nothing_stands_before_the_shared_service_any_more() -> None:
+    world = World()
+    world.apply(registered(host="10.9.9.9"))
+    world.apply(registered(), ACME)
+    sink, again = MemorySink(), MemorySink()
+    world.watch.close(world.watch.open(ctx_of(), RISK, sink))
+    world.apply(ServiceUnregistered(service="risk", instance_id="i-1"), ACME)
+    world.watch.open(ctx_of(), RISK, again, last_id=events_of(sink)[-1][2])
+    shown = Client()
+    for frame in (*sink.frames, *again.frames):
+        shown.take(frame)
+    assert shown.services["risk"]["domain"] == "shared"
+    assert [one["host"] for one in shown.services["risk"]["instances"].values()] == ["10.9.9.9"]
+
+
+async def test_a_resumed_watch_without_a_tenant_is_not_told_of_what_it_could_never_see() -> None:
+    world = World()
+    world.apply(registered())
+    sink, again = MemorySink(), MemorySink()
+    world.watch.close(world.watch.open(ctx_of(None), None, sink))
+    world.apply(registered("secret", subscription_requirements=("pro",)))
+    world.watch.open(ctx_of(None), None, again, last_id=events_of(sink)[-1][2])
+    assert b"secret" not in b"".join(again.frames)
+    assert [event for event, _, _ in events_of(again)] == ["sync"]
+
+
 @pytest.mark.parametrize(
     "last_id", ["nonsense", "old.0.1.0", "inc1.0.1.7", "inc1.0.99.0", "inc1.9.1.0", "inc1.0.1.0.0"]
 )
