@@ -1,4 +1,4 @@
-"""What every operation asks of its caller, written down once more: a weaker declaration has to be changed in two places."""
+"""What every operation asks of its caller, written down once more: to weaken it takes a change in two places."""
 
 from __future__ import annotations
 
