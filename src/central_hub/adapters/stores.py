@@ -11,7 +11,7 @@ from typing import Final
 from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys, secret_file, sync_directory
 from central_hub.adapters.memory import MemoryLog, MemorySnapshots
 from central_hub.adapters.snapshot_files import FileSnapshots
-from central_hub.adapters.sqlite.log import SqliteLog
+from central_hub.adapters.sqlite.log import RESERVED_BYTES, FreeBytes, SqliteLog, free_bytes
 from central_hub.kernel.ports import Snapshots
 
 DATABASE: Final = "hub.db"
@@ -39,12 +39,13 @@ class Stores:
     unwell: Callable[[], str]
 
 
-async def open_directory(directory: Path, *, incarnation: str) -> Stores:
+async def open_directory(directory: Path, *, incarnation: str, free: FreeBytes = free_bytes) -> Stores:
     """Open or create the embedded store of a directory.
 
     Args:
         directory: made with mode 0700 when it is not there.
         incarnation: the id a new log gets.
+        free: tells the free bytes of a file system.
 
     Raises:
         HubError: `store_in_use`, `store_too_new`, `store_unavailable`, `key_file_exposed`,
@@ -54,7 +55,7 @@ async def open_directory(directory: Path, *, incarnation: str) -> Stores:
     master = secret_file(directory / MASTER_KEY)
     pepper = secret_file(directory / PEPPER)
     decision_key = secret_file(directory / DECISION_KEY)
-    log = await SqliteLog.open(directory / DATABASE, incarnation=incarnation)
+    log = await SqliteLog.open(directory / DATABASE, incarnation=incarnation, free=free)
     sealer = KeyRing(master, log)
     try:
         await sealer.load()
@@ -69,7 +70,7 @@ async def open_directory(directory: Path, *, incarnation: str) -> Stores:
         pepper=pepper,
         decision_key=decision_key,
         directory=directory,
-        unwell=lambda: "" if log.healthy else "the store failed and takes no writes until the hub is restarted",
+        unwell=lambda: _unwell(log, directory, free),
     )
 
 
@@ -85,6 +86,16 @@ def in_memory(*, incarnation: str = "memory", log: MemoryLog | None = None) -> S
         directory=Path(),
         unwell=lambda: "",
     )
+
+
+def _unwell(log: SqliteLog, directory: Path, free: FreeBytes) -> str:
+    if not log.healthy:
+        return "the store failed and takes no writes until the hub is restarted"
+    try:
+        full = free(directory) < RESERVED_BYTES
+    except OSError as error:
+        return f"the free space cannot be told: {error.strerror}"
+    return "the disk is full and the store takes no writes until there is room" if full else ""
 
 
 def _prepare(directory: Path) -> None:
