@@ -36,7 +36,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     (tmp_path / "work").mkdir()
     (port,) = free_ports(1)
     environment = {
-        "PATH": f"{programs}:{os.environ['PATH']}",
+        # nginx is where `make test` unpacks it, or where the machine keeps programs of administrators.
+        "PATH": f"{programs}:{os.environ['PATH']}:{REPOSITORY / '.tools/usr/sbin'}:/usr/sbin",
         "HUB_PORT": str(port),
         "HUB_URL": f"http://127.0.0.1:{port}",
         "HUB_CACHE_DIR": str(tmp_path / "cache"),
