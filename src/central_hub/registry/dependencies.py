@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from central_hub.edge.lane.entries import LookupCounter
-from central_hub.kernel.ids import SHARED, DomainId, is_name
+from central_hub.kernel.ids import DomainId, is_name
 from central_hub.registry.schemas import DependencyGraph, Edge
 from central_hub.registry.view import RegistryView
 from central_hub.registry.visibility import Viewer, visible, visible_services
@@ -96,8 +96,3 @@ class Dependencies:
             ),
             truncated=truncated,
         )
-
-    def forget(self, domain: DomainId) -> None:
-        """Forget the look-ups of a domain that is gone."""
-        if domain != SHARED:
-            self._observed.pop(domain, None)
