@@ -79,6 +79,7 @@ async def test_an_own_service_shadows_the_shared_one_and_neither_is_listed_twice
             assert listed.body.count(b'"risk":') == 1
             assert host in listed.body
             assert body(listed)["services"]["risk"]["domain"] == where
+            assert body(listed)["services"]["risk"]["tenant_id"] == ("acme" if key == "acme" else None)
             assert (await world.ask("GET", "/health/services", key=key)).body.count(b'"risk":') == 1
             one = await world.must("GET", "/services/risk/instances/i-1", key=key)
             assert (one["domain"], one["host"].encode()) == (where, host)
