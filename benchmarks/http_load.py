@@ -109,7 +109,16 @@ async def run_load(port: int, requests: list[Iterator[bytes]]) -> Outcome:
 
 def post(path: str, key: str, body: bytes) -> bytes:
     """Write a POST request as it goes over the wire."""
+    return _with_body("POST", path, key, body)
+
+
+def put(path: str, key: str, body: bytes) -> bytes:
+    """Write a PUT request as it goes over the wire."""
+    return _with_body("PUT", path, key, body)
+
+
+def _with_body(method: str, path: str, key: str, body: bytes) -> bytes:
     return (
-        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
+        f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode() + body

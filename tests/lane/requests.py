@@ -42,8 +42,49 @@ TARGETS = [
 ]  # fmt: skip
 
 
+BEATS = [
+    b"", b"{}", b'{"in_flight":3}', b'{"in_flight":3,"load":0.5,"latency_ms_p95":12.5,"acked_seq":4}', b'{"load":-1}',
+    b'{"load":NaN}', b'{"load":1e400}', b'{"in_flght":3}', b'{"in_flight":3,"in_flight":4}', b"[]", b"null", b"nul",
+    b'{"load":0.5', b" {} ", b"\xef\xbb\xbf{}", b"\xff", b"[" * 40 + b"]" * 40,
+]  # fmt: skip
+BEAT_LINES = [
+    b"Content-Type: application/json; charset=utf-8", b"Content-Type: text/plain", b"content-type: application/JSON",
+    b"Content-Encoding: gzip", b"Content-Length: 3", b"Content-Length: 0", b"Content-Length: 00",
+    b"Expect: 100-continue",
+    b"Transfer-Encoding: chunked", b"Idempotency-Key: k", b"Content-Length: +2", b"If-None-Match: *",
+]  # fmt: skip
+
+
+def heartbeat(rng: random.Random) -> bytes:
+    """Return the bytes of one heartbeat, mostly as the lane takes it."""
+    odd = rng.random() < 0.4
+    service = rng.choice(["own", "own", "risk2", "risk", "missing", "ri%73k"] if odd else ["own", "risk2"])
+    instance_id = (
+        f"{service}-{rng.randrange(3)}" if rng.random() < 0.95 else rng.choice(["", "a b", "x" * 129, "%6fwn-0"])
+    )
+    body = rng.choice(BEATS if odd else BEATS[:4])
+    lines = [b"Host: hub:7000", b"Authorization: Bearer " + rng.choice(AUTH if odd else AUTH[:1]).encode()]
+    if body or rng.random() < 0.5:
+        lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(body)]
+    if rng.random() < 0.2:
+        lines.append(b"X-Correlation-Id: c-%d" % rng.randrange(99))
+    if odd:
+        for _ in range(rng.choice([0, 0, 1, 1, 2])):
+            lines.insert(rng.randrange(len(lines) + 1), rng.choice(BEAT_LINES + ODD_LINES))
+        if rng.random() < 0.1:
+            lines.pop(rng.randrange(len(lines)))
+        if rng.random() < 0.1:
+            body += rng.choice([b" ", b"GET / HTTP/1.1\r\n\r\n", b"\r\n"])
+    target = f"/services/{service}/instances/{instance_id}/heartbeat" + (
+        rng.choice(["", "?", "?a=1", "/"]) if odd else ""
+    )
+    return b"\r\n".join([b"PUT " + target.encode() + b" HTTP/1.1", *lines, b"", b""]) + body
+
+
 def request(rng: random.Random) -> bytes:
     """Return the bytes of one request; about half are exactly what the lane answers."""
+    if rng.random() < 0.2:
+        return heartbeat(rng)
     odd = rng.random() < 0.5
     name = rng.choice(NAMES if odd or rng.random() < 0.2 else NAMES[:4])
     method, target, version, ending = b"GET", f"/services/discover/{name}", b"HTTP/1.1", b"\r\n"

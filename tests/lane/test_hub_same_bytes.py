@@ -181,4 +181,5 @@ async def test_lane_and_framework_of_the_hub_answer_the_same_bytes() -> None:
             one, other = await fast.run(chunks), await plain.run(chunks)
             assert one == other, chunks
         assert fast.hub.lane.hits > sent // 20
-        print(f"{sent} requests, {fast.hub.lane.hits} answered by the lane")
+        assert fast.hub.lane.signals > sent // 40
+        print(f"{sent} requests, {fast.hub.lane.hits} reads answered and {fast.hub.lane.signals} heartbeats taken")

@@ -70,6 +70,33 @@ def test_the_memo_is_bounded_and_never_keeps_what_changes() -> None:
     assert max(map(len, memo)) <= lines.LINE_MEMO_BYTES_MAX
 
 
+BEAT = b"PUT /services/risk/instances/i-1/heartbeat HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "taken"),
+    [
+        (b"Host: hub", b"", True),
+        (b"Host: hub\r\nContent-Length: 0", b"", True),
+        (b"Host: hub\r\nContent-Type: application/json\r\nContent-Length: 2", b"{}", True),
+        (b"Host: hub\r\nContent-Type: application/json\r\nContent-Length: 3", b"{}", False),
+        (b"Host: hub\r\nContent-Type: application/json\r\nContent-Length: 2", b"{} ", False),
+        (b"Host: hub\r\nContent-Type: application/json\r\nContent-Length: 02", b"{}", False),
+        (b"Host: hub\r\nContent-Type: application/json", b"{}", False),
+        (b"Host: hub\r\nContent-Length: 2", b"{}", False),
+        (b"Host: hub\r\nContent-Type: text/plain\r\nContent-Length: 2", b"{}", False),
+        (b"Host: hub\r\nContent-Length: 2\r\nContent-Length: 2\r\nContent-Type: application/json", b"{}", False),
+        (b"Content-Length: 0", b"", False),
+        (b"Host: hub\r\nTransfer-Encoding: chunked", b"", False),
+    ],
+)
+def test_a_small_json_body_is_taken_when_its_length_is_what_is_there(lines: bytes, body: bytes, taken: bool) -> None:
+    parsed = Lines().parse_signal(BEAT + lines + b"\r\n\r\n" + body, len(BEAT))
+    assert (parsed is not None) is taken
+    if parsed is not None:
+        assert parsed.body == body
+
+
 class _Collector:
     def __init__(self) -> None:
         self.url = b""

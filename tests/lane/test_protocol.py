@@ -107,9 +107,11 @@ async def test_generated_requests_over_sockets_get_the_same_bytes_from_both() ->
             got, wanted = await asyncio.gather(
                 exchange(one, *chunks, pause_s=pause_s), exchange(other, *chunks, pause_s=pause_s)
             )
-            if without_date(got) != without_date(wanted):
-                # Where the cuts fall decides who is asked first when a limit is near; ask again alone.
-                assert b" 429 " in got + wanted, (chunks, got, wanted)
+            short, long = sorted((without_date(got), without_date(wanted)), key=len)
+            # A refused connection that is closed on unread bytes resets, and the client may lose the last answers;
+            # and where the cuts fall decides who is asked first when a limit is near.
+            lost = b" 400 " in long and long.startswith(short)
+            assert short == long or lost or b" 429 " in long, (chunks, got, wanted)
     assert fast.lane.hits > 15
 
 

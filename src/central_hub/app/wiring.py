@@ -23,7 +23,9 @@ from central_hub.edge.operations import Table
 from central_hub.edge.pipeline import Pipeline
 from central_hub.edge.protection import RateProtection
 from central_hub.health.keeper import Keeper
+from central_hub.health.lane_signals import HeartbeatLane
 from central_hub.health.model import FACTS as HEALTH_FACTS
+from central_hub.health.model import SCOPE_WRITE
 from central_hub.health.monitor import Monitor
 from central_hub.health.reading import HealthReading
 from central_hub.health.routes import operations as health_operations
@@ -100,25 +102,21 @@ def build(
     core = _core(settings, stores, clock or SystemClock(), draw, source, listeners)
     discovery = _discovery(core, probe or Probes(core.egress))
     observing = _observing(core, discovery)
-    table = _table(core, discovery, observing)
+    heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
+    table = _table(core, discovery, observing, heartbeats)
     pipeline = Pipeline(
         table, core.authentication, core.denials, core.positions, core.protection, observing.meter.observe
     )
     epochs = Epochs()
-    lane = Lane(
-        {LANE_PREFIX: RegistryLane(core.registry, discovery.catalogue, discovery.dependencies)},
-        PipelineAuth(
-            core.authentication, lambda ctx: core.protection.share(ctx, writes=False), open_mode=settings.open
-        ),
-        core.positions,
-        epochs,
-        now_ms=core.clock.now_ms,
-        monotonic_ms=core.clock.monotonic_ms,
-        draw=draw,
-    )
+    lane = _lane(core, discovery, epochs, heartbeats)
     observing.metrics.add(
         hub_collector(
-            core.runner, core.sequencer, core.denials.counted, lambda: discovery.watch.watchers, lambda: lane.hits
+            core.runner,
+            core.sequencer,
+            core.denials.counted,
+            watchers=lambda: discovery.watch.watchers,
+            lane_hits=lambda: lane.hits,
+            lane_signals=lambda: lane.signals,
         )
     )
     # Health first: what is encoded for readers and watchers overlays its verdicts.
@@ -129,6 +127,28 @@ def build(
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
     return Hub(
         core=core, discovery=discovery, observing=observing, table=table, pipeline=pipeline, lane=lane, edge=edge
+    )
+
+
+def _lane(core: Core, discovery: Discovery, epochs: Epochs, heartbeats: Heartbeats) -> Lane:
+    open_mode = core.settings.open
+    reads = PipelineAuth(core.authentication, lambda ctx: core.protection.share(ctx, writes=False), open_mode=open_mode)
+    signals = PipelineAuth(
+        core.authentication,
+        lambda ctx: core.protection.share(ctx, writes=True),
+        open_mode=open_mode,
+        scope=SCOPE_WRITE,
+    )
+    return Lane(
+        {LANE_PREFIX: RegistryLane(core.registry, discovery.catalogue, discovery.dependencies)},
+        reads,
+        core.positions,
+        epochs,
+        now_ms=core.clock.now_ms,
+        monotonic_ms=core.clock.monotonic_ms,
+        draw=core.draw,
+        signals=HeartbeatLane(heartbeats),
+        signal_auth=signals,
     )
 
 
@@ -211,7 +231,7 @@ def _observing(core: Core, discovery: Discovery) -> Observing:
     return Observing(loop_watch=loop_watch, meter=meter, readiness=readiness, stats=stats, metrics=metrics)
 
 
-def _table(core: Core, discovery: Discovery, observing: Observing) -> Table:
+def _table(core: Core, discovery: Discovery, observing: Observing, heartbeats: Heartbeats) -> Table:
     """Make the operations table; the words it reserves are told to those who accept names."""
     reserved: set[str] = set()
     registry = Registry(
@@ -243,7 +263,6 @@ def _table(core: Core, discovery: Discovery, observing: Observing) -> Table:
     tenant_routes = TenantRoutes(
         tenants, core.tenants, core.tiers, audit, core.denials, core.authentication, core.clock
     )
-    heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
     table = Table(
         (
             *registry_operations(registry_routes),

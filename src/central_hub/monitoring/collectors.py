@@ -56,8 +56,10 @@ def hub_collector(
     runner: Runner,
     sequencer: Sequencer,
     denied: Mapping[str, int],
+    *,
     watchers: Callable[[], int],
     lane_hits: Callable[[], int],
+    lane_signals: Callable[[], int],
 ) -> Collector:
     """Return the collector of the log, the streams and the lane."""
 
@@ -67,6 +69,7 @@ def hub_collector(
         yield counter("central_hub_commits_failed_total", "Group commits that failed.", sequencer.failed_commits)
         yield gauge("central_hub_watchers", "Open watch streams.", watchers())
         yield counter("central_hub_lane_hits_total", "Reads answered by the lane.", lane_hits())
+        yield counter("central_hub_lane_signals_total", "Heartbeats taken by the lane.", lane_signals())
         yield by_label(
             "central_hub_denied_total", MetricKind.COUNTER, "Requests refused, by code.", "code", dict(denied)
         )  # fmt: skip

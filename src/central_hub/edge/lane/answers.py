@@ -11,15 +11,24 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from central_hub.edge.authenticate import Positions
-from central_hub.edge.lane.entries import Epochs, LaneAuth, LaneEntries, LaneEntry, LanePrincipal, LookupCounter
+from central_hub.edge.lane.entries import (
+    Epochs,
+    LaneAuth,
+    LaneEntries,
+    LaneEntry,
+    LanePrincipal,
+    LaneSignals,
+    LookupCounter,
+)
 from central_hub.edge.lane.lines import PACKET_BYTES_MAX, Lines, Parsed
-from central_hub.edge.lane.render import caller_lines, opening_lines, with_correlation
+from central_hub.edge.lane.render import caller_lines, entry_lines, opening_lines, with_correlation
 
 PLANS_MAX: Final = 8_192
 """Plans kept over all origins; one more and all are forgotten."""
 PACKET_MEMO_BYTES_MAX: Final = 1_024
 """Longest packet that is remembered by its exact bytes."""
 DRAW_BITS: Final = 8
+SIGNAL_PREFIX: Final = b"PUT /services/"
 
 DefaultHeaders = list[tuple[bytes, bytes]]
 
@@ -72,6 +81,7 @@ class Lane:
         epochs: bumped by whoever changes the world.
         now_ms, monotonic_ms: the clock.
         draw: returns that many random bits.
+        signals, signal_auth: soft state that is taken here, and who may send it.
     """
 
     def __init__(
@@ -84,9 +94,16 @@ class Lane:
         now_ms: Callable[[], int],
         monotonic_ms: Callable[[], float],
         draw: Callable[[int], int],
+        signals: LaneSignals | None = None,
+        signal_auth: LaneAuth | None = None,
     ) -> None:
         self.prefixes = tuple(b"GET " + prefix.encode("ascii") for prefix in routes)
+        if signals is not None:
+            self.prefixes += (SIGNAL_PREFIX,)
         self.hits = 0
+        self.signals = 0
+        self._signals = signals
+        self._signal_auth = signal_auth
         self._routes = {prefix.encode("ascii"): entries for prefix, entries in routes.items()}
         self._auth = auth
         self._positions = positions
@@ -147,13 +164,42 @@ class Lane:
             entry = plan.entry = fresh
         if principal.limiter.take(now_ms):
             return None
-        if default_headers is not self._default_headers:
-            self._default_headers = default_headers
-            self._opening = opening_lines(default_headers)
         variant = entry.table[self._draw(DRAW_BITS)]
         plan.counter.count += 1
         self.hits += 1
-        return b"".join((self._opening, variant.lines, tail, variant.opening, entry.rest))
+        return b"".join((self._opening_of(default_headers), variant.lines, tail, variant.opening, entry.rest))
+
+    def signal(self, packet: bytes, memory: OriginMemory, default_headers: DefaultHeaders) -> bytes | None:
+        """Take a signal and return the whole answer, or None: then nothing was taken, and it is the framework's.
+
+        Args: as those of `answer`.
+        """
+        signals = self._signals
+        if signals is None or self._signal_auth is None or not self._epochs.is_open:
+            return None
+        request = signals.request.match(packet)
+        parsed = None if request is None else self._lines.parse_signal(packet, request.end())
+        if request is None or parsed is None:
+            return None
+        stable = (SIGNAL_PREFIX, *parsed.stable)
+        principal = self._principal(self._signal_auth, parsed, stable, memory)
+        if principal is None or (principal.expires_at_ms and self._now_ms() >= principal.expires_at_ms):
+            return None
+        names = tuple([name.decode("ascii") for name in request.groups()])
+        body = signals.take(principal.ctx, names, parsed.body)
+        if body is None:
+            return None
+        self.signals += 1
+        tail = self._tail(principal)
+        if parsed.correlation_id:
+            tail = with_correlation(tail, parsed.correlation_id)
+        return b"".join((self._opening_of(default_headers), entry_lines(len(body), None), tail, body))
+
+    def _opening_of(self, default_headers: DefaultHeaders) -> bytes:
+        if default_headers is not self._default_headers:
+            self._default_headers = default_headers
+            self._opening = opening_lines(default_headers)
+        return self._opening
 
     def _resolve(self, packet: bytes, memory: OriginMemory) -> tuple[Plan, bytes] | None:
         if not self._epochs.is_open or len(packet) > PACKET_BYTES_MAX:
@@ -181,7 +227,7 @@ class Lane:
         key = (parsed.prefix, parsed.name, *stable)
         plan = memory.plans.get(key)
         if plan is None or plan.auth != epochs.auth:
-            principal = self._principal(parsed, stable, memory)
+            principal = self._principal(self._auth, parsed, stable, memory)
             if principal is None:
                 return None
             service = parsed.name.decode("ascii")
@@ -219,11 +265,13 @@ class Lane:
         plan.tail = self._tail(plan.principal)
         return plan.tail
 
-    def _principal(self, parsed: Parsed, stable: tuple[bytes, ...], memory: OriginMemory) -> LanePrincipal | None:
+    def _principal(
+        self, auth: LaneAuth, parsed: Parsed, stable: tuple[bytes, ...], memory: OriginMemory
+    ) -> LanePrincipal | None:
         known = memory.principals.get(stable)
         if known is not None and known[0] == self._epochs.auth:
             return known[1]
-        principal = self._auth.authorize(parsed.headers, memory.origin)
+        principal = auth.authorize(parsed.headers, memory.origin)
         if principal is not None:
             if len(memory.principals) >= PLANS_MAX:
                 memory.principals.clear()

@@ -7,6 +7,7 @@ of whoever hands it out. The registry implements `LaneEntries`; `app` turns fact
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
@@ -91,6 +92,19 @@ class LaneEntries(Protocol):
 
     def lookups(self, ctx: TenantContext, service: str) -> LookupCounter:
         """Return the counter of this caller's look-ups of `service` (`ctx.caller_service` may be empty)."""
+        ...
+
+
+class LaneSignals(Protocol):
+    """Soft state that callers send all day, taken without a wait."""
+
+    @property
+    def request(self) -> re.Pattern[bytes]:
+        """The request line, CR LF included; its groups are what `take` is given."""
+        ...
+
+    def take(self, ctx: TenantContext, names: tuple[str, ...], body: bytes) -> bytes | None:
+        """Take a signal and return the answer's JSON; None, and nothing taken: the framework refuses it then."""
         ...
 
 

@@ -8,7 +8,7 @@ Leans on these internals of uvicorn's `HttpToolsProtocol`, pinned by a test: `cy
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -17,9 +17,11 @@ from central_hub.edge.connection import CarrierProtocol
 from central_hub.edge.lane.answers import Lane, OriginMemory
 from central_hub.edge.lane.lines import PACKET_BYTES_MAX
 
+GET_INITIAL: Final = ord("G")
+
 
 class LaneProtocol(CarrierProtocol):
-    """The lane: a packet that is exactly one plain hot GET is answered here, every other byte goes on."""
+    """The lane: a packet that is exactly one plain hot request is answered here, every other byte goes on."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class LaneProtocol(CarrierProtocol):
             self._memory = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer a hot GET, or hand the bytes on untouched."""
+        """Answer a hot request, or hand the bytes on untouched."""
         if (
             self._between
             and len(data) <= PACKET_BYTES_MAX
@@ -63,7 +65,8 @@ class LaneProtocol(CarrierProtocol):
             and self._memory is not None
             and (self.limit_concurrency is None or self._below_limit(self.limit_concurrency))
         ):
-            answer = self._lane.answer(data, self._memory, self.server_state.default_headers)
+            serve = self._lane.answer if data[0] == GET_INITIAL else self._lane.signal
+            answer = serve(data, self._memory, self.server_state.default_headers)
             if answer is not None:
                 self.transport.write(answer)
                 self.server_state.total_requests += 1

@@ -20,11 +20,16 @@ def wire_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(b"%b: %b\r\n" % line for line in headers)
 
 
-def entry_lines(length: int, etag: str) -> bytes:
-    """Return the lines that belong to an entry: media type, length in bytes, entity tag."""
+def entry_lines(length: int, etag: str | None) -> bytes:
+    """Return the lines that belong to an entry: media type, length in bytes, entity tag if it has one."""
     return wire_lines(
         answer_headers(
-            media_type=MEDIA_TYPE, length=length, extra=(("etag", etag),), hub_seq="", tier="", correlation_id=""
+            media_type=MEDIA_TYPE,
+            length=length,
+            extra=() if etag is None else (("etag", etag),),
+            hub_seq="",
+            tier="",
+            correlation_id="",
         )
     )
 
