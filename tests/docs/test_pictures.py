@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from central_hub.cli.demo.cast import ROLES, TENANTS
 from central_hub.cli.demo.figures import Figures, TenantFigures
 from central_hub.cli.demo.screen import Scene, render
-from tools.pictures import HEIGHT, PICTURE, svg_of
+from tools.pictures import HEIGHT, PICTURE, play, svg_of
 
 BYTES_MAX = 64 * 1024
 README = Path(__file__).parents[2] / "README.md"
@@ -55,3 +57,9 @@ def test_the_picture_shows_todays_screen_and_is_small() -> None:
     assert expected - words == set()
     assert len(kept.encode()) < BYTES_MAX
     assert PICTURE.name in README.read_text("utf-8")
+
+
+@pytest.mark.timeout(90)
+async def test_a_new_picture_can_be_taken() -> None:
+    words = words_of(await play(seconds=1.0))
+    assert {role.service for role in ROLES} | {tenant.id for tenant in TENANTS} <= words

@@ -91,7 +91,7 @@ def _settings(given: dict[str, Any]) -> Settings:  # Any: pydantic judges the va
         field = "_".join(str(part) for part in first["loc"])
         raise Failure(
             ExitCode.USAGE,
-            f"{field} (HUB_{field.upper()}): {first['msg']}.",
+            f"{field} (HUB_{field.upper()}): {first['msg'].removeprefix('Value error, ')}.",
             next_command="central-hub serve --help",
             code="invalid_setting",
         ) from None
