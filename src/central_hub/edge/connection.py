@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from httptools import HttpParserError
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -24,6 +25,7 @@ HEAD_BYTES_MAX: Final = 65_536
 HEAD_TIMEOUT_S: Final = 10.0
 """Time from the first byte of a request head to its last."""
 CONNECTIONS_MAX: Final = 20_000
+HTTP_VERSIONS: Final = frozenset({"1.1", "1.0"})
 
 
 class HubProtocol(HttpToolsProtocol):
@@ -72,11 +74,14 @@ class HubProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that the head is whole."""
+        """Note that the head is whole; without a version, or with an unknown one, it is no head of HTTP/1."""
         self._head_open = False
         self._head_bytes = 0
         if self._head_timer is not None:
             self._stop_head_timer()
+        assert self.parser is not None
+        if self.parser.get_http_version() not in HTTP_VERSIONS:
+            raise HttpParserError
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from central_hub.edge import streams
 from central_hub.edge.carrying import raw_request
-from central_hub.edge.pipeline import Answer, Pipeline
+from central_hub.edge.pipeline import Answer, ClientGone, Pipeline
 
 
 def framework(pipeline: Pipeline, *, everything: bool = False) -> FastAPI:
@@ -52,6 +52,13 @@ class _Wire(Response):
             await super().__call__(scope, receive, send)
 
 
+class _Unsent(Response):
+    """What a client gets that went away in the middle of its request."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
+
+
 def _endpoint(pipeline: Pipeline) -> Callable[[FrameworkRequest], Awaitable[Response]]:
     async def endpoint(request: FrameworkRequest) -> Response:
         return await _through(pipeline, request)
@@ -68,7 +75,10 @@ def _unrouted(pipeline: Pipeline) -> Callable[[FrameworkRequest, Exception], Awa
 
 async def _through(pipeline: Pipeline, request: FrameworkRequest) -> Response:
     scope = request.scope
-    answer = await pipeline.answer(raw_request(scope, request.receive))
+    try:
+        answer = await pipeline.answer(raw_request(scope, request.receive))
+    except ClientGone:
+        return _Unsent()
     if scope["method"] == "HEAD":
         answer.body = b""
     return _Wire(answer)

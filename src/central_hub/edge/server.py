@@ -158,7 +158,7 @@ def configure(
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="warning",  # without a level uvicorn takes it that everything is to be traced
+        log_level="error",  # a warning is one line per malformed request, which anyone can send
         access_log=False,
         proxy_headers=False,
         server_header=False,
