@@ -87,7 +87,8 @@ async def test_an_own_service_shadows_the_shared_one_and_neither_is_listed_twice
             assert detail["domain"] == where
             targets = await world.must("GET", "/prometheus/targets", key=key)
             assert [t["labels"]["__meta_central_hub_domain"] for t in targets if host.decode() in str(t)] == [where]
-        assert b"10.7.7.7" not in (await world.ask("GET", "/services/", key="acme")).body
+        for target in ("/services/", "/prometheus/targets"):
+            assert b"10.7.7.7" not in (await world.ask("GET", target, key="acme")).body
 
 
 async def test_an_instance_above_the_tier_can_be_neither_touched_nor_told_from_a_missing_one() -> None:
@@ -118,8 +119,9 @@ async def test_a_position_beyond_what_the_callers_two_domains_could_have_reached
         await furnished(world)
         for _ in range(5):
             await world.register("busy", key="globex", metadata={"n": _})
-        gone = await world.ask("GET", "/services/discover/gold?wait_seq=3&wait_s=0", key="globex")
-        assert (gone.status, body(gone)["code"]) == (410, "position_gone")
+        for key in ("globex", "root"):
+            gone = await world.ask("GET", "/services/discover/gold?wait_seq=3&wait_s=0", key=key)
+            assert (gone.status, body(gone)["code"]) == (410, "position_gone")
         assert (await world.ask("GET", "/services/discover/gold?wait_seq=2&wait_s=0", key="globex")).status == 200
         assert (await world.ask("GET", "/services/discover/busy?wait_seq=99&wait_s=0", key="globex")).status == 410
 
@@ -206,3 +208,32 @@ async def test_explaining_says_what_tier_a_service_asks_for() -> None:
         risk = await world.must("GET", "/services/discover/risk?explain=1", key="globex")
         assert gold["explain"]["required_tier"] == "enterprise"
         assert risk["explain"]["required_tier"] is None
+
+
+async def test_an_open_caller_without_a_tenant_sees_what_its_claimed_tier_allows() -> None:
+    async with running(settings=Settings(open=True)) as world:
+        wanted = {"name": "gold", "host": "10.9.9.9", "port": 1, "subscription_requirements": ["enterprise"]}
+        await world.must("POST", "/services/register", body={**wanted, "depends_on": ["vault"]})
+        for target in ("/services/", "/prometheus/targets", "/dependencies", "/health/services"):
+            low = await world.ask("GET", target)
+            high = await world.ask("GET", target, headers={"x-subscription-tier": "enterprise"})
+            assert low.status == high.status == 200
+            assert b"gold" not in low.body + low.body
+            assert b"gold" in high.body or b"10.9.9.9" in high.body
+
+
+async def test_the_platform_is_told_of_missing_tenants_and_of_whom_it_may_speak_for() -> None:
+    async with running() as world:
+        await furnished(world)
+        assert await code(world, "GET", "/tenants/nobody/keys", key="root") == "tenant_not_found"
+        assert (await world.must("GET", "/whoami", key="root"))["may_assert"] is None
+        assert (await world.must("GET", "/whoami", key="acme"))["may_assert"] == []
+        made = {"name": "edge", "scopes": ["tenant:assert"]}
+        await world.must("POST", "/keys", key="root", body={**made, "assertable_tenants": ["acme"]})
+        await world.must("POST", "/keys", key="root", body={**made, "assertable_tenants": None})
+        listed = (await world.must("GET", "/keys", key="root"))["keys"]
+        assert sorted(str(key["assertable_tenants"]) for key in listed) == ["None", "['acme']"]
+        statuses = [(await world.must("GET", "/tenants/acme", key="root"))["status"]]
+        await world.must("POST", "/tenants/acme/suspend", key="root")
+        statuses.append((await world.must("GET", "/tenants/acme", key="root"))["status"])
+        assert statuses == ["active", "suspended"]

@@ -14,6 +14,7 @@ from central_hub.edge.authenticate import CallerRefused
 from central_hub.kernel.context import PrincipalKind
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.tenants import authentication
 from central_hub.tenants.authentication import (
     BOOTSTRAP_LIFETIME_MS,
     COUNTED_CALLERS_MAX,
@@ -87,7 +88,9 @@ def test_a_gateways_key_asserts_the_tenants_its_entry_names() -> None:
     at = desk()
     assert at.ask(EDGE_TEXT, tenant_id="acme").tier == "pro"
     assert at.refused(EDGE_TEXT, tenant_id="globex") == "tenant_mismatch"
-    assert at.refused(EDGE_TEXT, tenant_id="nobody") == "tenant_mismatch"
+    with pytest.raises(CallerRefused) as caught:
+        at.ask(EDGE_TEXT, tenant_id="nobody")
+    assert (caught.value.code, caught.value.caller.tenant_id) == ("tenant_mismatch", None)
     assert at.ask(ANY_TEXT, tenant_id="globex").tier == "enterprise"
     assert at.refused(ANY_TEXT, tenant_id="nobody") == "tenant_not_found"
 
@@ -184,6 +187,7 @@ def test_both_secrets_of_a_rotated_key_live_until_the_grace_is_over() -> None:
     assert (fresh.principal.expires_at_ms, old.principal.expires_at_ms) == (0, until)
     assert fresh.principal.proof != old.principal.proof
     assert at.authentication.current(before).principal.expires_at_ms == until
+    assert at.refused(format_key(KEY.id, "s" * 43)) == "invalid_credential"
     at.clock.advance(1_000)
     assert at.refused(TEXT) == "invalid_credential"
     assert at.authentication.current(fresh) is fresh
@@ -203,9 +207,24 @@ def test_a_rotated_keys_old_secret_does_not_outlive_the_key() -> None:
 def test_a_secret_replaced_without_grace_ends_what_it_opened() -> None:
     at = desk()
     ctx = at.ask(TEXT)
+    assert at.authentication.current(ctx) is ctx
     _rotated(at, until_ms=at.clock.now_ms())
+    assert at.refused(TEXT) == "invalid_credential"
     with pytest.raises(HubError, match="replaced"):
         at.authentication.current(ctx)
+
+
+def test_what_was_proven_is_remembered_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "PROVEN_MAX", 2)
+    keys = [key_and_text(f"k{one}") for one in range(4)]
+    at = Desk(created("acme"), *[(ACME, KeyCreated(key=key)) for key, _ in keys])
+    for _, text in keys:
+        at.authentication.current(at.ask(text))
+        assert len(at.authentication._proven) <= 2
+        assert len(at.authentication._standing) <= 2
+    for key, text in keys:
+        told(at.view, (ACME, KeyRevoked(key_id=key.id)))
+        assert at.refused(text) == "invalid_credential"
 
 
 def test_a_revoked_key_ends_what_it_opened() -> None:
@@ -229,8 +248,9 @@ def test_a_suspended_tenant_is_refused_to_everyone_but_the_operator() -> None:
     with pytest.raises(HubError, match="suspended"):
         at.authentication.current(before)
     assert at.ask(ROOT_TEXT, tenant_id="acme").tenant_id == "acme"
-    told(at.view, (ACME, TenantResumed()))
+    told(at.view, *[(ACME, TenantResumed())] * 7)
     assert at.ask(TEXT).tenant_id == "acme"
+    assert at.authentication.current(before).epoch == 7
 
 
 def test_an_open_context_follows_its_tenants_tier_and_keeps_its_identity_otherwise() -> None:

@@ -261,6 +261,9 @@ def test_what_is_remembered_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HubError) as caught:
         checking.verify(honest(jti="2"), now_ms=NOW_S * 1_000, command=True)
     assert (caught.value.code, caught.value.retry_after_s) == ("overloaded", 60)
+    for one in range(4):
+        checking.verify(honest(jti=f"read-{one}"), now_ms=NOW_S * 1_000, command=False)
+        assert len(checking._verified) <= 2
     later = NOW_S + 90
     fresh = honest(jti="3", iat=later, exp=later + 60)
     assert checking.verify(fresh, now_ms=later * 1_000, command=True).jti == "3"

@@ -81,7 +81,9 @@ async def test_what_is_the_same_already_writes_nothing() -> None:
         await office.tenants.suspend(OPERATOR, "acme", suspended=True)
         tenant = office.tenants.get("acme")
         assert (tenant.name, tenant.tier, tenant.suspended_reason) == ("Acme", "pro", "unpaid")
-        assert await written(office) == ["TenantCreated", "TenantChanged", "TenantSuspended"]
+        await office.tenants.suspend(OPERATOR, "acme", suspended=False)
+        assert not office.tenants.get("acme").suspended
+        assert await written(office) == ["TenantCreated", "TenantChanged", "TenantSuspended", "TenantResumed"]
 
 
 async def test_what_is_not_there_is_not_found() -> None:

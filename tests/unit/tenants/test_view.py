@@ -98,7 +98,7 @@ def test_a_restored_view_answers_the_same() -> None:
         (PLATFORM, GatewayAdded(gateway=gateway(tenants=None))), (PLATFORM, LegacyPolicySet(callers=(OLD,))),
     ]  # fmt: skip
     view = told(TenantsView(), *facts)
-    copy = _copied(view, PLATFORM, GLOBEX, ACME)
+    copy = _copied(view, PLATFORM, GLOBEX, ACME, ACME)
     for domain in (ACME, GLOBEX, PLATFORM):
         assert (copy.tenant(domain), copy.keys(domain)) == (view.tenant(domain), view.keys(domain))
     assert [tenant.id for tenant in copy.tenants_after("", 9)] == ["acme", "globex"]
