@@ -237,7 +237,7 @@ async def test_nothing_is_kept_of_watchers_that_have_left() -> None:
         for names in (RISK, None):
             world.watch.close(world.watch.open(ctx, names, MemorySink()))
     watch = world.watch
-    assert not (watch._groups or watch._by_domain or watch._by_name or watch._star_groups)
+    assert [watch._groups, watch._by_domain, watch._by_name, watch._star_groups] == [{}, {}, {}, {}]
 
 
 async def test_the_load_of_a_shadowed_service_goes_to_those_who_see_it() -> None:
