@@ -33,6 +33,7 @@ from central_hub.health.model import (
 from central_hub.health.rules import (
     is_late,
     is_mass_silence,
+    next_probe_ms,
     observed,
     phase_of,
     probe_interval_ms,
@@ -364,9 +365,13 @@ class Keeper:
         if target is None:
             kept.probe = None
             return
-        from_now_ms = probe_interval_ms(self._targets) * phase_of(kept.domain, kept.service, kept.instance_id)
         kept.probe = Timer(kept)
-        self.probes.set(kept.probe, at_ms + from_now_ms)
+        self.schedule(kept, kept.probe, at_ms)
+
+    def schedule(self, kept: Kept, probe: Timer[Kept], after_ms: float) -> None:
+        """Set an instance's next probe: its next turn after a moment."""
+        phase = phase_of(kept.domain, kept.service, kept.instance_id)
+        self.probes.set(probe, next_probe_ms(after_ms, probe_interval_ms(self._targets), phase))
 
 
 def _target(domain: DomainId, instance: Instance) -> ProbeTarget:

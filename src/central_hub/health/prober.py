@@ -129,16 +129,16 @@ class Prober:
         self._start(group)
 
     def _again(self, kept: Kept, due_ms: float) -> None:
-        """Schedule the next probe: soon if a refusal waits to be confirmed, else an interval after this one was due."""
+        """Schedule the next probe: soon if a refusal waits to be confirmed, else in the instance's next turn."""
         at_ms = self._clock.monotonic_ms()
         standing = kept.standing
         assert kept.probe is not None
         if standing.refusals == 1 and standing.status is not Status.UNHEALTHY:
             self._keeper.probes.set(kept.probe, at_ms + PROBE_CONFIRM_MS)
             return
-        interval_ms = probe_interval_ms(self._keeper.targets)
-        missed = max(0.0, at_ms - due_ms) // interval_ms
-        self._keeper.probes.set(kept.probe, due_ms + (missed + 1) * interval_ms)
+        # Half an interval on at the least: where turns have moved, nobody is asked twice in a row.
+        half_ms = probe_interval_ms(self._keeper.targets) / 2
+        self._keeper.schedule(kept, kept.probe, max(at_ms, due_ms + half_ms))
 
     def _take(self, kept: Kept, outcome: ProbeOutcome, started_ms: float) -> None:
         sign = _SIGNS.get(outcome.result)

@@ -7,6 +7,7 @@ an instance with its group.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 from zlib import crc32
 
 import msgspec
@@ -212,6 +213,20 @@ def probe_interval_ms(targets: int) -> float:
 def phase_of(domain: str, service: str, instance_id: str) -> float:
     """Return where within the interval an instance is probed, 0 to 1, spread evenly and always the same."""
     return crc32(f"{domain}\n{service}\n{instance_id}".encode()) / 0x1_0000_0000
+
+
+def next_probe_ms(after_ms: float, interval_ms: float, phase: float) -> float:
+    """Return the first moment after `after_ms` that is an instance's turn.
+
+    Turns hang on the clock and the phase alone, not on when something registered or was probed
+    last: so they stay spread evenly when the interval changes with the number of targets.
+
+    Args:
+        after_ms, interval_ms: monotonic time and how often, milliseconds.
+        phase: where within the interval, 0 to 1.
+    """
+    turns = floor(after_ms / interval_ms - phase) + 1
+    return (turns + phase) * interval_ms
 
 
 def status_of_group(counts: Sequence[int]) -> Status:

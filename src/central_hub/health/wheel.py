@@ -55,6 +55,7 @@ class TimingWheel(Generic[Key]):
         self._slots: list[list[dict[Timer[Key], None]]] = [[{} for _ in range(1 << bits)] for bits in LEVEL_BITS]
         self._masks = [0] * len(LEVEL_BITS)
         self._count = 0
+        self._unfinished: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -91,7 +92,7 @@ class TimingWheel(Generic[Key]):
         due: list[Timer[Key]] = []
         touched = 0
         while True:
-            level, tick = self._next()
+            level, tick = self._unfinished or self._next()
             if level < 0 or tick > target:
                 self._tick = max(self._tick, target)
                 return due, False
@@ -100,6 +101,8 @@ class TimingWheel(Generic[Key]):
             slot = self._slots[level][index]
             while slot:
                 if touched >= limit:
+                    # What has not come down yet may be due before what has: it comes first next time.
+                    self._unfinished = (level, tick)
                     return due, True
                 touched += 1
                 timer = next(iter(slot))
@@ -108,10 +111,11 @@ class TimingWheel(Generic[Key]):
                     due.append(timer)
                 else:
                     self._file(timer)
+            self._unfinished = None
 
     def next_ms(self) -> float | None:
         """Return a time before which nothing is due, None when nothing waits."""
-        level, tick = self._next()
+        level, tick = self._unfinished or self._next()
         return None if level < 0 else tick + self._zero_ms
 
     def _next(self) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,3 +193,20 @@ def test_phases_are_spread_evenly() -> None:
 )
 def test_a_groups_status_follows_its_members(counts: tuple[int, ...], status: Status) -> None:
     assert rules.status_of_group(counts) is status
+
+
+def test_turns_stay_spread_when_the_interval_changes() -> None:
+    phases = [rules.phase_of("acme", "risk", f"i-{n}") for n in range(2_000)]
+    # Everyone was asked in the first tenth of a second, while they were few; now they are many.
+    turns = [rules.next_probe_ms(100.0 * n / 2_000, 10_000.0, phase) for n, phase in enumerate(phases)]
+    assert all(100.0 * n / 2_000 < turn <= 100.0 * n / 2_000 + 10_000.0 for n, turn in enumerate(turns))
+    slots = Counter(int(turn // 1_000) for turn in turns)
+    assert max(slots.values()) < 1.3 * 2_000 / 10
+
+
+@given(st.floats(0, 1e12), st.floats(500, 60_000), st.floats(0, 1, exclude_max=True))
+def test_the_next_turn_is_one_interval_after_the_last(after_ms: float, interval_ms: float, phase: float) -> None:
+    first = rules.next_probe_ms(after_ms, interval_ms, phase)
+    assert after_ms - 1e-3 <= first <= after_ms + interval_ms + 1e-3
+    second = rules.next_probe_ms(first + interval_ms / 2, interval_ms, phase)
+    assert second - first == pytest.approx(interval_ms, rel=1e-3)

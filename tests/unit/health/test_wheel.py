@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from math import ceil, floor
 
 import pytest
@@ -157,3 +158,22 @@ def test_an_hour_of_nothing_is_one_step() -> None:
 def test_a_deadline_beyond_the_horizon_is_a_programming_error() -> None:
     with pytest.raises(AssertionError):
         TimingWheel[int](0).set(Timer(1), HORIZON_MS + 1.0)
+
+
+def test_a_crowd_that_comes_down_in_slices_is_not_late() -> None:
+    look_ms, interval_ms, crowd = 20.0, 10_000.0, 20_000
+    rng = random.Random(1)
+    wheel = TimingWheel[int](0.0)
+    for number in range(crowd):
+        wheel.set(Timer(number), rng.random() * interval_ms)
+    now, latest_ms = 0.0, 0.0
+    while now < 2 * interval_ms:
+        now += look_ms
+        more = True
+        while more:
+            due, more = wheel.advance(now, 64)
+            for timer in due:
+                latest_ms = max(latest_ms, now - timer.deadline_ms)
+                wheel.set(timer, timer.deadline_ms + interval_ms)
+    assert latest_ms <= look_ms
+    assert len(wheel) == crowd
