@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from central_hub.cli import audit
 from central_hub.cli.connection import Connection, wait_until_reachable
 from central_hub.cli.demo.processes import free_ports
 from tests.cli.conftest import Hub, clean_environment
@@ -126,7 +128,49 @@ def test_the_trail_of_a_tenant_is_there_and_verifies(hub: Hub, unique: str) -> N
     trail = hub.run("audit", "tail", unique)
     assert trail.returncode == 0, trail.stderr
     assert "TenantCreated" in trail.stdout
+    seqs = [entry["seq"] for entry in hub.json("audit", "tail", unique)["entries"]]
+    assert len(seqs) > 1
+    assert [entry["seq"] for entry in hub.json("audit", "tail", unique, "--limit", "1")["entries"]] == seqs[-1:]
+    assert hub.run("audit", "tail", "platform").returncode == 0
+    assert hub.run("audit", "verify", "platform").returncode == 0
     assert hub.run("audit", "verify", unique).returncode == 0
+
+
+def test_a_long_trail_is_read_from_its_end_in_pages(hub: Hub, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.tenant(unique)
+    for number in range(7):
+        hub.json("tenant", "rename", unique, f"name {number}")
+    everything = hub.json("audit", "tail", unique, "--limit", "500")["entries"]
+    assert [entry["seq"] for entry in everything] == list(range(1, len(everything) + 1))
+    monkeypatch.setattr(audit, "PAGE", 3)
+    for limit in (1, 3, 4, 8, 500):
+        assert hub.json("audit", "tail", unique, "--limit", str(limit))["entries"] == everything[-limit:]
+
+
+def test_a_tenant_is_renamed(hub: Hub, unique: str) -> None:
+    hub.tenant(unique)
+    assert hub.json("tenant", "rename", unique, "Acme & Sons")["name"] == "Acme & Sons"
+    assert "Acme & Sons" in hub.run("tenant", "show", unique).stdout
+    assert hub.run("tenant", "rename", "nobody-here", "X").returncode == 3
+
+
+def test_callers_of_before_tenants_are_allowed_listed_and_ended(hub: Hub, unique: str) -> None:
+    until = ("--until", "2100-01-01T00:00:00Z")
+    for name, network in ((unique, "192.0.2.0/24"), (f"{unique}-b", "198.51.100.0/24")):
+        hub.json("legacy", "allow", name, "--network", network, *until)
+    shown = hub.json("legacy", "allow", unique, "--network", "192.0.2.7", "--network", "2001:db8::/32", *until)
+    assert {one["caller"]: one["networks"] for one in shown["callers"]} == {
+        unique: ["192.0.2.7", "2001:db8::/32"],
+        f"{unique}-b": ["198.51.100.0/24"],
+    }
+    assert "192.0.2.7" in hub.run("legacy", "list").stdout
+    refused = hub.run("legacy", "allow", unique, "--network", "everywhere", *until)
+    assert (refused.returncode, "invalid_legacy_policy" in refused.stderr) == (2, True)
+    assert hub.run("legacy", "allow", unique, "--network", "192.0.2.7", "--until", "soon").returncode == 2
+    for name in (unique, f"{unique}-b"):
+        hub.json("legacy", "end", name)
+    assert hub.run("legacy", "end", unique).returncode == 3
+    assert hub.json("legacy", "list")["callers"] == []
 
 
 def test_watch_tells_state_and_then_changes(hub: Hub, unique: str) -> None:

@@ -53,7 +53,9 @@ def create_key(
     if scope:
         wanted["scopes"] = scope
     if expires_at:
-        wanted["expires_at_ms"] = _epoch_ms(expires_at)
+        wanted["expires_at_ms"] = epoch_ms(
+            expires_at, "central-hub key create TENANT --expires-at 2030-01-31T00:00:00Z"
+        )
     if may_assert:
         wanted["assertable_tenants"] = may_assert
     _tell_secret(session, session.hub.post(_keys_path(owner), wanted))
@@ -130,18 +132,22 @@ def remove_gateway(session: Session, gateway_id: Gateway) -> None:
     session.show({"id": gateway_id, "removed": True}, lambda out: out.talk(f"{gateway_id} is removed."))
 
 
-def _keys_path(owner: str) -> str:
-    return "/keys" if owner == PLATFORM else f"/tenants/{segment(owner)}/keys"
+def epoch_ms(text: str, example: str) -> int:
+    """Read a time that was typed.
 
-
-def _epoch_ms(text: str) -> int:
+    Args:
+        text: RFC 3339; UTC when it names no offset.
+        example: a command that gives one correctly.
+    """
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise usage(
-            f"'{text}' is not a time.", "central-hub key create TENANT --expires-at 2030-01-31T00:00:00Z"
-        ) from None
+        raise usage(f"'{text}' is not a time.", example) from None
     return round(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1_000)
+
+
+def _keys_path(owner: str) -> str:
+    return "/keys" if owner == PLATFORM else f"/tenants/{segment(owner)}/keys"
 
 
 def _tell_secret(session: Session, answer: Json) -> None:

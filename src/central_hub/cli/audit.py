@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Annotated, Final
 
 import typer
@@ -14,8 +13,9 @@ from central_hub.cli.session import Session, client_command
 
 COLUMNS: Final = ("seq", "time", "what", "who", "from", "about")
 PAGE: Final = 500
+PLATFORM: Final = "platform"
 
-Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="Whose trail.")]
+Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="Whose trail; 'platform' for the operator's own.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -32,19 +32,12 @@ def tail(
     limit: Annotated[int, typer.Option(min=1, help="How many entries, newest last.")] = 20,
 ) -> None:
     """Show the latest entries of a tenant's trail."""
-    latest: deque[Json] = deque(maxlen=limit)
-    cursor: str | None = None
-    while True:  # pages come oldest first; the hub caps their size
-        page = session.hub.get(_path(tenant_id), limit=PAGE, cursor=cursor)
-        latest.extend(page["entries"])
-        cursor = page["next_cursor"]
-        if cursor is None:
-            break
+    entries = _latest(session, tenant_id, limit)
 
     def in_words(out: Output) -> None:
-        out.table(COLUMNS, [_row(each) for each in latest], empty="Nothing has been written yet.")
+        out.table(COLUMNS, [_row(each) for each in entries], empty="Nothing has been written yet.")
 
-    session.show({"entries": list(latest)}, in_words)
+    session.show({"entries": entries}, in_words)
 
 
 def verify(session: Session, tenant_id: Tenant) -> None:
@@ -60,9 +53,22 @@ def verify(session: Session, tenant_id: Tenant) -> None:
         )
 
 
+def _latest(session: Session, tenant_id: str, limit: int) -> list[Json]:
+    """Return the latest entries, oldest first, reading from the end only as much of the trail as is shown."""
+    entries: list[Json] = session.hub.get(_path(tenant_id), limit=min(limit, PAGE), latest="true")["entries"]
+    while entries and len(entries) < limit and entries[0]["seq"] > 1:
+        before = entries[0]["seq"] - 1
+        size = min(limit - len(entries), PAGE, before)
+        older = session.hub.get(_path(tenant_id), limit=size, cursor=str(before - size))["entries"]
+        if not older or older[-1]["seq"] > before:
+            break  # what is older is no longer kept
+        entries = older + entries
+    return entries
+
+
 def _row(entry: Json) -> tuple[object, ...]:
     return (entry["seq"], entry["at"], entry["type"], entry["actor"], entry["origin"], entry["data"])
 
 
 def _path(tenant_id: str) -> str:
-    return f"/tenants/{segment(tenant_id)}/audit"
+    return "/audit" if tenant_id == PLATFORM else f"/tenants/{segment(tenant_id)}/audit"

@@ -1,4 +1,4 @@
-"""`central-hub tenant …`: create, list, show, change tier, suspend, resume."""
+"""`central-hub tenant …`: create, list, show, rename, change tier, suspend, resume."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def add_commands(app: typer.Typer) -> None:
     client_command(group, "create")(create)
     client_command(group, "list")(list_tenants)
     client_command(group, "show")(show)
+    client_command(group, "rename")(rename)
     client_command(group, "set-tier")(set_tier)
     client_command(group, "suspend")(suspend)
     client_command(group, "resume")(resume)
@@ -54,6 +55,14 @@ def list_tenants(session: Session, limit: Limit = 100) -> None:
 def show(session: Session, tenant_id: Tenant) -> None:
     """Show one tenant."""
     answer = session.hub.get(f"/tenants/{segment(tenant_id)}")
+    session.show(answer, lambda out: _tell(out, answer))
+
+
+def rename(
+    session: Session, tenant_id: Tenant, name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")]
+) -> None:
+    """Change a tenant's display name; its id stays."""
+    answer = session.hub.request("PATCH", f"/tenants/{segment(tenant_id)}", body={"name": name}).body
     session.show(answer, lambda out: _tell(out, answer))
 
 

@@ -55,7 +55,11 @@ class DomainLog(Protocol):
 
 
 class Opener(Protocol):
-    """Opens stored records (kernel.runner.Runner)."""
+    """Opens stored records, and knows where a domain's end is (kernel.runner.Runner)."""
+
+    def position(self, domain: DomainId) -> int:
+        """Return the last applied position of a domain."""
+        ...
 
     def opened(self, record: Record) -> Applied | None:
         """Open and decode; None for what can be ignored."""
@@ -74,13 +78,21 @@ class AuditTrail:
         self._log = log
         self._opener = opener
 
-    async def page(self, domain: DomainId, *, cursor: str | None, limit: int) -> AuditPage:
+    async def page(self, domain: DomainId, *, cursor: str | None, limit: int, latest: bool = False) -> AuditPage:
         """Return a page of a domain's trail, oldest first.
+
+        Args:
+            domain: whose trail.
+            cursor: where to go on; from the beginning without.
+            limit: entries at most, up to `PAGE_MAX`.
+            latest: without a cursor begin `limit` entries before the end; the cursor of that page goes on from there.
 
         Raises:
             HubError: `invalid_cursor` (400).
         """
         after = _position(cursor)
+        if latest and cursor is None:
+            after = max(0, self._opener.position(domain) - limit)
         records = await self._log.read_domain(domain, after, limit + 1)
         entries = [
             _entry(applied) for record in records[:limit] if (applied := self._opener.opened(record)) is not None

@@ -14,6 +14,7 @@ from central_hub.tenants.denials import Decision, DenialLog
 from central_hub.tenants.model import Gateway, LegacyCaller
 from central_hub.tenants.schemas import (
     AddGateway,
+    AuditQuery,
     ChangeTenant,
     ConfigAnswer,
     ConfigDocument,
@@ -189,8 +190,9 @@ class TenantRoutes:
 
     async def list_audit(self, call: Call) -> Reply:
         """Show a tenant's or the platform's trail by page."""
-        page: Page = call.query
-        return Reply(body=await self._audit.page(_domain(call), cursor=page.cursor, limit=page.limit))
+        wanted: AuditQuery = call.query
+        page = await self._audit.page(_domain(call), cursor=wanted.cursor, limit=wanted.limit, latest=wanted.latest)
+        return Reply(body=page)
 
     async def verify_audit(self, call: Call) -> Reply:
         """Verify a tenant's or the platform's trail."""
@@ -341,7 +343,7 @@ def _reading(routes: TenantRoutes) -> tuple[Operation, ...]:
     own: dict[str, Any] = {"tag": AUDIT, "scope": "platform:admin", "platform": True}  # Any: as above
     return (
         Operation(
-            id="list_platform_audit", method="GET", path="/audit", handler=routes.list_audit, query=Page,
+            id="list_platform_audit", method="GET", path="/audit", handler=routes.list_audit, query=AuditQuery,
             answer=AuditPage, problems=("invalid_cursor",),
             summary="Read the platform's own trail: its keys, gateways, and refusals of nobody in particular.", **own,
         ),
@@ -350,8 +352,8 @@ def _reading(routes: TenantRoutes) -> tuple[Operation, ...]:
             answer=ChainCheck, summary="Verify that nothing in the platform's trail was altered or removed.", **own,
         ),
         Operation(
-            id="list_audit", method="GET", path="/tenants/{tenant_id}/audit", handler=routes.list_audit, query=Page,
-            answer=AuditPage, tenant_param="tenant_id", problems=("invalid_cursor",),
+            id="list_audit", method="GET", path="/tenants/{tenant_id}/audit", handler=routes.list_audit,
+            query=AuditQuery, answer=AuditPage, tenant_param="tenant_id", problems=("invalid_cursor",),
             summary="Read a tenant's trail: who did what, when, from where.", **audit,
         ),
         Operation(

@@ -44,6 +44,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cursor: Cursor | None = None
 
 
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which part of a trail is wanted: from a cursor, from the beginning, or with `latest` the last `limit` entries."""
+
+    limit: Limit = 100
+    cursor: Cursor | None = None
+    latest: bool = False
+
+
 class CreateTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tenant to create."""
 

@@ -48,6 +48,19 @@ async def test_pages_join_without_gap_or_overlap() -> None:
         assert seen == [1, 2, 3, 4, 5, 6, 7]
 
 
+async def test_the_latest_entries_are_read_from_the_end() -> None:
+    async with opened() as office:
+        await office.tenant()
+        for _ in range(6):
+            await office.key()
+        latest = await office.audit.page(ACME, cursor=None, limit=3, latest=True)
+        assert ([entry.seq for entry in latest.entries], latest.next_cursor) == ([5, 6, 7], None)
+        everything = await office.audit.page(ACME, cursor=None, limit=9, latest=True)
+        assert [entry.seq for entry in everything.entries] == [1, 2, 3, 4, 5, 6, 7]
+        onwards = await office.audit.page(ACME, cursor="2", limit=3, latest=True)
+        assert ([entry.seq for entry in onwards.entries], onwards.next_cursor) == ([3, 4, 5], "5")
+
+
 async def test_one_domains_trail_holds_nothing_of_another() -> None:
     async with opened() as office:
         for name in ("acme", "globex"):
