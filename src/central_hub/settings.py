@@ -5,6 +5,8 @@ Read once at start; nothing else in the hub looks at the environment.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,6 +19,8 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.tenants.secrets import BOOTSTRAP_LENGTH_MIN, BOOTSTRAP_PREFIX
 
 DEFAULT_PORT: Final = 7000
+PREFIX: Final = "HUB_"
+MISSPELT_RATIO: Final = 0.85
 SECRET_MASK: Final = "********"  # noqa: S105  # what stands in place of one
 
 
@@ -46,7 +50,7 @@ def _bootstrap_token(given: SecretStr | None) -> SecretStr | None:
 class Settings(BaseSettings):
     """The hub's process settings. Values come from arguments, then `HUB_*`, then the defaults."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_", extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(default=DEFAULT_PORT, description="Port; 0 picks a free one.")
@@ -101,6 +105,14 @@ class Settings(BaseSettings):
                 f"Open mode takes every caller's word, and {self.host} can be reached by others.",
                 next_step="Bind to loopback (--host 127.0.0.1), or leave --open out and use keys.",
             )
+
+
+def misspelt(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the variables that are no setting but nearly the name of one, with that one."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    others = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
+    close = {name: difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT_RATIO) for name in others}
+    return [(name, found[0]) for name, found in close.items() if found]
 
 
 def is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys, secret_
 from central_hub.adapters.memory import MemoryLog, MemorySnapshots
 from central_hub.adapters.snapshot_files import FileSnapshots
 from central_hub.adapters.sqlite.log import RESERVED_BYTES, FreeBytes, SqliteLog, free_bytes
+from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ports import Snapshots
 
 DATABASE: Final = "hub.db"
@@ -48,9 +49,20 @@ async def open_directory(directory: Path, *, incarnation: str, free: FreeBytes =
         free: tells the free bytes of a file system.
 
     Raises:
-        HubError: `store_in_use`, `store_too_new`, `store_unavailable`, `key_file_exposed`,
+        HubError: `data_unusable`, `store_in_use`, `store_too_new`, `key_file_exposed`,
             `key_file_invalid`, `wrong_master_key`.
     """
+    try:
+        return await _opened(directory, incarnation=incarnation, free=free)
+    except OSError as error:
+        raise _unusable(directory, f"{error.filename or directory}: {error.strerror or error}") from error
+    except HubError as refused:
+        if refused.code != "store_unavailable":
+            raise
+        raise _unusable(directory, refused.internal) from refused
+
+
+async def _opened(directory: Path, *, incarnation: str, free: FreeBytes) -> Stores:
     _prepare(directory)
     master = secret_file(directory / MASTER_KEY)
     pepper = secret_file(directory / PEPPER)
@@ -96,6 +108,15 @@ def _unwell(log: SqliteLog, directory: Path, free: FreeBytes) -> str:
     except OSError as error:
         return f"the free space cannot be told: {error.strerror}"
     return "the disk is full and the store takes no writes until there is room" if full else ""
+
+
+def _unusable(directory: Path, reason: str) -> HubError:
+    return HubError(
+        "data_unusable",
+        Kind.INVALID,
+        f"The data directory {directory} cannot be used: {reason}.",
+        next_step="Name a directory that this user may write with --data; restore a damaged store from a backup.",
+    )
 
 
 def _prepare(directory: Path) -> None:

@@ -33,6 +33,7 @@ from central_hub.health.usecases import Heartbeats
 from central_hub.interop.prometheus import Targets
 from central_hub.interop.prometheus import operations as prometheus_operations
 from central_hub.kernel.clock import Clock
+from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.probing import Probe
 from central_hub.kernel.records import Applied
@@ -304,7 +305,15 @@ def _access_listener(epochs: Epochs, watch: WatchHub) -> Callable[[Sequence[Appl
 
 def _tiers(settings: Settings) -> TierCatalogue:
     if settings.tiers is not None:
-        return parse_tiers(settings.tiers.read_text("utf-8"))
+        try:
+            return parse_tiers(settings.tiers.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise HubError(
+                "invalid_tiers",
+                Kind.INVALID,
+                f"The tiers file {settings.tiers} cannot be read: {getattr(error, 'strerror', error)}.",
+                next_step="Name a file that is there with --tiers, or leave it out for the built-in tiers.",
+            ) from None
     return parse_tiers(resources.files("central_hub.tenants").joinpath("tiers.toml").read_text("utf-8"))
 
 

@@ -5,6 +5,7 @@ Every option is also a `HUB_*` variable; both end in `settings.Settings`, which 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,6 +106,10 @@ def refusal(error: Any) -> Failure:  # Any: a HubError; naming the class would l
     mends = {
         "open_mode_exposed": "central-hub serve --open --host 127.0.0.1",
         "address_unavailable": "central-hub serve --port 0",
+        "store_in_use": "central-hub serve --data ANOTHER_DIRECTORY",
+        "data_unusable": "central-hub serve --data ANOTHER_DIRECTORY",
+        "invalid_tiers": "central-hub serve   (with the built-in tiers)",
+        "invalid_grant": "central-hub serve --probe-networks 10.0.0.0/8",
     }
     return Failure(
         ExitCode.CONFLICT
@@ -122,6 +127,10 @@ def refusal(error: Any) -> Failure:  # Any: a HubError; naming the class would l
 def _announce(settings: Settings) -> None:
     words = " ".join(f"{name}={value}" for name, value in settings.redacted().items() if value not in ("", "None"))
     sys.stderr.write(f"central-hub: {words}\n")
+    from central_hub.settings import misspelt
+
+    for given, meant in misspelt(os.environ):
+        sys.stderr.write(f"central-hub: {given} is no setting and was ignored; did you mean {meant}?\n")
 
 
 def _run(settings: Settings) -> None:
