@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from central_hub.adapters.stores import in_memory
 from central_hub.app import Hub, build, describe
 from central_hub.edge import openapi
@@ -45,19 +47,30 @@ def _operations(operations: tuple[Operation, ...]) -> str:
         (
             "The full shapes are in [contracts/openapi.json](../../contracts/openapi.json), which the hub also "
             "serves at `/openapi.json`. Reads of what the log holds answer `Hub-Seq`; every refusal is an RFC 9457 "
-            "problem, see [problems](problems.md).\n"
+            "problem, see [problems](problems.md). Fields in bold have to be there.\n"
         ),
     ]
     tags = sorted({operation.tag for operation in operations})
     for tag in tags:
-        lines += [f"## {tag}\n", "| operation | scope | what it does |", "|---|---|---|"]
+        lines += [f"## {tag}\n", "| operation | scope | what it does | query | body |", "|---|---|---|---|---|"]
         rows = sorted((op for op in operations if op.tag == tag), key=lambda op: (op.path, op.method))
         lines += [
-            f"| `{op.method} {op.path}` | {f'`{op.scope}`' if op.scope else 'public'} | {_cell(op.summary)} |"
+            f"| `{op.method} {op.path}` | {f'`{op.scope}`' if op.scope else 'public'} | {_cell(op.summary)} "
+            f"| {_fields(op.query)} | {_fields(op.body)} |"
             for op in rows
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def _fields(kind: type | None) -> str:
+    """Name a struct's fields, those that have to be there in bold."""
+    if kind is None:
+        return ""
+    return ", ".join(
+        f"**`{field.encode_name}`**" if field.required else f"`{field.encode_name}`"
+        for field in msgspec.structs.fields(kind)
+    )
 
 
 def _settings() -> str:

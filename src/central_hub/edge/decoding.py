@@ -104,7 +104,7 @@ def _malformed(code: str, what: str, reason: str, kind: type) -> HubError:
         code,
         Kind.MALFORMED,
         f"The {what} is not what this operation takes: {reason}.{hint}",
-        next_step="Correct the field that is named; the reference lists the fields of every operation.",
+        next_step="Correct the field that is named; GET /openapi.json has the fields of every operation.",
     )
 
 

@@ -31,6 +31,8 @@ DENIED_KINDS: Final = frozenset({Kind.UNAUTHENTICATED, Kind.DENIED})
 ReadBody = Callable[[int], Awaitable[bytes]]
 Observe = Callable[[str, int, float], None]
 
+_ALL_PATHS: Final = "GET /openapi.json lists all paths."
+
 _log = structlog.get_logger("central_hub.edge")
 
 
@@ -163,11 +165,12 @@ class Pipeline:
                 next_step=f"Use one of {', '.join(methods)}.",
                 fields={"allow": ", ".join(methods)},
             )
+        other = request.path[:-1] if request.path.endswith("/") else request.path + "/"
         raise HubError(
             "no_such_path",
             Kind.NOT_FOUND,
             "The hub has no such path.",
-            next_step="GET /openapi.json lists all paths.",
+            next_step=f"Mind the slash at the end: {other}" if self.table.methods(other) else _ALL_PATHS,
         )
 
     def _admit_kind(self, operation: Operation, ctx: TenantContext) -> None:

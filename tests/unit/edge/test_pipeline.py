@@ -187,6 +187,12 @@ async def test_a_wrong_method_names_the_right_ones(pipeline: Pipeline) -> None:
     assert _code(await _ask(pipeline, "GET /nowhere")) == "no_such_path"
 
 
+async def test_a_path_that_is_right_but_for_its_last_slash_is_told(pipeline: Pipeline) -> None:
+    mended = msgspec.json.decode((await _ask(pipeline, "GET /things/")).body)["next"]
+    assert mended == "Mind the slash at the end: /things"
+    assert "openapi.json" in msgspec.json.decode((await _ask(pipeline, "GET /nowhere/")).body)["next"]
+
+
 async def test_bodies_are_bounded_and_json_only(pipeline: Pipeline) -> None:
     json = {"content_type": "application/json"}
     assert (await _ask(pipeline, "POST /things", body=b"{" + b" " * 64 + b"}", **json)).status == 413
