@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -13,9 +14,17 @@ from central_hub.adapters.clock import SystemClock, system_random
 from central_hub.adapters.stores import open_directory
 from central_hub.app.hub import Hub
 from central_hub.app.wiring import build
+from central_hub.edge.connection import CONNECTIONS_MAX
 from central_hub.edge.server import HubServer, LaneMode, bind, configure
 from central_hub.kernel.ids import UUID_RANDOM_BYTES, uuid7
 from central_hub.settings import Settings
+
+OPEN_FILES: Final = CONNECTIONS_MAX + 2_000
+"""Every connection the hub takes, and its own files, probes and the rest beside them."""
+OPEN_FILES_FEW: Final = 4_096
+"""Fewer than that are worth a warning."""
+
+_log = structlog.get_logger("central_hub.app")
 
 
 async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> None:
@@ -29,6 +38,7 @@ async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> 
         HubError: whatever keeps it from starting.
     """
     settings.check()
+    allow_open_files()
     sockets = bind(settings.host, settings.port)
     addresses = [sock.getsockname()[:2] for sock in sockets]
     stores = await open_directory(settings.data, incarnation=new_incarnation())
@@ -42,6 +52,24 @@ async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> 
         await server.serve(sockets)
     finally:
         await hub.stop()
+
+
+def allow_open_files(wanted: int = OPEN_FILES) -> int:
+    """Raise the soft limit on open files to what the hub may need, as far as the hard one lets it.
+
+    Shells and service managers give 1,024 by default, which is not a thousand connections.
+
+    Returns:
+        The limit in force.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return soft
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit < OPEN_FILES_FEW:
+        _log.warning("app.open_files_limited", limit=limit, wanted=wanted)
+    return limit
 
 
 def new_incarnation() -> str:
