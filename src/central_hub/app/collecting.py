@@ -12,7 +12,7 @@ import asyncio
 import gc
 from typing import Final
 
-YOUNG_OBJECTS: Final = 5_000
+YOUNG_OBJECTS: Final = 2_000
 """Allocations between two walks over the youngest generation: less than a millisecond each."""
 YOUNG_WALKS: Final = 2
 """Walks over the youngest generation for each walk over the next."""

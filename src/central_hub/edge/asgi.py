@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from central_hub.edge import streams
-from central_hub.edge.carrying import raw_request
+from central_hub.edge.carrying import raw_request, send_body
 from central_hub.edge.operations import Found
 from central_hub.edge.pipeline import ClientGone, Pipeline
 
@@ -74,8 +74,7 @@ async def serve(pipeline: Pipeline, scope: Scope, receive: Receive, send: Send, 
         await streams.serve(answer, scope, receive, send)
         return
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    body = b"" if scope["method"] == "HEAD" else answer.body
-    await send({"type": "http.response.body", "body": body})
+    await send_body(() if scope["method"] == "HEAD" else answer.pieces, send)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from central_hub.edge.operations import Found, Headers
 from central_hub.edge.pipeline import BodyTooLarge, ClientGone, Request
 
+PIECE_BYTES: Final = 128 * 1024
+"""How much of a long body is sent in one step."""
 BODY_ARRIVED: Final = "central_hub.body_arrived"
 """Set in a scope by the hub's own connections once the request's last byte is there."""
 
@@ -34,6 +37,23 @@ def raw_request(scope: Scope, receive: Receive, found: Found | None = None) -> R
         found=found,
         whole=BODY_ARRIVED in scope,
     )
+
+
+async def send_body(pieces: Sequence[bytes], send: Send) -> None:
+    """Send a body; a long one in pieces, with a turn for others after each.
+
+    Args:
+        pieces: what it consists of.
+        send: ASGI's.
+    """
+    begun = size = 0
+    for at, piece in enumerate(pieces):
+        size += len(piece)
+        if size >= PIECE_BYTES and at + 1 < len(pieces):
+            await send({"type": "http.response.body", "body": b"".join(pieces[begun : at + 1]), "more_body": True})
+            await asyncio.sleep(0)
+            begun, size = at + 1, 0
+    await send({"type": "http.response.body", "body": b"".join(pieces[begun:])})
 
 
 def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:

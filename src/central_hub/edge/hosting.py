@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from central_hub.edge import streams
-from central_hub.edge.carrying import raw_request
+from central_hub.edge.carrying import raw_request, send_body
 from central_hub.edge.pipeline import Answer, ClientGone, Pipeline
 
 
@@ -40,7 +40,7 @@ class _Wire(Response):
     """A framework response that sends the pipeline's header lines as they are."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(content=answer.body, status_code=answer.status)
+        super().__init__(status_code=answer.status)
         self.raw_headers = list(answer.headers)
         self._answer = answer
 
@@ -49,7 +49,8 @@ class _Wire(Response):
         if self._answer.stream is not None:
             await streams.serve(self._answer, scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send_body(self._answer.pieces, send)
 
 
 class _Unsent(Response):
@@ -80,5 +81,5 @@ async def _through(pipeline: Pipeline, request: FrameworkRequest) -> Response:
     except ClientGone:
         return _Unsent()
     if scope["method"] == "HEAD":
-        answer.body = b""
+        answer.pieces = ()
     return _Wire(answer)

@@ -64,11 +64,13 @@ class Call:
 class Reply:
     """What a handler answers: a struct or ready bytes, or a stream that outlives the handler.
 
+    A long answer is a tuple of ready bytes: it is sent piece by piece, and never joined.
+
     `stream` is called with an open sink once the head is sent and returns what to call when
     the client has gone.
     """
 
-    body: Any = None  # Any: whatever msgspec encodes, or bytes that already are JSON
+    body: Any = None  # Any: whatever msgspec encodes, or JSON already in bytes
     status: int = 0
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/json"

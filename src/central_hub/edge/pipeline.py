@@ -67,9 +67,14 @@ class Answer:
 
     status: int
     headers: list[tuple[bytes, bytes]]
-    body: bytes
+    pieces: tuple[bytes, ...]
     stream: Callable[[Any], Callable[[], None]] | None = None  # Any: edge.streams.Sink
     ctx: TenantContext | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.pieces)
 
 
 @dataclass(slots=True)
@@ -245,22 +250,17 @@ class Pipeline:
 
     def _encode(self, operation: Operation, ctx: TenantContext, reply: Reply) -> Answer:
         status = reply.status or operation.status
-        body = (
-            reply.body
-            if isinstance(reply.body, bytes)
-            else b""
-            if reply.body is None
-            else msgspec.json.encode(reply.body)
-        )
+        pieces = _pieces_of(reply.body)
+        length = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         headers = answer_headers(
-            media_type=reply.media_type if body or reply.stream else "",
-            length=None if reply.stream or status in (204, 304) else len(body),
+            media_type=reply.media_type if length or reply.stream else "",
+            length=None if reply.stream or status in (204, 304) else length,
             extra=reply.headers + _sunset(ctx) if ctx.legacy else reply.headers,
             hub_seq=self._positions.position_of(ctx).format(),
             tier=ctx.tier,
             correlation_id=ctx.correlation_id,
         )
-        return Answer(status, headers, body, reply.stream, ctx)
+        return Answer(status, headers, pieces, reply.stream, ctx)
 
     def _refuse(self, error: HubError, request: Request, known: _Known) -> Answer:
         decision_id = ""
@@ -279,7 +279,17 @@ class Pipeline:
             tier=known.ctx.tier if known.ctx else "",
             correlation_id=known.correlation_id,
         )
-        return Answer(status, headers, body, None, known.ctx)
+        return Answer(status, headers, (body,), None, known.ctx)
+
+
+def _pieces_of(body: Any) -> tuple[bytes, ...]:  # Any: what a handler answered
+    if isinstance(body, bytes):
+        return (body,)
+    if body is None:
+        return ()
+    if isinstance(body, tuple):
+        return cast(tuple[bytes, ...], body)
+    return (msgspec.json.encode(body),)
 
 
 def answer_headers(

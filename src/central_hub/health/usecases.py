@@ -23,7 +23,7 @@ from central_hub.registry.signals import Loads
 from central_hub.registry.view import RegistryView
 from central_hub.registry.visibility import viewer_of, visible
 
-BATCH_SLICE: Final = 256
+BATCH_SLICE: Final = 128
 """Leases renewed before others run."""
 
 _NO_MEMBERS: Final[dict[str, Kept]] = {}

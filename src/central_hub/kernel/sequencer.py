@@ -42,6 +42,9 @@ GROUP_COMMIT_MAX: Final = 128
 QUEUE_MAX: Final = 8_192
 """Commands decided or parked and not yet answered; more are refused with 503."""
 
+APPLY_SLICE_BYTES: Final = 8_192
+"""Sealed bytes applied before others run: about a millisecond of work."""
+
 CONFLICT_RETRIES_MAX: Final = 3
 RANDOM_STOCK_BYTES: Final = 4_096
 
@@ -349,12 +352,7 @@ class Sequencer:
             self._drop(batch, error)
             return
         self.commits += 1
-        try:
-            await self._apply(batch, verdicts)
-        except Exception as error:  # durable, and not in the views: nobody may take it for refused
-            self._drop(batch, outcome_unknown(f"{type(error).__name__}: {error}"))
-            return
-        self._settle(batch, verdicts)
+        await self._take_effect(batch, verdicts)
 
     def _drop(self, batch: list[_Command], error: Exception) -> None:
         self.failed_commits += 1
@@ -363,18 +361,25 @@ class Sequencer:
             _fail(command, error)
         self._retry_parked()
 
-    async def _apply(self, batch: list[_Command], verdicts: Sequence[Verdict]) -> None:
-        applied = [
-            _applied(record, draft)
-            for command, verdict in zip(batch, verdicts, strict=True)
-            if isinstance(verdict, Accepted)
-            for record, draft in zip(verdict.records, command.drafts, strict=True)
-        ]
-        if applied and applied[0].pos == self._runner.pos + 1:
-            self._runner.apply(applied)
-        else:
-            # Somebody else wrote in between (or a command lost to them): their records come first.
-            await self._runner.catch_up()
+    async def _take_effect(self, batch: list[_Command], verdicts: Sequence[Verdict]) -> None:
+        """Apply what is durable and answer, in slices that leave the event loop free in between."""
+        start = 0
+        try:
+            first = next((verdict.records[0].pos for verdict in verdicts if isinstance(verdict, Accepted)), 0)
+            if first != self._runner.pos + 1:
+                # Somebody else wrote in between (or a command lost to them): their records come first.
+                await self._runner.catch_up()
+                self._settle(batch, verdicts)
+                return
+            while start < len(batch):
+                stop = _slice_end(batch, start)
+                if start:
+                    await asyncio.sleep(0)
+                self._runner.apply(_applied_by(batch[start:stop], verdicts[start:stop]))
+                part, start = (batch[start:stop], verdicts[start:stop]), stop
+                self._settle(*part)
+        except Exception as error:  # durable, and not in the views: nobody may take it for refused
+            self._drop(batch[start:], outcome_unknown(f"{type(error).__name__}: {error}"))
 
     def _settle(self, batch: list[_Command], verdicts: Sequence[Verdict]) -> None:
         again: list[_Command] = []
@@ -457,6 +462,26 @@ def _fail(command: _Command, error: Exception) -> None:
 
 def _result_data(key: Idempotency) -> bytes:
     return associated_data(key.domain, key.id, f"result\n{key.source}")
+
+
+def _slice_end(batch: Sequence[_Command], start: int) -> int:
+    """Return where the slice that begins at `start` ends: at least one command on."""
+    size = 0
+    for at in range(start, len(batch)):
+        append = batch[at].append
+        size += 0 if append is None else sum(len(record.data) for record in append.records)
+        if size >= APPLY_SLICE_BYTES:
+            return at + 1
+    return len(batch)
+
+
+def _applied_by(batch: Sequence[_Command], verdicts: Sequence[Verdict]) -> list[Applied]:
+    return [
+        _applied(record, draft)
+        for command, verdict in zip(batch, verdicts, strict=True)
+        if isinstance(verdict, Accepted)
+        for record, draft in zip(verdict.records, command.drafts, strict=True)
+    ]
 
 
 def _applied(record: Record, draft: Draft) -> Applied:

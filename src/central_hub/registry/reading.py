@@ -47,9 +47,9 @@ _json: Final = msgspec.json.Encoder()
 
 
 class Read(NamedTuple):
-    """An encoded answer and its weak ETag."""
+    """An encoded answer, a long one in pieces, and its weak ETag."""
 
-    body: bytes
+    body: bytes | tuple[bytes, ...]
     etag: str = ""
 
 
@@ -151,23 +151,23 @@ class Reading:
         viewer = Viewer(SHARED, 0, legacy=True) if legacy else viewer_of(ctx)
         own = list(self._view.services(viewer.domain)) if viewer.domain != SHARED else []
         names = [(viewer.domain, name) for name in own] + [(SHARED, name) for name in self._view.services(SHARED)]
-        pieces: list[bytes] = []
+        pieces: list[bytes] = [b'{"services":{']
         truncated = False
         begun = self._clock.monotonic_ms()
         for domain, name in names:
             found = visible(self._view, viewer, name)
             if found is not None and found[0] == domain:
-                if len(pieces) >= self._listed_max:
+                if len(pieces) > self._listed_max:
                     truncated = True
                     break
                 piece = self._listed(viewer, domain, found[1], filters, legacy=legacy)
                 if piece:
-                    pieces.append(_json.encode(name) + b":" + piece)
+                    pieces.append((b"," if len(pieces) > 1 else b"") + _json.encode(name) + b":" + piece)
             if self._clock.monotonic_ms() - begun >= SLICE_MS:
                 await asyncio.sleep(0)
                 begun = self._clock.monotonic_ms()
-        end = b'},"truncated":true}' if truncated else b'},"truncated":false}'
-        return Read(b"".join((b'{"services":{', b",".join(pieces), end)))
+        pieces.append(b'},"truncated":true}' if truncated else b'},"truncated":false}')
+        return Read(tuple(pieces))
 
     async def wait(self, ctx: TenantContext, name: str, seq: int, seconds: float) -> TenantContext:
         """Block until the service's revision is past `seq`, or the time is up.

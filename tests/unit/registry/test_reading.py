@@ -27,7 +27,7 @@ async def refused(house: House, ctx: TenantContext, name: str = "risk", **query:
 
 
 async def listed(house: House, ctx: TenantContext, filters: Filters | None = None, **more: Any) -> dict[str, Any]:
-    return json.loads((await house.reading.services(ctx, filters or Filters(), **more)).body)
+    return json.loads(b"".join((await house.reading.services(ctx, filters or Filters(), **more)).body))
 
 
 async def judge(house: House, instance_id: str, status: Status) -> None:
