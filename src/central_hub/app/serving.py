@@ -6,7 +6,7 @@ import resource
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -84,6 +84,33 @@ def _base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class LogStream:
+    """Where log lines go. Where they cannot (the disk is full, the reader has gone) they are lost, and no request is.
+
+    Args:
+        stream: takes the lines.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost = 0
+
+    def write(self, text: str) -> int:
+        """Write, or lose it; returns how much was given."""
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):  # ValueError: it was closed
+            self.lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose what was waiting."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.lost += 1
+
+
 def configure_logging(settings: Settings) -> None:
     """Write the hub's own log to stderr in the form and from the level that settings say."""
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -101,6 +128,6 @@ def configure_logging(settings: Settings) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(levels[settings.log_level]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, LogStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )

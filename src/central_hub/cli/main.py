@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from central_hub.cli.failures import NEXT_OF_EXIT, ExitCode, Failure
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    hold_standard_streams()
     try:
         _run(argv)
     except Failure as failure:
@@ -21,6 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone; there is nobody left to tell
         sys.exit(ExitCode.OK)
+
+
+def hold_standard_streams() -> None:
+    """Give a standard stream that is closed the null device, or the next socket or file would be taken for it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")  # pyright: ignore[reportUnnecessaryComparison]  # None when it was closed
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")  # pyright: ignore[reportUnnecessaryComparison]  # as above
 
 
 def _run(argv: Sequence[str]) -> None:
