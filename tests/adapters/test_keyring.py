@@ -83,6 +83,16 @@ async def test_what_was_sealed_opens_after_loading_again() -> None:
     assert (await ring_of(kept)).open(ACME, key_id, sealed, BOUND) == b"secret"
 
 
+async def test_a_domain_that_has_a_key_is_given_no_other() -> None:
+    ring = await ring_of(MemoryKeys())
+    used: set[str] = set()
+    for _ in range(3):
+        for domain in (ACME, OTHER):
+            await ring.ensure(domain)
+            used.add(ring.seal(domain, b"x", BOUND)[0])
+    assert len(used) == 2
+
+
 async def test_a_wrong_master_key_is_noticed_before_anything_is_read() -> None:
     kept = MemoryKeys()
     await (await ring_of(kept)).ensure(ACME)

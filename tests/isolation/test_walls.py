@@ -222,6 +222,11 @@ async def test_an_open_caller_without_a_tenant_sees_what_its_claimed_tier_allows
             assert b"gold" in high.body or b"10.9.9.9" in high.body
 
 
+async def test_an_open_hub_has_no_keys_of_tenants_that_were_never_made() -> None:
+    async with running(settings=Settings(open=True)) as world:
+        assert await code(world, "GET", "/tenants/visitor/keys") == "tenant_not_found"
+
+
 async def test_the_platform_is_told_of_missing_tenants_and_of_whom_it_may_speak_for() -> None:
     async with running() as world:
         await furnished(world)

@@ -250,6 +250,8 @@ def test_a_grant_opens_exactly_what_it_names(
     address: str, port: int, domain: DomainId, refusal: Refusal | None
 ) -> None:
     assert Policy(WIDE).classify(address, port, domain) is refusal
+    may = Egress(Policy(WIDE), ManualClock()).may_be_granted(domain, address, port)
+    assert may == (refusal is None)
 
 
 def test_without_grants_the_public_internet_is_closed_too() -> None:

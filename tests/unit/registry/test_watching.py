@@ -157,6 +157,32 @@ async def test_instances_of_a_service_that_left_sight_are_not_named_by_what_take
     assert b"secret" not in b"".join(sink.frames)
 
 
+async def test_what_left_the_shared_service_as_it_was_shadowed_is_taken_away() -> None:
+    world = World()
+    for one in ("i-1", "i-2"):
+        world.apply(registered(instance_id=one))
+    sink = MemorySink()
+    world.watch.open(ctx_of(), RISK, sink)
+    world.apply(ServiceUnregistered(service="risk", instance_id="i-1"))
+    world.apply(registered(instance_id="own"), ACME)
+    await settle(world)
+    shown = Client()
+    for frame in sink.frames:
+        shown.take(frame)
+    assert set(shown.services["risk"]["instances"]) == {"own"}
+
+
+async def test_who_leaves_takes_nobody_along() -> None:
+    world = World()
+    leaving, staying = MemorySink(), MemorySink()
+    first = world.watch.open(ctx_of(), RISK, leaving)
+    world.watch.open(ctx_of(tier="pro"), RISK, staying)
+    world.watch.close(first)
+    world.apply(registered(), ACME)
+    await settle(world)
+    assert [event for event, _, _ in events_of(staying)] == ["snapshot", "sync", "delta"]
+
+
 async def test_a_resumed_watch_gets_only_what_changed() -> None:
     world = World()
     for name in ("a", "b"):

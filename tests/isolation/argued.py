@@ -1,0 +1,117 @@
+"""Checks whose absence nobody can observe, each with its reason. Adding an entry is a security review."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OUTSIDE: Final = {
+    "__init__.py": "names of the package's own; asks nobody",
+    "__main__.py": "starts the command line",
+    "cli": "runs with the rights of whoever typed it, and asks the hub",
+    "sdk": "runs inside one tenant's own process and holds nothing of anyone else",
+    "settings.py": "what an operator sets; its refusals have tests of their own",
+}
+"""What lies outside the rooms, by the beginning of its path, and why nothing there decides about callers."""
+
+_MEMO: Final = "a memory of what was decided: without it the same is decided again, from the same state"
+_LIMIT: Final = "how much is remembered: forgetting earlier costs work only; the upper limit has its test"
+_SHORTER: Final = "a shorter way to the same answer: what it skips would find nothing"
+_TWICE: Final = "asked again by what follows, which answers the same"
+
+ARGUED: Final = {
+    # adapters
+    "adapters/sqlite/log.py:SqliteLog.verify: await self._anchor(domain) == anchor -> True": "a verification that began"
+    " before retention cut the chain would call it broken; the chain is followed again, nothing is decided",
+    # app
+    "app/serving.py:serve: settings.check() -> not called": "`app.build` checks the same settings, and is tested",
+    # edge
+    "edge/guard.py:check: b'_' in name -> True": _SHORTER,
+    "edge/guard.py:check: seen -> True": _SHORTER,
+    "edge/guard.py:check: target -> True": _SHORTER,
+    "edge/guard.py:_check_target: b'tenant' not in query -> False": _SHORTER,
+    "edge/guard.py:_check_target: b'%' not in query -> False": _SHORTER,
+    "edge/openapi.py:_operation: operation.public -> True": "what the document says; who may is asked elsewhere",
+    "edge/openapi.py:_operation: operation.public -> False": "what the document says; who may is asked elsewhere",
+    "edge/pipeline.py:Pipeline._claimed: header_tenant != claimed -> True": "a tenant in a header is the context's own"
+    " by then, so a claim equal to it has already returned",
+    "edge/pipeline.py:Pipeline._own_path: header_tenant != named -> True": "a tenant in a header is the context's own"
+    " by then, so a path equal to it has already returned",
+    # health
+    "health/prober.py:Prober._start: domain is not None -> True": "whether anything of a domain is left to probe; there"
+    " is while its queue is not empty",
+    "health/prober.py:Prober._blames_itself: domain.blamed_ms < 0 -> False": "since when the hub blames itself for a"
+    " domain's silence; decides about protection, not about callers",
+    "health/reading.py:HealthReading._write: viewer.domain != SHARED -> True": _SHORTER,
+    "health/usecases.py:Heartbeats._own: domain != SHARED -> True": _TWICE,
+    # registry
+    "registry/catalogue.py:Catalogue.entry: kept.rank == service.rank -> True": "the rank in an entry is shown when a"
+    " decision is explained; who sees a service is asked of the service itself",
+    "registry/lane_entries.py:RegistryLane.entry: viewer.domain != SHARED -> True": _SHORTER,
+    "registry/reading.py:Reading.wait: self._access.current(ctx) -> the caller's own context": "asked once more before"
+    " the answer; here it ends the waiting earlier",
+    "registry/resuming.py:changed_since: any((view.revision(domain, name) > _seq_of(since, domain) for domain, _ in"
+    " keys_for(viewer, name))) -> True": _SHORTER,
+    "registry/resuming.py:changed_since: view.revision(domain, name) > _seq_of(since, domain) -> True": _SHORTER,
+    "registry/resuming.py:resumed: _was_shadowed(view, viewer, name, domain, since) -> True": "the whole of what is"
+    " seen is said again where the difference would do",
+    "registry/resuming.py:_may_have_seen: shared.ranked <= since.shared -> False": "says gone once more of a service"
+    " that the caller could see at some time, never of one it could not",
+    "registry/resuming.py:_was_visible: domain != SHARED -> False": "the whole of what is seen is said again where the"
+    " difference would do",
+    "registry/resuming.py:_was_shadowed: viewer.domain == SHARED -> False": "the whole of what is seen is said again"
+    " where the difference would do",
+    "registry/routes.py:RegistryRoutes._context_for: wanted.tenant_id == ctx.tenant_id -> False": _SHORTER,
+    "registry/usecases.py:Registry.drain: ctx.domain -> the shared domain": "names the domains whose data keys a"
+    " command may need; one with an instance in it has its key, and what is written names its domain itself",
+    "registry/usecases.py:Registry.deregister: ctx.domain -> the shared domain": "as for drain: only which data keys may be needed",
+    "registry/usecases.py:Registry._domain_of: self._view.instance(ctx.domain, name, instance_id) is not None ->"
+    " False": "an own instance makes its service visible in the caller's own domain, which is what is asked next",
+    "registry/view.py:RegistryView._rank: rank != service.rank -> True": "a rank that is the same is noted as changed:"
+    " a resumed watch is told the whole where the difference would do",
+    "registry/visibility.py:Viewer.reach: self.legacy -> False": "every legacy viewer is made with the public rank",
+    "registry/watch_differences.py:Differences._maybe_held: domain is None -> False": _SHORTER,
+    "registry/watch_differences.py:Differences._maybe_held: domain == SHARED -> True": "gone and the whole, where one"
+    " difference would do",
+    "registry/watch_differences.py:Differences._maybe_held: service.rank > viewer.reach -> True": "gone and the whole,"
+    " where one difference would do",
+    "registry/watch_differences.py:Differences._maybe_held: domain is not None -> True": _SHORTER,
+    "registry/watching.py:WatchHub._catch_up: visible(self._view, group.viewer, name) is not None -> True": "of what is"
+    " not visible the wire says gone, which a client that never had it ignores",
+    "registry/watching.py:WatchHub._at: group.viewer.domain != SHARED -> True": _SHORTER,
+    # tenants
+    "tenants/authentication.py:Authentication.assume: ctx.tier -> True": "an open caller always has a tier",
+    "tenants/authentication.py:Authentication.current: ctx.tenant_id is None -> False": _SHORTER,
+    "tenants/authentication.py:Authentication.current: tier == ctx.tier -> True": "a tier never changes without the"
+    " epoch, which is compared beside it",
+    "tenants/authentication.py:Authentication.current: record is not None #1 -> True": "without a record the tier is"
+    " the one the rank was made from",
+    "tenants/authentication.py:Authentication._from_key: known is not None -> False": _MEMO,
+    "tenants/authentication.py:Authentication._from_key: self._view.credential(key.id) is key -> False": _MEMO,
+    "tenants/authentication.py:Authentication._from_key: ends_ms -> True": _MEMO,
+    "tenants/authentication.py:Authentication._from_key: self._clock.now_ms() < ends_ms -> False": _MEMO,
+    "tenants/authentication.py:Authentication._prove: key.previous_digest != b'' -> True": "a key without a secret"
+    " before has no time until which that one would live",
+    "tenants/authentication.py:Authentication._prove: key is None -> False": "an unknown key is compared with a digest"
+    " of zeros, which no secret has, and is refused by that",
+    "tenants/authentication.py:Authentication._prove: len(self._proven) >= PROVEN_MAX -> True": _LIMIT,
+    "tenants/authentication.py:Authentication._from_bootstrap: bootstrap is None -> False": _TWICE,
+    "tenants/authentication.py:Authentication._placed: record is not None #1 -> True": "counts differing claims; an"
+    " open caller's tier is its claim",
+    "tenants/authentication.py:Authentication._legacy_principal: callers -> True": _SHORTER,
+    "tenants/authentication.py:Authentication._standing_principal: known is not None -> False": _MEMO,
+    "tenants/authentication.py:Authentication._standing_principal: known[0] is key -> False": _MEMO,
+    "tenants/authentication.py:Authentication._standing_principal: 0 < known[1].expires_at_ms <= now_ms -> True": _MEMO,
+    "tenants/authentication.py:Authentication._standing_principal: len(self._standing) >= PROVEN_MAX -> True": _LIMIT,
+    "tenants/authentication.py:_principals_of: key.previous_digest -> True": "a key without a secret before has no time"
+    " until which that one would live",
+    "tenants/tokens.py:TokenVerifier.verify: found is None -> True": _MEMO,
+    "tenants/tokens.py:TokenVerifier.verify: self._view.gateway(found.gateway.id) is not found.gateway -> True": _MEMO,
+    "tenants/tokens.py:TokenVerifier.verify: len(self._verified) > VERIFIED_MAX -> True": _LIMIT,
+    "tenants/tokens.py:_check_form: 'crit' in header -> False": "the library refuses it too, in its later versions;"
+    " the corpus of forged tokens holds both to it",
+    "tenants/tokens.py:_token: isinstance(subject, str) -> True": "the library refuses it too; the corpus holds both",
+    "tenants/tokens.py:_token: isinstance(jti, str) -> True": "the library refuses it too; the corpus holds both",
+    "tenants/usecases.py:Tenants.create_key: domain == PLATFORM -> True": "no other domain's key can hold the scope"
+    " that is asked for beside it",
+}
+"""Mutants that nothing can notice."""
