@@ -63,7 +63,8 @@ ARGUED: Final = {
     "registry/routes.py:RegistryRoutes._context_for: wanted.tenant_id == ctx.tenant_id -> False": _SHORTER,
     "registry/usecases.py:Registry.drain: ctx.domain -> the shared domain": "names the domains whose data keys a"
     " command may need; one with an instance in it has its key, and what is written names its domain itself",
-    "registry/usecases.py:Registry.deregister: ctx.domain -> the shared domain": "as for drain: only which data keys may be needed",
+    "registry/usecases.py:Registry.deregister: ctx.domain -> the shared domain": "as for drain: names domains whose"
+    " data keys may be needed",
     "registry/usecases.py:Registry._domain_of: self._view.instance(ctx.domain, name, instance_id) is not None ->"
     " False": "an own instance makes its service visible in the caller's own domain, which is what is asked next",
     "registry/view.py:RegistryView._rank: rank != service.rank -> True": "a rank that is the same is noted as changed:"
