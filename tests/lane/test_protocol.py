@@ -200,6 +200,15 @@ async def test_a_head_without_end_is_refused(mode: LaneMode) -> None:
 
 
 @Modes
+async def test_many_requests_in_one_packet_are_not_taken_for_one_long_head(mode: LaneMode) -> None:
+    async with serving(World(), mode) as (port, _):
+        one = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nX-Long: %b\r\n\r\n" % (b"v" * 9_001)
+        answer = await exchange(port, one * 60 + END)
+        assert answer.count(b"HTTP/1.1 ") == 61
+        assert b"HTTP/1.1 413 " not in answer
+
+
+@Modes
 async def test_what_is_not_http_gets_a_problem_document(mode: LaneMode) -> None:
     async with serving(World(), mode) as (port, _):
         answer = await exchange(port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")

@@ -21,7 +21,7 @@ from central_hub.edge.streams import CARRIER, DirectSink
 from central_hub.kernel.errors import HubError, Kind
 
 HEAD_BYTES_MAX: Final = 65_536
-"""Longest request head; with the rest of the packet it ends in, at most twice that is held."""
+"""Longest request head; the packets that it begins and ends in may be held beside it."""
 HEAD_TIMEOUT_S: Final = 10.0
 """Time from the first byte of a request head to its last."""
 CONNECTIONS_MAX: Final = 20_000
@@ -40,6 +40,7 @@ class HubProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_open = False
+        self._ended_one = False
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._last_words = b""
@@ -64,9 +65,11 @@ class HubProtocol(HttpToolsProtocol):
         """Feed the parser, and watch a head that a packet left unfinished."""
         if self._last_words:
             return
+        self._ended_one = False
         super().data_received(data)
         if self._head_open:
-            self._watch_head(len(data))
+            # What a packet holds before a head begins in it is another request's.
+            self._watch_head(0 if self._ended_one else len(data))
 
     def on_message_begin(self) -> None:
         """Note that a head has begun."""
@@ -86,6 +89,7 @@ class HubProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Tell the application that it will not have to wait for the body."""
+        self._ended_one = True
         super().on_message_complete()
         self.scope[BODY_ARRIVED] = True  # pyright: ignore[reportGeneralTypeIssues]  # ASGI lets servers add
 
