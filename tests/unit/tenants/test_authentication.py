@@ -16,8 +16,6 @@ from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.tenants import authentication
 from central_hub.tenants.authentication import (
-    BOOTSTRAP_LIFETIME_MS,
-    COUNTED_CALLERS_MAX,
     RANK_OF_NOBODY,
     counters,
 )
@@ -27,8 +25,6 @@ from central_hub.tenants.model import (
     KeyCreated,
     KeyRevoked,
     KeyRotated,
-    LegacyCaller,
-    LegacyPolicySet,
     TenantChanged,
     TenantResumed,
     TenantSuspended,
@@ -43,7 +39,6 @@ ROOT, ROOT_TEXT = key_and_text("root", domain=PLATFORM, scopes=("platform:admin"
 EDGE, EDGE_TEXT = key_and_text("edge", domain=PLATFORM, scopes=("tenant:assert", "registry:read"), assertable=("acme",))
 ANY, ANY_TEXT = key_and_text("any", domain=PLATFORM, scopes=("tenant:assert",), assertable=None)
 METER, METER_TEXT = key_and_text("meter", domain=PLATFORM, scopes=("metrics:read",))
-BOOTSTRAP = "chb_" + "b" * 43
 
 
 def desk(**more: Any) -> Desk:
@@ -316,104 +311,6 @@ def test_a_removed_gateway_ends_what_it_opened_and_its_tokens_end_does_not() -> 
         at.authentication.current(ctx)
 
 
-def test_the_bootstrap_token_is_the_platforms_for_an_hour() -> None:
-    at = desk()
-    assert at.refused(BOOTSTRAP) == "invalid_credential"
-    at.authentication.begin_bootstrap(BOOTSTRAP)
-    ctx = at.ask(BOOTSTRAP)
-    assert (ctx.principal.kind, ctx.principal.home) == (PrincipalKind.BOOTSTRAP, PLATFORM)
-    assert ctx.principal.scopes == {"platform:admin"}
-    assert at.refused(BOOTSTRAP[:-1] + "c") == "invalid_credential"
-    at.clock.jump_wall(10 * BOOTSTRAP_LIFETIME_MS)
-    assert at.ask(BOOTSTRAP) == ctx
-    at.clock.advance(BOOTSTRAP_LIFETIME_MS)
-    assert at.refused(BOOTSTRAP) == "invalid_credential"
-
-
-def test_the_first_platform_key_ends_the_bootstrap_token_and_what_it_opened() -> None:
-    at = desk()
-    at.authentication.begin_bootstrap(BOOTSTRAP)
-    ctx = at.ask(BOOTSTRAP)
-    assert at.authentication.current(ctx) is ctx
-    at.authentication.end_bootstrap()
-    assert at.refused(BOOTSTRAP) == "invalid_credential"
-    with pytest.raises(HubError, match="bootstrap"):
-        at.authentication.current(ctx)
-
-
-def test_without_a_credential_a_caller_is_nobody_and_a_claim_is_refused_alike() -> None:
-    at = desk()
-    ctx = at.ask()
-    assert (ctx.principal.kind, ctx.tenant_id, ctx.rank) == (PrincipalKind.ANONYMOUS, None, RANK_OF_NOBODY)
-    assert ctx.principal.scopes == frozenset()
-    assert {at.refused(tenant_id=named) for named in ("acme", "nobody")} == {"credential_required"}
-
-
-OLD = LegacyCaller(caller="old", networks=("10.0.0.0/24", "fd00::/8"), until_ms=1_700_000_001_000)
-OLDER = LegacyCaller(caller="older", networks=("10.0.1.0/24",), until_ms=1_700_000_009_000)
-
-
-def test_a_caller_of_before_tenants_is_known_by_its_network_until_its_date() -> None:
-    at = Desk((PLATFORM, LegacyPolicySet(callers=(OLD, OLDER))))
-    ctx = at.ask(origin="10.0.0.7")
-    assert (ctx.principal.id, ctx.principal.kind, ctx.legacy) == ("legacy:old", PrincipalKind.LEGACY, True)
-    assert (ctx.principal.scopes, ctx.principal.home) == ({"registry:read", "health:read"}, "")
-    assert (ctx.tenant_id, ctx.rank, ctx.principal.expires_at_ms) == (None, RANK_OF_NOBODY, OLD.until_ms)
-    assert at.ask(origin="fd00::1").principal.id == "legacy:old"
-    assert at.ask(origin="10.0.1.7").principal.id == "legacy:older"
-    for origin in ("10.0.2.1", "::1", "unix", ""):
-        assert at.ask(origin=origin).principal.kind is PrincipalKind.ANONYMOUS
-    assert at.refused(origin="10.0.0.7", tenant_id="acme") == "credential_required"
-    assert counters(at.authentication)["legacy_calls"] == 4
-    at.clock.advance(1_000)
-    assert at.ask(origin="10.0.0.7").principal.kind is PrincipalKind.ANONYMOUS
-    with pytest.raises(HubError, match="expired"):
-        at.authentication.current(ctx)
-
-
-def test_legacy_callers_are_counted_up_to_a_limit() -> None:
-    at = Desk((PLATFORM, LegacyPolicySet(callers=(OLD,))))
-    at.authentication.legacy_calls.update({f"c{one}": 1 for one in range(COUNTED_CALLERS_MAX)})
-    at.ask(origin="10.0.0.7")
-    assert at.authentication.legacy_calls["old"] == 0
-
-
-def test_an_open_hub_takes_claims_as_given() -> None:
-    at = Desk(created("acme", "pro"), open_mode=True)
-    ctx = at.ask(tenant_id="visitor", tier="enterprise")
-    assert (ctx.principal.kind, ctx.tenant_id, ctx.tier) == (PrincipalKind.OPEN, "visitor", "enterprise")
-    assert ctx.principal.home == "visitor"
-    assert not ctx.principal.holds("platform:admin")
-    assert at.ask(tenant_id="visitor").tier == "free"
-    assert at.ask(tenant_id="acme", tier="enterprise").tier == "pro"
-    nobody = at.ask(tier="pro")
-    assert (nobody.tenant_id, nobody.tier, nobody.rank) == (None, "pro", TIERS.rank_of("pro"))
-    assert nobody.principal.home == PLATFORM
-    assert at.refused(tenant_id="visitor", tier="platinum") == "unknown_tier"
-    assert at.refused(tier="platinum") == "unknown_tier"
-
-
-def test_an_open_hub_refuses_what_came_from_elsewhere_before_anything_else() -> None:
-    at = Desk(open_mode=True)
-    assert at.refused(headers=[("via", "1.1 proxy")]) == "insecure_request"
-    assert at.refused("chk_wrong", headers=[("origin", "http://evil")]) == "insecure_request"
-    assert desk().ask(TEXT, headers=[("via", "1.1 proxy")]).tenant_id == "acme"
-
-
-def test_an_open_hub_still_refuses_a_suspended_tenant() -> None:
-    at = Desk(created("acme"), (ACME, TenantSuspended()), open_mode=True)
-    with pytest.raises(HubError) as caught:
-        at.ask(tenant_id="acme")
-    assert caught.value.code == "tenant_suspended"
-    assert not isinstance(caught.value, CallerRefused)
-
-
-def test_an_open_context_of_a_tenant_without_a_record_stays() -> None:
-    at = Desk(open_mode=True)
-    ctx = at.ask(tenant_id="visitor")
-    assert at.authentication.current(ctx) is ctx
-
-
 def test_assuming_a_tenant_asks_the_same_questions() -> None:
     at = desk()
     edge, own = at.ask(EDGE_TEXT, user_id="u", correlation_id="c", service_name="s"), at.ask(TEXT)
@@ -435,11 +332,6 @@ def test_assuming_a_tenant_asks_the_same_questions() -> None:
     assert at.authentication.may_assert(at.ask(ROOT_TEXT), "globex")
     assert not at.authentication.may_assert(at.ask(METER_TEXT), "acme")
     assert at.authentication.tier_claims_differing == 0
-
-
-def test_assuming_keeps_the_tier_that_an_open_caller_claimed() -> None:
-    at = Desk(open_mode=True)
-    assert at.authentication.assume(at.ask(tier="pro"), "visitor").tier == "pro"
 
 
 def test_assuming_does_not_claim_the_tier_before() -> None:
