@@ -81,10 +81,39 @@ def heartbeat(rng: random.Random) -> bytes:
     return b"\r\n".join([b"PUT " + target.encode() + b" HTTP/1.1", *lines, b"", b""]) + body
 
 
+REGISTRATIONS = [
+    b'{"name":"own","instance_id":"own-%d","host":"10.0.0.1","port":80,"lease_ttl_s":60}',
+    b'{"name":"risk2","instance_id":"new-%d","host":"10.0.0.%d","port":80,"lease_ttl_s":60,"version":"1"}',
+    b'{"name":"own","host":"10.0.0.1","port":8%d}',
+    b'{"name":"own","instance_id":"own-%d","host":"10.0.0.1","port":80,"tenant_id":"acme"}',
+    b'{"name":"own","instance_id":"own-%d","host":"10.0.0.1","port":80,"tenant_id":"globex"}',
+    b'{"name":"own","instance_id":"own-%d","host":"10.0.0.1","port":80,"shared":true}', b'{"name":"OWN%d"}', b"[%d]",
+    b'{"name":"own","host":"10.0.0.1","port":0,"instance_id":"%d"}', b'{"nme":%d}', b"%d" + b"[" * 40,
+]  # fmt: skip
+
+
+def registration(rng: random.Random) -> bytes:
+    """Return the bytes of one registration, mostly as the lane begins it."""
+    odd = rng.random() < 0.4
+    pattern = rng.choice(REGISTRATIONS if odd else REGISTRATIONS[:2])
+    body = pattern.replace(b"%d", b"%d" % rng.randrange(6))
+    lines = [b"Host: hub:7000", b"Authorization: Bearer " + rng.choice(AUTH if odd else AUTH[:1]).encode()]
+    lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(body)]
+    if rng.random() < 0.2:
+        lines.append(b"X-Correlation-Id: c-%d" % rng.randrange(99))
+    if odd:
+        for _ in range(rng.choice([0, 0, 1, 1, 2])):
+            lines.insert(rng.randrange(len(lines) + 1), rng.choice(BEAT_LINES + ODD_LINES))
+        if rng.random() < 0.1:
+            lines.pop(rng.randrange(len(lines)))
+    return b"\r\n".join([b"POST /services/register HTTP/1.1", *lines, b"", b""]) + body
+
+
 def request(rng: random.Random) -> bytes:
     """Return the bytes of one request; about half are exactly what the lane answers."""
-    if rng.random() < 0.2:
-        return heartbeat(rng)
+    dice = rng.random()
+    if dice < 0.3:
+        return heartbeat(rng) if dice < 0.15 else registration(rng)
     odd = rng.random() < 0.5
     name = rng.choice(NAMES if odd or rng.random() < 0.2 else NAMES[:4])
     method, target, version, ending = b"GET", f"/services/discover/{name}", b"HTTP/1.1", b"\r\n"

@@ -15,6 +15,7 @@ from central_hub.edge.connection import CarrierProtocol, HubProtocol
 from central_hub.edge.guard import Claims
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.lane.auth import PipelineAuth
+from central_hub.edge.lane.commands import commands_of
 from central_hub.edge.lane.entries import Epochs, LaneEntry, LookupCounter
 from central_hub.edge.lane.protocol import LaneProtocol
 from central_hub.edge.operations import Call, Headers, Operation, Reply, Table
@@ -75,6 +76,7 @@ class World:
         self.sinks: list[Any] = []
         self.closed_streams = 0
         self.opening: list[bytes] = []
+        self.commit_waits: asyncio.Event | None = None
         table = Table(self._operations())
         pipeline = Pipeline(table, self, self, self, self)
         self.edge = Edge(pipeline)
@@ -86,6 +88,7 @@ class World:
             now_ms=self.clock.now_ms,
             monotonic_ms=self.clock.monotonic_ms,
             draw=lambda bits: self.random.getrandbits(bits),
+            commands=commands_of(table, pipeline, lambda scope: PipelineAuth(self, self.bucket, scope=scope)),
         )
 
     # what changes the world
@@ -204,6 +207,8 @@ class World:
             return Reply(body=entry.body(self.random.getrandbits(8)), headers=(("etag", entry.etag),))
 
         async def register(call: Call) -> Reply:
+            if self.commit_waits is not None:
+                await self.commit_waits.wait()
             return Reply(body={"name": call.body.name}, status=201)
 
         async def slow(call: Call) -> Reply:

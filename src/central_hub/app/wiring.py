@@ -18,10 +18,11 @@ from central_hub.edge import openapi, problem_pages
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.lane.auth import PipelineAuth
+from central_hub.edge.lane.commands import commands_of
 from central_hub.edge.lane.entries import Epochs
 from central_hub.edge.operations import Table
 from central_hub.edge.pipeline import Pipeline
-from central_hub.edge.protection import RateProtection
+from central_hub.edge.protection import Bucket, RateProtection
 from central_hub.health.keeper import Keeper
 from central_hub.health.lane_signals import HeartbeatLane
 from central_hub.health.model import FACTS as HEALTH_FACTS
@@ -33,6 +34,7 @@ from central_hub.health.usecases import Heartbeats
 from central_hub.interop.prometheus import Targets
 from central_hub.interop.prometheus import operations as prometheus_operations
 from central_hub.kernel.clock import Clock
+from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.probing import Probe
@@ -109,7 +111,7 @@ def build(
         table, core.authentication, core.denials, core.positions, core.protection, observing.meter.observe
     )
     epochs = Epochs()
-    lane = _lane(core, discovery, epochs, heartbeats)
+    lane = _lane(core, discovery, epochs, heartbeats, pipeline)
     observing.metrics.add(
         hub_collector(
             core.runner,
@@ -118,6 +120,7 @@ def build(
             watchers=lambda: discovery.watch.watchers,
             lane_hits=lambda: lane.hits,
             lane_signals=lambda: lane.signals,
+            lane_commands=lambda: lane.commands,
         )
     )
     # Health first: what is encoded for readers and watchers overlays its verdicts.
@@ -131,25 +134,27 @@ def build(
     )
 
 
-def _lane(core: Core, discovery: Discovery, epochs: Epochs, heartbeats: Heartbeats) -> Lane:
-    open_mode = core.settings.open
-    reads = PipelineAuth(core.authentication, lambda ctx: core.protection.share(ctx, writes=False), open_mode=open_mode)
-    signals = PipelineAuth(
-        core.authentication,
-        lambda ctx: core.protection.share(ctx, writes=True),
-        open_mode=open_mode,
-        scope=SCOPE_WRITE,
-    )
+def _lane(core: Core, discovery: Discovery, epochs: Epochs, heartbeats: Heartbeats, pipeline: Pipeline) -> Lane:
+    def reads(ctx: TenantContext) -> Bucket:
+        return core.protection.share(ctx, writes=False)
+
+    def writes(ctx: TenantContext) -> Bucket:
+        return core.protection.share(ctx, writes=True)
+
+    def commanding(scope: str) -> PipelineAuth:
+        return PipelineAuth(core.authentication, writes, open_mode=core.settings.open, scope=scope)
+
     return Lane(
         {LANE_PREFIX: RegistryLane(core.registry, discovery.catalogue, discovery.dependencies)},
-        reads,
+        PipelineAuth(core.authentication, reads, open_mode=core.settings.open),
         core.positions,
         epochs,
         now_ms=core.clock.now_ms,
         monotonic_ms=core.clock.monotonic_ms,
         draw=core.draw,
         signals=HeartbeatLane(heartbeats),
-        signal_auth=signals,
+        signal_auth=commanding(SCOPE_WRITE),
+        commands=commands_of(pipeline.table, pipeline, commanding),
     )
 
 

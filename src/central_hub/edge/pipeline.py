@@ -127,12 +127,12 @@ class Pipeline:
         try:
             return await self._answer(request, known)
         except HubError as error:
-            return self._refuse(error, request, known)
+            return self._refuse(error, request.origin, known)
         except ClientGone:
             raise
         except Exception:
             _log.exception("edge.request_failed", operation=known.operation.id if known.operation else "")
-            return self._refuse(internal_error(), request, known)
+            return self._refuse(internal_error(), request.origin, known)
 
     async def _answer(self, request: Request, known: _Known) -> Answer:
         claims = guard.check(request.headers.raw, request.target)
@@ -150,12 +150,32 @@ class Pipeline:
         if not operation.signal:
             self._protection.admit(ctx, writes=operation.writes)
         body = await self._body(operation, request)
-        ctx = known.ctx = self._claimed(ctx, claims.tenant_id, _tenant_in(body))
+        ctx = known.ctx = self._claimed(ctx, claims.tenant_id, tenant_in(body))
         if operation.needs_tenant and ctx.tenant_id is None:
             raise _tenant_required()
         call = Call(operation, ctx, known.path, query, body, request.headers, _idempotency_key(request.headers))
-        reply = await operation.handler(call)
-        return self._encode(operation, ctx, reply)
+        return self._encode(operation, ctx, await operation.handler(call))
+
+    async def command(self, operation: Operation, ctx: TenantContext, body: object, headers: Headers) -> Answer:
+        """Run an operation whose caller and body have gone through all of the steps before; what is left is the same.
+
+        Args:
+            operation: one without query or parameters in its path.
+            ctx: who asks, proven and admitted.
+            body: decoded.
+            headers: the request's.
+        """
+        began = perf_counter()
+        try:
+            call = Call(operation, ctx, {}, None, body, headers, _idempotency_key(headers))
+            answer = self._encode(operation, ctx, await operation.handler(call))
+        except HubError as error:
+            answer = self._refuse(error, ctx.origin, _Known(operation, ctx, ctx.correlation_id))
+        except Exception:
+            _log.exception("edge.request_failed", operation=operation.id)
+            answer = self._refuse(internal_error(), ctx.origin, _Known(operation, ctx, ctx.correlation_id))
+        self._observe(operation.id, answer.status, perf_counter() - began)
+        return answer
 
     def _find(self, request: Request) -> tuple[Operation, dict[str, str]]:
         found = request.found or self.table.find(request.method, request.path)
@@ -262,12 +282,12 @@ class Pipeline:
         )
         return Answer(status, headers, pieces, reply.stream, ctx)
 
-    def _refuse(self, error: HubError, request: Request, known: _Known) -> Answer:
+    def _refuse(self, error: HubError, origin: str, known: _Known) -> Answer:
         decision_id = ""
         if error.kind in DENIED_KINDS:
             operation = known.operation.id if known.operation else ""
             caller = error.caller if isinstance(error, CallerRefused) else known.ctx
-            decision_id = self._denials.denied(caller, error, operation=operation, origin=request.origin)
+            decision_id = self._denials.denied(caller, error, operation=operation, origin=origin)
         if error.internal:
             _log.warning("edge.request_refused", code=error.code, internal=error.internal)
         status, body, further = problem_of(error, decision_id)
@@ -351,7 +371,8 @@ def _too_large(operation: Operation) -> HubError:
     )
 
 
-def _tenant_in(body: object) -> str | None:
+def tenant_in(body: object) -> str | None:
+    """Return the tenant that a decoded body names, None when it names none."""
     named = getattr(body, "tenant_id", None)
     if isinstance(named, str):
         return named

@@ -60,6 +60,7 @@ def hub_collector(
     watchers: Callable[[], int],
     lane_hits: Callable[[], int],
     lane_signals: Callable[[], int],
+    lane_commands: Callable[[], int],
 ) -> Collector:
     """Return the collector of the log, the streams and the lane."""
 
@@ -70,6 +71,7 @@ def hub_collector(
         yield gauge("central_hub_watchers", "Open watch streams.", watchers())
         yield counter("central_hub_lane_hits_total", "Reads answered by the lane.", lane_hits())
         yield counter("central_hub_lane_signals_total", "Heartbeats taken by the lane.", lane_signals())
+        yield counter("central_hub_lane_commands_total", "Registrations begun by the lane.", lane_commands())
         yield by_label(
             "central_hub_denied_total", MetricKind.COUNTER, "Requests refused, by code.", "code", dict(denied)
         )  # fmt: skip

@@ -1,5 +1,6 @@
-"""The lane: what machines read all day, answered from bytes that were encoded when the state changed.
+"""The lane: what machines do all day, served before the HTTP parser sees it.
 
-Owns the look at a packet before the HTTP parser sees it, the memo from exact bytes to verdicts,
-and the one way an answer is put together. Reads the edge's pipeline; features implement its ports.
+Owns the look at a packet, the memo from exact bytes to verdicts, and the one way an answer is put
+together: reads from bytes that were encoded when the state changed, heartbeats, registrations.
+Reads the edge's pipeline; features implement its ports.
 """

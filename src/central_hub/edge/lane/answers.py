@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from central_hub.edge.authenticate import Positions
+from central_hub.edge.lane.commands import LaneCommand, Running
 from central_hub.edge.lane.entries import (
     Epochs,
     LaneAuth,
@@ -82,6 +83,7 @@ class Lane:
         now_ms, monotonic_ms: the clock.
         draw: returns that many random bits.
         signals, signal_auth: soft state that is taken here, and who may send it.
+        commands: what is begun here, by request line.
     """
 
     def __init__(
@@ -96,12 +98,16 @@ class Lane:
         draw: Callable[[int], int],
         signals: LaneSignals | None = None,
         signal_auth: LaneAuth | None = None,
+        commands: Mapping[bytes, LaneCommand] | None = None,
     ) -> None:
         self.prefixes = tuple(b"GET " + prefix.encode("ascii") for prefix in routes)
         if signals is not None:
             self.prefixes += (SIGNAL_PREFIX,)
+        self.command_lines = tuple(commands or ())
         self.hits = 0
         self.signals = 0
+        self.commands = 0
+        self._commands = commands or {}
         self._signals = signals
         self._signal_auth = signal_auth
         self._routes = {prefix.encode("ascii"): entries for prefix, entries in routes.items()}
@@ -194,6 +200,29 @@ class Lane:
         if parsed.correlation_id:
             tail = with_correlation(tail, parsed.correlation_id)
         return b"".join((self._opening_of(default_headers), entry_lines(len(body), None), tail, body))
+
+    def command(self, packet: bytes, memory: OriginMemory) -> Running | None:
+        """Return a command ready to run, or None: then nothing was done, and it is the framework's.
+
+        Args:
+            packet: begins with one of `command_lines`.
+            memory: of the connection's origin.
+        """
+        if not self._epochs.is_open:
+            return None
+        begin = packet.find(b"\n") + 1
+        line = packet[:begin]
+        command = self._commands.get(line)
+        parsed = None if command is None else self._lines.parse_signal(packet, begin)
+        if command is None or parsed is None:
+            return None
+        principal = self._principal(command.auth, parsed, (line, *parsed.stable), memory)
+        if principal is None or (principal.expires_at_ms and self._now_ms() >= principal.expires_at_ms):
+            return None
+        running = command.begin(principal, parsed, self._monotonic_ms())
+        if running is not None:
+            self.commands += 1
+        return running
 
     def _opening_of(self, default_headers: DefaultHeaders) -> bytes:
         if default_headers is not self._default_headers:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from central_hub.edge.pipeline import answer_headers
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE as STATUS_LINE_OF
+
+from central_hub.edge.pipeline import Answer, answer_headers
 
 STATUS_LINE: Final = b"HTTP/1.1 200 OK\r\n"
 MEDIA_TYPE: Final = "application/json"
@@ -43,6 +45,12 @@ def caller_lines(hub_seq: str, tier: str) -> bytes:
 def with_correlation(tail: bytes, correlation_id: bytes) -> bytes:
     """Put the correlation id after a caller's lines, where `answer_headers` has it; unchanged without one."""
     return b"%bx-correlation-id: %b\r\n\r\n" % (tail[:-2], correlation_id) if correlation_id else tail
+
+
+def whole_answer(answer: Answer, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Write an answer of the pipeline as uvicorn does."""
+    opening = STATUS_LINE_OF[answer.status] + wire_lines(default_headers)
+    return b"".join((opening, wire_lines(answer.headers), b"\r\n", *answer.pieces))
 
 
 def opening_lines(default_headers: list[tuple[bytes, bytes]]) -> bytes:
