@@ -128,6 +128,7 @@ def build(
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(_access_listener(epochs, discovery.watch))
     discovery.keeper.on_change(discovery.catalogue.signal)
+    discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
     return Hub(
         core=core, discovery=discovery, observing=observing, table=table, pipeline=pipeline, lane=lane, edge=edge

@@ -7,7 +7,7 @@ hub's own verdicts meanwhile, and it is tried again every `JOURNAL_RETRY_S`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -31,6 +31,8 @@ from central_hub.registry.view import RegistryView
 
 BATCHES_AT_ONCE: Final = 32
 
+Unwritten = Callable[[DomainId, str, str], None]
+
 _log = structlog.get_logger("central_hub.health")
 
 
@@ -48,8 +50,14 @@ class Journal:
         self._registry = registry
         self._sequencer = sequencer
         self._system = Status.UNKNOWN
+        self._unwritten: list[Unwritten] = []
+        self._told: dict[Kept, Status] = {}
         self.written = 0
         self.failed = 0
+
+    def on_unwritten(self, told: Unwritten) -> None:
+        """Call `told` with (domain, service, instance id) of a verdict that the store does not take now."""
+        self._unwritten.append(told)
 
     async def write(self) -> bool:
         """Write what is marked now; say whether all of it became durable."""
@@ -87,13 +95,24 @@ class Journal:
         except HubError as error:
             self.failed += 1
             _log.warning("health.journal_failed", code=error.code, domain=domain, marked=len(batch))
+            self._tell(batch)
             return False
         self.written += committed.answer
         for kept in batch:
+            self._told.pop(kept, None)
             # What changed again meanwhile stays marked; what left is no longer kept.
             if kept.leaving is None and kept.standing.status is kept.journaled:
                 self._keeper.dirty.pop(kept, None)
         return True
+
+    def _tell(self, batch: Sequence[Kept]) -> None:
+        """Pass on, once each, the verdicts that no fact will tell of for now."""
+        for kept in batch:
+            status = kept.standing.status
+            if self._told.get(kept) is not status:
+                self._told[kept] = status
+                for told in self._unwritten:
+                    told(kept.domain, kept.service, kept.instance_id)
 
     def _decide(self, tx: Tx, domain: DomainId, batch: Sequence[Kept]) -> int:
         written = 0

@@ -350,6 +350,11 @@ class Registry:
         )
         seq = committed.seq.get(domain, 0)
         items = _first_answer(committed, list[BatchItem])
+        for item in items:
+            # Registering what is registered already is a heartbeat.
+            known = self._view.instance(domain, item.service_name, item.instance_id or "") if item.seq else None
+            if known is not None:
+                self._leases.advise(domain, known)
         return [item if item.code or item.seq else msgspec.structs.replace(item, seq=seq) for item in items]
 
     def _decide_many(

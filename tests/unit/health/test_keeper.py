@@ -190,7 +190,11 @@ async def test_while_the_store_is_down_the_verdict_overlays_and_is_journaled_lat
         await world.register(instance())
         world.log.fail_with = HubError("store_unavailable", Kind.UNAVAILABLE, "down")
         world.beat("i-1")
+        told: list[tuple[str, str, str]] = []
+        world.journal.on_unwritten(lambda *what: told.append(what))
         assert not await world.journal.write()
+        assert not await world.journal.write()
+        assert told == [(ACME, "risk", "i-1")], "watchers hear of it once, although no fact tells them"
         assert world.changed == [(ACME, "risk")]
         verdict = world.keeper.verdict(ACME, "risk", "i-1")
         assert verdict is not None

@@ -62,9 +62,10 @@ class House:
         )  # fmt: skip
         wire = WatchWire(self.view, self.catalogue, self.verdicts, self.loads)
         self.watch = WatchHub(self.view, wire, self.access, self.runner, self.clock, watchers_max=4)
+        self.leases = FixedAdvice()
         self.lane = RegistryLane(self.view, self.catalogue, self.dependencies)
         self.registry = Registry(
-            self.view, self.sequencer, FixedAdvice(), self.tiers, self.access,
+            self.view, self.sequencer, self.leases, self.tiers, self.access,
             reserved=RESERVED_WORDS | {"register", "discover"}, limits=limits,
         )  # fmt: skip
         changes = Changes(self.view, self.waiters, self.watch, self.catalogue, self.loads)

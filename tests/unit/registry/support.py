@@ -44,7 +44,11 @@ class Verdicts:
 class FixedAdvice:
     """Heartbeats when a TTL is given, probes otherwise."""
 
+    def __init__(self) -> None:
+        self.advised: list[str] = []
+
     def advise(self, domain: DomainId, instance: Instance) -> Advice:
+        self.advised.append(instance.instance_id)
         if instance.lease_ttl_s is not None:
             return Advice(lease=LeaseTerms(ttl_s=instance.lease_ttl_s, kept_by="heartbeat"))
         return Advice(lease=LeaseTerms(ttl_s=3600.0, kept_by="nothing"), warnings=("probing is not granted",))

@@ -180,9 +180,11 @@ async def test_a_batch_that_says_nothing_new_writes_nothing() -> None:
     async with opened() as house:
         batch = [item(number) for number in range(5)]
         await house.registry.register_batch([ctx_of()] * 5, batch)
+        assert house.leases.advised == []
         again = await house.registry.register_batch([ctx_of()] * 5, batch)
         assert again.registered == 5
         assert house.runner.position(ACME) == 1
+        assert len(set(house.leases.advised)) == 5, "it is a heartbeat of each"
 
 
 async def test_a_batch_stops_at_the_limit_of_the_domain() -> None:
