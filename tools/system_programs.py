@@ -20,6 +20,8 @@ TOOLS: Final = ROOT / ".tools"
 SEARCH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 APT_TIMEOUT_S: Final = 300
 APT_RETRIES: Final = 3
+LIBRARIES: Final = {"wrk": ("libluajit-5.1-2", "libluajit-5.1-common")}
+"""Packages that a program needs and a small system has not."""
 
 
 class FetchError(Exception):
@@ -53,14 +55,25 @@ def fetch(programs: list[str]) -> None:
     ]  # fmt: skip
     try:
         subprocess.run([*apt, "update"], check=True, timeout=APT_TIMEOUT_S)
-        subprocess.run([*apt, "download", *programs], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
+        packages = [*programs, *(library for program in programs for library in LIBRARIES.get(program, ()))]
+        subprocess.run([*apt, "download", *packages], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
         for package in sorted(downloads.glob("*.deb")):
             subprocess.run(["dpkg-deb", "--extract", package, TOOLS], check=True, timeout=APT_TIMEOUT_S)
+        for program in set(programs) & set(LIBRARIES):
+            _wrap(TOOLS / "usr/bin" / program)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise FetchError(f"could not fetch {' '.join(programs)}; try: apt-get install {' '.join(programs)}") from error
     finally:
         shutil.rmtree(downloads, ignore_errors=True)
         shutil.rmtree(TOOLS / "apt", ignore_errors=True)
+
+
+def _wrap(program: Path) -> None:
+    """Let a program find the libraries that were unpacked beside it."""
+    moved = program.rename(program.with_name(f"{program.name}.bin"))
+    folders = sorted({str(path.parent) for path in (TOOLS / "usr/lib").rglob("*.so*")})
+    program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{":".join(folders)}" exec "{moved}" "$@"\n', "utf-8")
+    program.chmod(0o755)
 
 
 def main(programs: list[str]) -> int:
