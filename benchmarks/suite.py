@@ -1,0 +1,168 @@
+"""What the benchmarks are held to: for each its two forms, and where in its report which figure meets which bar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+Report = dict[str, Any]
+"""What a benchmark prints, as JSON."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One figure and what it is held to.
+
+    Args:
+        what: in words.
+        path: keys and indexes that lead to the figure.
+        limit: the bar.
+        unit: of both.
+        most: whether the figure may be at most the limit; otherwise it must be at least that.
+        peer: path to the limit or the peer that was measured in the same run.
+        peer_is: what that is, in words.
+    """
+
+    what: str
+    path: tuple[str | int, ...]
+    limit: float
+    unit: str
+    most: bool = False
+    peer: tuple[str | int, ...] = ()
+    peer_is: str = ""
+
+    def figure(self, report: Report) -> float:
+        """Return the measured figure."""
+        return float(_at(report, self.path))
+
+    def beside(self, report: Report) -> str:
+        """Return what the peer or the limit of the machine did in the same run, in words."""
+        return f"{_at(report, self.peer):,g} {self.peer_is}" if self.peer else ""
+
+    def holds(self, report: Report, slack: float = 1.0) -> bool:
+        """Say whether the bar is met, or missed by a factor of `slack` at most."""
+        figure = self.figure(report)
+        return figure <= self.limit * slack if self.most else figure >= self.limit / slack
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark: its arguments in full and in short, and its bars."""
+
+    name: str
+    bars: tuple[Bar, ...]
+    full: tuple[str, ...] = ()
+    short: tuple[str, ...] = ("--short",)
+
+
+def _at(report: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        report = report[step]
+    return report
+
+
+FSYNCS: Final = {"peer": ("fsyncs_per_s",), "peer_is": "fsyncs/s of this disk"}
+SMALLEST: Final = {"peer": ("smallest_request", "per_s"), "peer_is": "of the smallest request/s"}
+
+BENCHMARKS: Final = (
+    Benchmark(
+        "discovery",
+        (
+            Bar(
+                "discovery over HTTP against nginx serving the same bytes", ("ratio_median",), 0.5, "of nginx",
+                peer=("nginx", "requests_per_s"), peer_is="requests/s of nginx",
+            ),
+        ),
+        full=("--json",),
+        short=("--json", "--pairs", "2", "--seconds", "2", "--services", "200", "--settle", "0"),
+    ),
+    Benchmark(
+        "register",
+        (
+            Bar("durable registration over HTTP, one by one", ("single", "per_s"), 9_000, "/s", **FSYNCS),
+            Bar("durable registration over HTTP, in batches", ("batch", "instances_per_s"), 40_000, "/s", **FSYNCS),
+        ),
+    ),
+    Benchmark(
+        "heartbeats",
+        (
+            Bar("leases renewed over HTTP, one by one", ("single", "per_s"), 20_000, "/s", **SMALLEST),
+            Bar("leases renewed over HTTP, in batches", ("batch", "leases_per_s"), 100_000, "/s", **SMALLEST),
+        ),
+    ),
+    Benchmark(
+        "append",
+        (
+            Bar(
+                "durable append in process, 64 writers, p99", ("single_p99_ms",), 3.0, "ms", most=True,
+                peer=("disk_sync_p99_ms",), peer_is="ms p99 of one fsync",
+            ),
+            Bar("durable append in process, in batches", ("batch_records_per_s",), 50_000, "/s"),
+        ),
+    ),
+    Benchmark(
+        "watch",
+        (
+            Bar(
+                "the last of 500 watchers told after", ("watch", 0, "last_told_ms_median"), 15.0, "ms", most=True,
+                peer=("watch", 0, "floor_ms_one_core"), peer_is="ms for the same bytes over plain sockets",
+            ),
+            Bar(
+                "the last of 5,000 watchers told after", ("watch", -1, "last_told_ms_median"), 150.0, "ms", most=True,
+                peer=("watch", -1, "floor_ms_one_core"), peer_is="ms for the same bytes over plain sockets",
+            ),
+            Bar("memory of one stream", ("watch", -1, "bytes_per_stream_rss"), 20_000, "bytes", most=True),
+        ),
+        short=("--watchers", "100", "--changes", "5"),
+    ),
+    Benchmark(
+        "scale",
+        (
+            Bar("an empty hub is ready after", ("empty_ready_s",), 1.0, "s", most=True),
+            Bar("an empty hub's memory", ("empty_rss_mb",), 90, "MB", most=True),
+            Bar("100,000 instances of 1,000 tenants are ready after", ("full_ready_s",), 3.0, "s", most=True),
+            Bar("their memory", ("full_rss_mb",), 500, "MB", most=True),
+        ),
+        short=("--tenants", "20", "--instances", "2000"),
+    ),
+    Benchmark(
+        "health",
+        (
+            Bar(
+                "health summed up over 10,000 instances, p99", ("aggregates", "tenant_us", "p99"), 1_000, "us",
+                most=True,
+            ),
+            Bar("processor time of a probe", ("probes", "us_of_core_per_probe"), 500, "us", most=True),
+            Bar(
+                "probes off their schedule at 2,000/s, p99", ("probes", "schedule_error_ms", "p99"), 50, "ms",
+                most=True,
+            ),
+        ),
+    ),
+    Benchmark(
+        "sdk",
+        (
+            Bar("resolve() from memory", ("resolve_us",), 3.0, "us", most=True),
+            Bar("import of the client", ("import_all_names_ms",), 150, "ms", most=True),
+            Bar("a direct call beside plain aiohttp", ("c1_ratio",), 1.25, "times", most=True),
+            Bar("32 direct calls at once beside plain aiohttp", ("c32_ratio",), 1.25, "times", most=True),
+            Bar("calls that failed while the hub was away", ("failed_calls",), 0, "calls", most=True),
+        ),
+        full=("--json",),
+        short=("--json", "--pairs", "3", "--seconds", "0.5", "--outage", "5"),
+    ),
+    Benchmark(
+        "power_cut",
+        (
+            Bar("simulated power cuts that broke a promise", ("violations",), 0, "cuts", most=True),
+            Bar("simulated power cuts", ("points",), 2_000, "cuts"),
+        ),
+    ),
+    Benchmark(
+        "kill_hub",
+        (
+            Bar("kills that broke a promise", ("violations",), 0, "kills", most=True),
+            Bar("kill -9 of the hub under a load of writes", ("kills",), 300, "kills"),
+        ),
+    ),
+)  # fmt: skip
