@@ -32,8 +32,9 @@ class Bar:
     peer_is: str = ""
 
     def figure(self, report: Report) -> float:
-        """Return the measured figure."""
-        return float(_at(report, self.path))
+        """Return the measured figure; of a list, how many there are."""
+        found = _at(report, self.path)
+        return float(len(found) if isinstance(found, list) else found)
 
     def beside(self, report: Report) -> str:
         """Return what the peer or the limit of the machine did in the same run, in words."""
