@@ -1,0 +1,1 @@
+"""Layered configuration: documents, their history, their effective value, and how a change reaches services."""

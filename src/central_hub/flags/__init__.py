@@ -1,0 +1,1 @@
+"""Feature flags: served over OFREP, evaluated for one tenant and environment."""

@@ -1,0 +1,1 @@
+"""Quotas: rates, capacity held by leases, cumulative use, and what is metered."""
