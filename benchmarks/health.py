@@ -41,13 +41,13 @@ from central_hub.health.monitor import Monitor
 from central_hub.health.reading import HealthReading
 from central_hub.health.schemas import Heartbeat, HeartbeatBatch
 from central_hub.health.usecases import Heartbeats
-from central_hub.health.wheel import Timer, TimingWheel
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.ids import DomainId, TenantId
 from central_hub.kernel.records import HUB_ACTOR, Applied, Category
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
+from central_hub.kernel.wheel import Timer, TimingWheel
 from central_hub.monitoring.process import LoopWatch
 from central_hub.registry.model import FACTS, Instance, ServicesRegistered, Status
 from central_hub.registry.signals import Loads

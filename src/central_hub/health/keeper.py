@@ -42,11 +42,11 @@ from central_hub.health.rules import (
     reported,
 )
 from central_hub.health.view import BY_HEARTBEAT, BY_NOTHING, BY_PROBE, Domain, Group, Kept, Population
-from central_hub.health.wheel import Timer, TimingWheel
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.probing import Probe, ProbeProtocol, ProbeTarget
 from central_hub.kernel.records import Applied
+from central_hub.kernel.wheel import Timer, TimingWheel
 from central_hub.registry.model import (
     Instance,
     RemovalReason,

@@ -11,10 +11,10 @@ from typing import Final
 from central_hub.health.journal import Journal
 from central_hub.health.keeper import Keeper
 from central_hub.health.prober import Prober
-from central_hub.health.wheel import ADVANCE_SLICE
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.probing import Probe
 from central_hub.kernel.sequencer import Sequencer
+from central_hub.kernel.wheel import ADVANCE_SLICE
 from central_hub.registry.view import RegistryView
 
 LOOK_EVERY_S: Final = 0.02

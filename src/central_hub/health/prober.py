@@ -22,10 +22,10 @@ from central_hub.health.model import (
 )
 from central_hub.health.rules import is_own_fault, probe_interval_ms, protected
 from central_hub.health.view import Domain, Kept
-from central_hub.health.wheel import ADVANCE_SLICE, Timer
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.probing import PROBE_TIMEOUT_S, Probe, ProbeOutcome, ProbeResult
+from central_hub.kernel.wheel import ADVANCE_SLICE, Timer
 from central_hub.registry.model import Status
 
 PROBES_RUNNING_MAX: Final = 512

@@ -11,9 +11,9 @@ from typing import Final
 
 from central_hub.health.model import SILENCE_SAMPLE_MAX, UNJUDGED, Standing
 from central_hub.health.rules import status_of_group
-from central_hub.health.wheel import Timer
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.probing import ProbeTarget
+from central_hub.kernel.wheel import Timer
 from central_hub.registry.model import RemovalReason, Status
 
 ORDER: Final = (Status.HEALTHY, Status.DEGRADED, Status.UNHEALTHY, Status.UNKNOWN)

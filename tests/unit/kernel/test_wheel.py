@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from central_hub.health.wheel import ADVANCE_SLICE, HORIZON_MS, Timer, TimingWheel
+from central_hub.kernel.wheel import ADVANCE_SLICE, HORIZON_MS, Timer, TimingWheel
 
 delays = st.one_of(
     st.floats(0, 5_000, allow_nan=False),
