@@ -33,6 +33,7 @@ EXIT_OF_STATUS: Final[Mapping[int, ExitCode]] = {
     413: ExitCode.USAGE,
     415: ExitCode.USAGE,
     422: ExitCode.USAGE,
+    428: ExitCode.CONFLICT,
     429: ExitCode.QUOTA,
     502: ExitCode.UNAVAILABLE,
     503: ExitCode.UNAVAILABLE,

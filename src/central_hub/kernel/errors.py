@@ -19,6 +19,7 @@ class Kind(StrEnum):
     CONFLICT = "conflict"
     GONE = "gone"
     PRECONDITION = "precondition"
+    PRECONDITION_MISSING = "precondition_missing"
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
     MALFORMED = "malformed"

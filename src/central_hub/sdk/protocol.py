@@ -27,6 +27,7 @@ KIND: Final[Mapping[int, Kind]] = {
     413: Kind.TOO_LARGE,
     415: Kind.UNSUPPORTED,
     422: Kind.MALFORMED,
+    428: Kind.PRECONDITION_MISSING,
     429: Kind.LIMIT,
     500: Kind.INTERNAL,
     503: Kind.UNAVAILABLE,
