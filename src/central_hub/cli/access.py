@@ -12,8 +12,8 @@ from central_hub.cli.failures import usage
 from central_hub.cli.output import Output
 from central_hub.cli.session import Session, client_command
 
-KEY_COLUMNS: Final = ("key", "name", "scopes", "created", "expires", "old secret until")
-KEY_MEMBERS: Final = ("key_id", "name", "scopes", "created_at", "expires_at", "rotating_until")
+KEY_COLUMNS: Final = ("key", "name", "environment", "scopes", "created", "expires", "old secret until")
+KEY_MEMBERS: Final = ("key_id", "name", "environment", "scopes", "created_at", "expires_at", "rotating_until")
 GATEWAY_COLUMNS: Final = ("id", "issuer", "audience", "algorithm", "tenants", "created_at")
 
 Owner = Annotated[
@@ -47,6 +47,7 @@ def create_key(
     scope: Annotated[list[str], typer.Option(help="Scope; may be repeated. The usual ones when left out.")] = [],
     expires_at: Annotated[str, typer.Option(help="End of its life, as 2030-01-31T00:00:00Z.")] = "",
     may_assert: Annotated[list[str], typer.Option(help="Tenant a gateway's key may speak for; may be repeated.")] = [],
+    environment: Annotated[str, typer.Option(help="The only environment it speaks for, as 'staging'.")] = "",
 ) -> None:
     """Create a key; its secret is printed once and cannot be shown again."""
     wanted: dict[str, Any] = {"name": name}  # Any: JSON values
@@ -58,6 +59,8 @@ def create_key(
         )
     if may_assert:
         wanted["assertable_tenants"] = may_assert
+    if environment:
+        wanted["environment"] = environment
     _tell_secret(session, session.hub.post(_keys_path(owner), wanted))
 
 
@@ -66,7 +69,7 @@ def list_keys(session: Session, owner: Owner) -> None:
     answer = session.hub.get(_keys_path(owner))
 
     def in_words(out: Output) -> None:
-        rows = [tuple(each[member] for member in KEY_MEMBERS) for each in answer["keys"]]
+        rows = [tuple(each.get(member) for member in KEY_MEMBERS) for each in answer["keys"]]
         out.table(KEY_COLUMNS, rows, empty=f"No keys yet. Try: central-hub key create {owner}")
 
     session.show(answer, in_words)

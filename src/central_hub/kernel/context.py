@@ -36,7 +36,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `assertable` names the tenants it may speak for; None means any (open mode, platform
     gateways). `expires_at_ms` is checked on every request, 0 means never. `proof` tells the secrets
-    of one key apart, so that what one of them opened ends with it.
+    of one key apart, so that what one of them opened ends with it. `environment` is the only one the credential
+    speaks for ("production", "staging"); empty when it is bound to none.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key_id: str = ""
     expires_at_ms: int = 0
     proof: bytes = b""
+    environment: str = ""
 
     def holds(self, scope: str) -> bool:
         """Say whether the principal may do what `scope` names; `platform:admin` implies all."""

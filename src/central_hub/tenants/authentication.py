@@ -392,6 +392,7 @@ def principal_of(key: Key, digest: bytes) -> Principal:
         key_id=key.id,
         expires_at_ms=key.expires_at_ms if digest == key.digest else _ends_first(key),
         proof=digest[:PROOF_BYTES],
+        environment=key.environment,
     )
 
 

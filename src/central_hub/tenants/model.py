@@ -29,7 +29,17 @@ LEGACY_STREAM: Final = "legacy"
 GATEWAYS_STREAM: Final = "gateways"
 
 TENANT_SCOPES: Final = frozenset(
-    {"registry:read", "registry:write", "registry:admin", "health:read", "config:read", "keys:admin", "audit:read"}
+    {
+        "registry:read",
+        "registry:write",
+        "registry:admin",
+        "health:read",
+        "config:read",
+        "keys:admin",
+        "audit:read",
+        "flags:read",
+        "flags:write",
+    }
 )
 """What a key of a tenant may hold."""
 
@@ -37,14 +47,16 @@ GRANTED_SCOPES: Final = frozenset({"registry:shared", "metrics:read"})
 """What only the platform may grant, to its own keys or to a tenant's."""
 
 PLATFORM_SCOPES: Final = (
-    TENANT_SCOPES | GRANTED_SCOPES | {"platform:admin", "tenants:admin", "gateways:admin", "tenant:assert"}
+    TENANT_SCOPES
+    | GRANTED_SCOPES
+    | {"platform:admin", "tenants:admin", "gateways:admin", "tenant:assert", "flags:admin"}
 )
 """What a key of the platform may hold."""
 
 GATEWAY_SCOPES: Final = TENANT_SCOPES | GRANTED_SCOPES
 """What a gateway may do for a tenant: whatever a tenant's key may, nothing of the platform's."""
 
-DEFAULT_SCOPES: Final = ("registry:read", "registry:write", "health:read", "config:read")
+DEFAULT_SCOPES: Final = ("registry:read", "registry:write", "health:read", "config:read", "flags:read")
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -76,6 +88,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     previous_digest: bytes = b""
     previous_until_ms: int = 0
     assertable: tuple[str, ...] | None = ()
+    environment: str = ""
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True, gc=False):

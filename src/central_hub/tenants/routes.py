@@ -117,6 +117,7 @@ class TenantRoutes:
             scopes=tuple(body.scopes),
             expires_at_ms=body.expires_at_ms,
             assertable_tenants=None if body.assertable_tenants is None else tuple(body.assertable_tenants),
+            environment=body.environment or "",
         )
         return self._secret(domain, await self._tenants.create_key(call.ctx, domain, wanted, key=call.idempotency_key))
 

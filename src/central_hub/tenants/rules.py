@@ -58,6 +58,24 @@ def check_scopes(scopes: Sequence[str], *, known: Collection[str], granter: Prin
     return tuple(sorted(set(scopes)))
 
 
+def check_environment(environment: str, granter: Principal) -> str:
+    """Return the environment a key is bound to; a bound granter makes keys of its own environment only.
+
+    Raises:
+        HubError: `environment_not_grantable` (403).
+    """
+    if not granter.environment:
+        return environment
+    if environment and environment != granter.environment:
+        raise HubError(
+            "environment_not_grantable",
+            Kind.DENIED,
+            f"This credential speaks for the environment '{granter.environment}' only.",
+            next_step="Ask the operator to create the key.",
+        )
+    return granter.environment
+
+
 def check_assertable(
     tenants: Sequence[str] | None, scopes: Collection[str], domain: DomainId
 ) -> tuple[str, ...] | None:

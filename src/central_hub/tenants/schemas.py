@@ -93,7 +93,7 @@ class TenantList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to create; without scopes it may read and register for its tenant."""
+    """A key to create; without scopes it may read and register. With an environment it speaks for that one only."""
 
     name: Title
     scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=SCOPES_PER_KEY_MAX)] = msgspec.field(
@@ -101,6 +101,7 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     )
     expires_at_ms: TimeMs | None = None
     assertable_tenants: Annotated[list[Name], msgspec.Meta(max_length=ASSERTABLE_MAX)] | None = None
+    environment: Name | None = None
 
 
 class RotateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +121,7 @@ class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None
     rotating_until: str | None
     assertable_tenants: list[str] | None
+    environment: str | None = None
 
 
 class SecretAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,6 +261,7 @@ def key_answer(key: Key, now_ms: int) -> KeyAnswer:
         expires_at=_time(key.expires_at_ms),
         rotating_until=_time(key.previous_until_ms) if key.previous_until_ms > now_ms else None,
         assertable_tenants=None if key.assertable is None else list(key.assertable),
+        environment=key.environment or None,
     )
 
 

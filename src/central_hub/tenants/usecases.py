@@ -39,6 +39,7 @@ from central_hub.tenants.model import (
 )
 from central_hub.tenants.rules import (
     check_assertable,
+    check_environment,
     check_expiry,
     check_gateway,
     check_legacy,
@@ -56,6 +57,9 @@ from central_hub.tenants.secrets import (
 from central_hub.tenants.tiers import TierCatalogue, unknown_tier
 from central_hub.tenants.view import TenantsView
 
+UNBOUND: Final = "*"
+"""Stands for any environment where a bound credential wants to renew an unbound key's secret."""
+
 SECRET_SHOWN_ONCE: Final = "shown once; rotate the key to get a new one"  # noqa: S105  # a sentence
 
 
@@ -66,6 +70,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     expires_at_ms: int | None = None
     assertable_tenants: tuple[str, ...] | None = None
+    environment: str = ""
 
 
 class MintedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,10 +191,12 @@ class Tenants:
 
         Raises:
             HubError: `tenant_not_found` (404), `unknown_scope`, `invalid_expiry`,
-                `invalid_assertable_tenants` (422), `scope_not_grantable` (403), `limit_reached` (429).
+                `invalid_assertable_tenants` (422), `scope_not_grantable`, `environment_not_grantable` (403),
+                `limit_reached` (429).
         """
         scopes = check_scopes(wanted.scopes, known=grantable(domain), granter=ctx.principal)
         assertable = check_assertable(wanted.assertable_tenants, scopes, domain)
+        environment = check_environment(wanted.environment, ctx.principal)
         secrets: list[str] = []
 
         def decide(tx: Tx) -> str:
@@ -212,6 +219,7 @@ class Tenants:
                     created_by=ctx.principal.id,
                     expires_at_ms=check_expiry(wanted.expires_at_ms, tx.now_ms),
                     assertable=assertable,
+                    environment=environment,
                 )
             )
             tx.append(domain, fact, streams=(key_stream(key_id),), counts={COUNT_KEYS: 1})
@@ -230,7 +238,7 @@ class Tenants:
         """Give a key a new secret; the one before stays valid for `grace_s` seconds.
 
         Raises:
-            HubError: `key_not_found` (404), `scope_not_grantable` (403).
+            HubError: `key_not_found` (404), `scope_not_grantable`, `environment_not_grantable` (403).
         """
         secrets: list[str] = []
 
@@ -238,6 +246,7 @@ class Tenants:
             tx.touch(domain, key_stream(key_id))
             found = self.get_key(domain, key_id)
             check_scopes(found.scopes, known=grantable(domain), granter=ctx.principal)
+            check_environment(found.environment or UNBOUND, ctx.principal)
             secret = mint_secret(tx.random(SECRET_RANDOM_BYTES))
             secrets[:] = [format_key(key_id, secret)]
             fact = KeyRotated(

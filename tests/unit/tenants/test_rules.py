@@ -44,6 +44,15 @@ def test_platform_admin_implies_every_scope_but_only_at_home() -> None:
     assert refusal(rules.check_scopes, ["registry:shared"], known=KNOWN, granter=abroad) == "scope_not_grantable"
 
 
+def test_a_credential_of_one_environment_makes_keys_of_that_environment_only() -> None:
+    bound, free = principal(environment="staging"), principal()
+    assert rules.check_environment("production", free) == "production"
+    assert rules.check_environment("", free) == ""
+    assert rules.check_environment("", bound) == "staging"
+    assert rules.check_environment("staging", bound) == "staging"
+    assert refusal(rules.check_environment, "production", bound) == "environment_not_grantable"
+
+
 def test_scopes_are_known_counted_sorted_and_named_once() -> None:
     granter = principal()
     asked = ["registry:write", "registry:read", "registry:write"]

@@ -143,6 +143,20 @@ async def test_nobody_mints_or_rotates_a_key_that_can_do_more_than_they() -> Non
         assert await refusal(office.key(ACME, assertable_tenants=("globex",))) == "invalid_assertable_tenants"
 
 
+async def test_a_credential_of_one_environment_stays_in_it() -> None:
+    bound = ctx_of(id="key:bound", environment="staging")
+    async with opened() as office:
+        await office.tenant()
+        unbound = await office.key()
+        made = await office.tenants.create_key(bound, ACME, NewKey(name="k", scopes=("registry:read",)))
+        assert office.tenants.get_key(ACME, made.key_id).environment == "staging"
+        await office.tenants.rotate_key(bound, ACME, made.key_id, grace_s=0)
+        assert office.tenants.get_key(ACME, made.key_id).environment == "staging"
+        assert await refusal(office.tenants.rotate_key(bound, ACME, unbound, grace_s=0)) == "environment_not_grantable"
+        wanted = NewKey(name="k", scopes=("registry:read",), environment="production")
+        assert await refusal(office.tenants.create_key(bound, ACME, wanted)) == "environment_not_grantable"
+
+
 async def test_rotating_leaves_the_secret_before_alive_for_its_grace() -> None:
     async with opened() as office:
         await office.tenant()
