@@ -12,7 +12,7 @@ import structlog
 
 from central_hub.adapters.clock import system_random
 from central_hub.app.collecting import Collecting
-from central_hub.app.parts import Core, Discovery, Observing
+from central_hub.app.parts import Core, Discovery, Observing, Quotas
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.operations import Table
@@ -34,6 +34,7 @@ class Hub:
 
     core: Core
     discovery: Discovery
+    quotas: Quotas
     observing: Observing
     table: Table
     pipeline: Pipeline
@@ -51,6 +52,7 @@ class Hub:
         self.core.registry.ranks_changed()  # the tiers file may differ from the one a snapshot was taken with
         self._snapshot_pos = self.core.runner.pos
         await self.discovery.monitor.prime()
+        await self.quotas.endings.prime()
         self.open_for_an_hour()
         self._collecting.begin()
         group = await self._tasks.enter_async_context(asyncio.TaskGroup())
@@ -59,6 +61,7 @@ class Hub:
             for work in (
                 self.core.denials.run(),
                 self.discovery.monitor.run(),
+                self.quotas.endings.run(),
                 self.discovery.watch.run(),
                 self.discovery.first_lookups.run(),
                 self.observing.loop_watch.run(),

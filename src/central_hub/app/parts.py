@@ -19,6 +19,11 @@ from central_hub.kernel.sequencer import Sequencer
 from central_hub.monitoring.metrics import Metrics, RequestMeter
 from central_hub.monitoring.process import LoopWatch, ProcessStats
 from central_hub.monitoring.routes import Readiness
+from central_hub.quotas.ending import Endings
+from central_hub.quotas.keeper import LeaseKeeper
+from central_hub.quotas.reading import UsageReading
+from central_hub.quotas.usecases import Allocations
+from central_hub.quotas.view import QuotasView
 from central_hub.registry.catalogue import Catalogue
 from central_hub.registry.changes import Changes
 from central_hub.registry.dependencies import Dependencies
@@ -47,6 +52,7 @@ class Core:
     tiers: TierCatalogue
     tenants: TenantsView
     registry: RegistryView
+    quotas: QuotasView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer
@@ -69,6 +75,16 @@ class Discovery:
     watch: WatchHub
     changes: Changes
     reading: Reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """What holds capacity for tenants and gives it back."""
+
+    keeper: LeaseKeeper
+    endings: Endings
+    allocations: Allocations
+    reading: UsageReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

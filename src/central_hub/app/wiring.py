@@ -13,7 +13,7 @@ from central_hub.adapters.egress_policy import LOOPBACK_GRANTS, Policy, machine_
 from central_hub.adapters.probes import Probes
 from central_hub.adapters.stores import Stores, in_memory
 from central_hub.app.hub import Hub
-from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing
+from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
 from central_hub.edge import openapi, problem_pages
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
@@ -46,6 +46,15 @@ from central_hub.monitoring.metrics import Metrics, RequestMeter
 from central_hub.monitoring.process import LoopWatch, ProcessStats
 from central_hub.monitoring.routes import Readiness
 from central_hub.monitoring.routes import operations as monitoring_operations
+from central_hub.quotas.ending import Endings
+from central_hub.quotas.keeper import LeaseKeeper
+from central_hub.quotas.limits import TierLimits
+from central_hub.quotas.model import FACTS as QUOTAS_FACTS
+from central_hub.quotas.reading import UsageReading
+from central_hub.quotas.routes import QuotaRoutes
+from central_hub.quotas.routes import operations as quotas_operations
+from central_hub.quotas.usecases import Allocations
+from central_hub.quotas.view import QuotasView
 from central_hub.registry.catalogue import Catalogue
 from central_hub.registry.changes import Changes
 from central_hub.registry.dependencies import Dependencies
@@ -104,9 +113,10 @@ def build(
     settings.check()
     core = _core(settings, stores, clock or SystemClock(), draw, source, listeners)
     discovery = _discovery(core, probe or Probes(core.egress))
+    quotas = _quotas(core)
     observing = _observing(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
-    table = _table(core, discovery, observing, heartbeats)
+    table = _table(core, discovery, quotas, observing, heartbeats)
     pipeline = Pipeline(
         table, core.authentication, core.denials, core.positions, core.protection, observing.meter.observe
     )
@@ -126,12 +136,20 @@ def build(
     # Health first: what is encoded for readers and watchers overlays its verdicts.
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
+    core.runner.listen(quotas.keeper.applied)
     core.runner.listen(_access_listener(epochs, discovery.watch))
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
     return Hub(
-        core=core, discovery=discovery, observing=observing, table=table, pipeline=pipeline, lane=lane, edge=edge
+        core=core,
+        discovery=discovery,
+        quotas=quotas,
+        observing=observing,
+        table=table,
+        pipeline=pipeline,
+        lane=lane,
+        edge=edge,
     )
 
 
@@ -168,9 +186,9 @@ def _core(
     listeners: Iterable[tuple[str, int]],
 ) -> Core:
     tiers = _tiers(settings)
-    tenants, registry = TenantsView(), RegistryView(tiers.rank_of)
-    types = FactTypes((*TENANTS_FACTS, *REGISTRY_FACTS, *HEALTH_FACTS))
-    runner = Runner(stores.log, stores.sealer, types, (tenants, registry))
+    tenants, registry, quotas = TenantsView(), RegistryView(tiers.rank_of), QuotasView()
+    types = FactTypes((*TENANTS_FACTS, *REGISTRY_FACTS, *HEALTH_FACTS, *QUOTAS_FACTS))
+    runner = Runner(stores.log, stores.sealer, types, (tenants, registry, quotas))
     runner.incarnation = stores.incarnation
     sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
     return Core(
@@ -181,6 +199,7 @@ def _core(
         tiers=tiers,
         tenants=tenants,
         registry=registry,
+        quotas=quotas,
         runner=runner,
         positions=HubPositions(runner),
         sequencer=sequencer,
@@ -224,6 +243,16 @@ def _discovery(core: Core, probe: Probe) -> Discovery:
     )
 
 
+def _quotas(core: Core) -> Quotas:
+    keeper, limits = LeaseKeeper(core.clock), TierLimits(core.tiers)
+    return Quotas(
+        keeper=keeper,
+        endings=Endings(keeper, core.quotas, core.sequencer),
+        allocations=Allocations(core.quotas, keeper, core.sequencer, limits, core.authentication, core.clock),
+        reading=UsageReading(core.quotas, limits),
+    )
+
+
 def _observing(core: Core, discovery: Discovery) -> Observing:
     loop_watch, meter, readiness = LoopWatch(), RequestMeter(), Readiness()
     stats = ProcessStats(core.stores.directory, loop_watch)
@@ -238,7 +267,7 @@ def _observing(core: Core, discovery: Discovery) -> Observing:
     return Observing(loop_watch=loop_watch, meter=meter, readiness=readiness, stats=stats, metrics=metrics)
 
 
-def _table(core: Core, discovery: Discovery, observing: Observing, heartbeats: Heartbeats) -> Table:
+def _table(core: Core, discovery: Discovery, quotas: Quotas, observing: Observing, heartbeats: Heartbeats) -> Table:
     """Make the operations table; the words it reserves are told to those who accept names."""
     reserved: set[str] = set()
     registry = Registry(
@@ -275,6 +304,7 @@ def _table(core: Core, discovery: Discovery, observing: Observing, heartbeats: H
             *registry_operations(registry_routes),
             *health_operations(heartbeats, HealthReading(discovery.keeper, core.registry, core.tiers, core.clock)),
             *tenants_operations(tenant_routes),
+            *quotas_operations(QuotaRoutes(quotas.allocations, quotas.reading)),
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *problem_pages.operations(),

@@ -39,6 +39,9 @@ TENANT_SCOPES: Final = frozenset(
         "audit:read",
         "flags:read",
         "flags:write",
+        "quota:read",
+        "quota:write",
+        "quota:admin",
     }
 )
 """What a key of a tenant may hold."""
@@ -56,7 +59,15 @@ PLATFORM_SCOPES: Final = (
 GATEWAY_SCOPES: Final = TENANT_SCOPES | GRANTED_SCOPES
 """What a gateway may do for a tenant: whatever a tenant's key may, nothing of the platform's."""
 
-DEFAULT_SCOPES: Final = ("registry:read", "registry:write", "health:read", "config:read", "flags:read")
+DEFAULT_SCOPES: Final = (
+    "registry:read",
+    "registry:write",
+    "health:read",
+    "config:read",
+    "flags:read",
+    "quota:read",
+    "quota:write",
+)
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,0 +1,88 @@
+"""What is remembered of quotas: the facts, the state they fold into, stream names and limits. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from central_hub.kernel.facts import Fact
+
+AMOUNT_MAX: Final = 1_000_000_000_000
+"""Most that one allocation may ask for."""
+TTL_S_MIN: Final = 1.0
+TTL_S_MAX: Final = 86_400.0
+TTL_S: Final = 60.0
+LEASES_PER_TENANT_MAX: Final = 10_000
+RESOURCE_LENGTH_MAX: Final = 64
+RESOURCE_PATTERN: Final = r"^[a-z][a-z0-9_]{0,63}$"
+KEY_LENGTH_MAX: Final = 128
+PAGE_MAX: Final = 1_000
+FREED_PER_RECORD_MAX: Final = 128
+"""Leases that end in one record."""
+
+PAUSE_MIN_MS: Final = 250.0
+"""A gap between two looks that long means that the hub itself stood still: holders get that time back."""
+PAUSES_KEPT_MAX: Final = 64
+SOONEST_KEPT_MS: Final = 100.0
+"""How long the answer to "when does the next lease end" is reused by refusals."""
+
+COUNT_LEASES: Final = "count/quota-leases"
+
+SCOPE_READ: Final = "quota:read"
+SCOPE_WRITE: Final = "quota:write"
+SCOPE_ADMIN: Final = "quota:admin"
+
+
+class Ending(StrEnum):
+    """Why a quota lease ended."""
+
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A held amount of a resource.
+
+    `fencing_token` is the position in its domain at which it became true: a later lease has a larger one, for ever.
+    """
+
+    id: str
+    resource: str
+    amount: int
+    ttl_ms: int
+    holder: str
+    fencing_token: int
+    allocated_at_ms: int
+
+
+class TenantResourcesAllocated(Fact, frozen=True, kw_only=True):
+    """A tenant holds an amount of a resource from now on."""
+
+    lease_id: str
+    resource: str
+    amount: int
+    ttl_ms: int
+    holder: str
+
+
+class TenantResourcesFreed(Fact, frozen=True, kw_only=True):
+    """Quota leases have ended; what they held can be allocated again."""
+
+    lease_ids: tuple[str, ...]
+    reason: Ending
+
+
+VIEW_FACTS: Final[tuple[type[Fact], ...]] = (TenantResourcesAllocated, TenantResourcesFreed)
+FACTS: Final[tuple[type[Fact], ...]] = VIEW_FACTS
+
+
+def lease_stream(lease_id: str) -> str:
+    """Name the aggregate of one quota lease."""
+    return f"quota-lease/{lease_id}"
+
+
+def held_count(resource: str) -> str:
+    """Name the counting stream of what is held of a resource."""
+    return f"count/quota/{resource}"
