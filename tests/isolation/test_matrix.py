@@ -97,6 +97,16 @@ ROWS: dict[str, Row] = {
     "create_tenant": Row("/tenants", body={"id": "fresh", "name": "Fresh", "tier": "free"}),
     "get_tenant": Row("/tenants/acme", "/tenants/nobody"),
     "change_tenant": Row("/tenants/acme", "/tenants/nobody", body={"tier": "free"}),
+    "allocate_resource": Row(
+        "/tenants/acme/allocations",
+        "/tenants/nobody/allocations",
+        body={"resource": "concurrent_requests", "amount": 2, "ttl_s": 30},
+    ),
+    "list_allocations": Row("/tenants/acme/allocations", "/tenants/nobody/allocations"),
+    "get_allocation": Row("/tenants/acme/allocations/{lease}", "/tenants/nobody/allocations/{lease}"),
+    "renew_allocation": Row("/tenants/acme/allocations/{lease}/renew", "/tenants/nobody/allocations/{lease}/renew"),
+    "release_allocation": Row("/tenants/acme/allocations/{lease}", "/tenants/nobody/allocations/{lease}"),
+    "get_usage": Row("/tenants/acme/usage", "/tenants/nobody/usage"),
     "list_audit": Row("/tenants/acme/audit", "/tenants/nobody/audit"),
     "verify_audit": Row("/tenants/acme/audit/verify", "/tenants/nobody/audit/verify"),
     "list_tenant_keys": Row("/tenants/acme/keys", "/tenants/nobody/keys"),
@@ -128,8 +138,16 @@ async def _furnished(world: World) -> dict[str, str]:
     await world.register("gold", key="root", host="10.9.9.9", subscription_requirements=["enterprise"])
     refused = await world.ask("GET", "/tenants", key="acme")
     await world.must("POST", "/tenants/frozen/suspend", key="root")
+    held = await world.must(
+        "POST", "/tenants/acme/allocations", key="acme", body={"resource": "concurrent_requests", "amount": 3}
+    )
     decision = refused.body.split(b'"decision_id":"')[1].split(b'"')[0].decode()
-    return {"{decision}": decision, "{acme_key}": world.key_ids["acme:reader"], "{platform_key}": made["key_id"]}
+    return {
+        "{lease}": held["lease_id"],
+        "{decision}": decision,
+        "{acme_key}": world.key_ids["acme:reader"],
+        "{platform_key}": made["key_id"],
+    }
 
 
 def _filled(target: str, words: dict[str, str]) -> str:

@@ -43,6 +43,11 @@ def script(seed: int, *, tenant: str, mark: str) -> Any:
             "instance_id": instance, "lease_ttl_s": rng.choice([1, 5, 600]), "metadata": {"owner": mark},
             "tags": rng.sample(TAGS[:2], rng.randrange(2)), "zone": rng.choice(["", "a"]), "depends_on": ["prices"],
         }  # fmt: skip
+        held = {
+            "resource": rng.choice(["concurrent_requests", "data_storage_mb", mark.replace("-", "_")]),
+            "amount": rng.randrange(1, 40),
+            "ttl_s": 2,
+        }
         yield rng.choice(
             (
                 ("POST", "/services/register", body),
@@ -74,6 +79,11 @@ def script(seed: int, *, tenant: str, mark: str) -> Any:
                 ("GET", f"/tenants/{tenant}/audit/verify", None),
                 ("GET", f"/config/{tenant}", None),
                 ("GET", f"/config/{other}", None),
+                ("POST", f"/tenants/{tenant}/allocations", held),
+                ("POST", f"/tenants/{other}/allocations", held),
+                ("GET", f"/tenants/{tenant}/allocations?limit=3", None),
+                ("GET", f"/tenants/{tenant}/usage", None),
+                ("GET", f"/tenants/{other}/usage", None),
                 ("GET", "/whoami", None),
                 ("GET", "/metrics", None),
             )
@@ -92,6 +102,8 @@ async def _tick(world: World) -> None:
     world.clock.advance(400)
     world.hub.discovery.keeper.look(limit=10_000)
     await world.hub.discovery.monitor.journal.write()
+    world.hub.quotas.keeper.look(10_000)
+    await world.hub.quotas.endings.write()
 
 
 async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
@@ -102,10 +114,14 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
         a, b = script(seed, tenant="acme", mark="a"), script(seed + 1, tenant="globex", mark=CANARY)
         rng = random.Random(seed)
         for step in range(steps):
+            world.clock.advance(1)
             method, target, body = next(a)
             answers.append(await world.ask(method, target, key="acme", body=body, headers={"x-service-name": "orders"}))
             moves = rng.randrange(3)
-            for _ in range(moves if with_b else 0):
+            for _ in range(moves):
+                world.clock.advance(1)  # ids are told apart by their time
+                if not with_b:
+                    continue
                 method, target, body = next(b)
                 await world.ask(method, target, key="globex", body=body, headers={"x-service-name": "prices"})
             if step % 10 == 9:

@@ -20,6 +20,7 @@ from central_hub.settings import Settings
 
 SCOPES = [
     "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "keys:admin", "audit:read",
+    "quota:read", "quota:write",
     "flags:read", "flags:write",
 ]  # fmt: skip
 
