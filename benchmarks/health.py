@@ -74,7 +74,7 @@ class NoTiers:
     def tier_at(self, rank: int) -> str | None:
         return None
 
-    def limits_of(self, tier: str) -> dict[str, int]:
+    def limits_of(self, domain: str, tier: str) -> dict[str, int]:
         return {}
 
 

@@ -36,6 +36,7 @@ METHODS: Final = {
     "health.Population.domains": "which domains have instances, for the probes' schedule; no route reaches it",
     "health.Population.remove": "takes a Kept, which carries its domain",
     "tenants.TenantsView.tenants_after": "the list of tenants; its operation needs platform scope",
+    "tenants.TenantsView.count_at_tier": "whether a plan can go; a number of the platform's",
     "tenants.TenantsView.count_tenants": "the limit on tenants, a sum of the platform's",
     "tenants.TenantsView.administrators": "whether the platform has a key of its own; a number of the platform's",
     "tenants.TenantsView.credential": "authentication: which domain a key belongs to is the question",

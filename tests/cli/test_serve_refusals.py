@@ -54,17 +54,17 @@ def no_key(directory: Path) -> tuple[str, ...]:
 
 
 def missing_tiers(directory: Path) -> tuple[str, ...]:
-    return ("--tiers", "missing.toml")
+    return ("--tiers", "missing.yaml")
 
 
 def broken_tiers(directory: Path) -> tuple[str, ...]:
-    (directory / "tiers.toml").write_text("free = [")
-    return ("--tiers", "tiers.toml")
+    (directory / "tiers.yaml").write_text("plans: [")
+    return ("--tiers", "tiers.yaml")
 
 
 def binary_tiers(directory: Path) -> tuple[str, ...]:
-    (directory / "tiers.toml").write_bytes(b"\xff\xfe")
-    return ("--tiers", "tiers.toml")
+    (directory / "tiers.yaml").write_bytes(b"\xff\xfe")
+    return ("--tiers", "tiers.yaml")
 
 
 def no_network(directory: Path) -> tuple[str, ...]:
@@ -82,9 +82,9 @@ def elsewhere(directory: Path) -> tuple[str, ...]:
         (below_a_file, "data_unusable", "--data"),
         (no_store, "data_unusable", "backup"),
         (no_key, "key_file_invalid", "original file"),
-        (missing_tiers, "invalid_tiers", "missing.toml"),
-        (broken_tiers, "invalid_tiers", "Correct the tiers file"),
-        (binary_tiers, "invalid_tiers", "tiers.toml"),
+        (missing_tiers, "invalid_tiers", "missing.yaml"),
+        (broken_tiers, "invalid_tiers", "Correct the file"),
+        (binary_tiers, "invalid_tiers", "tiers.yaml"),
         (no_network, "invalid_grant", "10.0.0.0/8"),
         (elsewhere, "address_unavailable", "--host"),
     ],

@@ -19,6 +19,8 @@ from central_hub.kernel.sequencer import Sequencer
 from central_hub.monitoring.metrics import Metrics, RequestMeter
 from central_hub.monitoring.process import LoopWatch, ProcessStats
 from central_hub.monitoring.routes import Readiness
+from central_hub.plans.book import PlanBook
+from central_hub.plans.view import PlansView
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.reading import UsageReading
@@ -35,7 +37,6 @@ from central_hub.registry.watching import WatchHub
 from central_hub.settings import Settings
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
-from central_hub.tenants.tiers import TierCatalogue
 from central_hub.tenants.view import TenantsView
 
 Draw = Callable[[int], int]
@@ -49,7 +50,8 @@ class Core:
     stores: Stores
     clock: Clock
     draw: Draw
-    tiers: TierCatalogue
+    plans: PlansView
+    book: PlanBook
     tenants: TenantsView
     registry: RegistryView
     quotas: QuotasView

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from importlib import metadata, resources
+from importlib import metadata
 from typing import Any, Final
 
 from central_hub.adapters.clock import SystemClock, system_random
@@ -46,9 +46,19 @@ from central_hub.monitoring.metrics import Metrics, RequestMeter
 from central_hub.monitoring.process import LoopWatch, ProcessStats
 from central_hub.monitoring.routes import Readiness
 from central_hub.monitoring.routes import operations as monitoring_operations
+from central_hub.plans.book import PlanBook
+from central_hub.plans.document import default_catalogue, parse_catalogue
+from central_hub.plans.model import FACTS as PLANS_FACTS
+from central_hub.plans.model import Catalogue as PlanCatalogue
+from central_hub.plans.model import CatalogueApplied
+from central_hub.plans.ports import NobodyCounts
+from central_hub.plans.routes import PlanRoutes
+from central_hub.plans.routes import operations as plans_operations
+from central_hub.plans.usecases import Plans
+from central_hub.plans.view import PlansView
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
-from central_hub.quotas.limits import TierLimits
+from central_hub.quotas.limits import PlanLimits
 from central_hub.quotas.model import FACTS as QUOTAS_FACTS
 from central_hub.quotas.reading import UsageReading
 from central_hub.quotas.routes import QuotaRoutes
@@ -79,14 +89,13 @@ from central_hub.tenants.model import FACTS as TENANTS_FACTS
 from central_hub.tenants.model import VIEW_FACTS as TENANTS_VIEW_FACTS
 from central_hub.tenants.routes import TenantRoutes
 from central_hub.tenants.routes import operations as tenants_operations
-from central_hub.tenants.tiers import TierCatalogue, parse_tiers
 from central_hub.tenants.usecases import Tenants
 from central_hub.tenants.view import TenantsView
 
 DISTRIBUTION: Final = "central-hub"
 LANE_PREFIX: Final = "/services/discover/"
 
-_ACCESS_FACTS: Final = frozenset(fact.__name__ for fact in TENANTS_VIEW_FACTS)
+_ACCESS_FACTS: Final = frozenset(fact.__name__ for fact in (*TENANTS_VIEW_FACTS, CatalogueApplied))
 
 
 def build(
@@ -137,7 +146,7 @@ def build(
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(quotas.keeper.applied)
-    core.runner.listen(_access_listener(epochs, discovery.watch))
+    core.runner.listen(_access_listener(epochs, discovery.watch, core.registry))
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
@@ -185,10 +194,11 @@ def _core(
     source: Callable[[int], bytes],
     listeners: Iterable[tuple[str, int]],
 ) -> Core:
-    tiers = _tiers(settings)
-    tenants, registry, quotas = TenantsView(), RegistryView(tiers.rank_of), QuotasView()
-    types = FactTypes((*TENANTS_FACTS, *REGISTRY_FACTS, *HEALTH_FACTS, *QUOTAS_FACTS))
-    runner = Runner(stores.log, stores.sealer, types, (tenants, registry, quotas))
+    plans = PlansView(_plans(settings))
+    book = PlanBook(plans, clock)
+    tenants, registry, quotas = TenantsView(), RegistryView(book.rank_of), QuotasView()
+    types = FactTypes((*TENANTS_FACTS, *PLANS_FACTS, *REGISTRY_FACTS, *HEALTH_FACTS, *QUOTAS_FACTS))
+    runner = Runner(stores.log, stores.sealer, types, (tenants, plans, registry, quotas))
     runner.incarnation = stores.incarnation
     sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
     return Core(
@@ -196,14 +206,15 @@ def _core(
         stores=stores,
         clock=clock,
         draw=draw,
-        tiers=tiers,
+        plans=plans,
+        book=book,
         tenants=tenants,
         registry=registry,
         quotas=quotas,
         runner=runner,
         positions=HubPositions(runner),
         sequencer=sequencer,
-        authentication=Authentication(tenants, tiers, clock, stores.pepper, open_mode=settings.open),
+        authentication=Authentication(tenants, book, clock, stores.pepper, open_mode=settings.open),
         denials=DenialLog(stores.decision_key, sequencer, clock, source),
         egress=Egress(_policy(settings, listeners), clock),
         protection=RateProtection(
@@ -234,7 +245,7 @@ def _discovery(core: Core, probe: Probe) -> Discovery:
             catalogue,
             waiters,
             dependencies,
-            core.tiers,
+            core.book,
             core.authentication,
             core.runner,
             core.clock,
@@ -244,7 +255,7 @@ def _discovery(core: Core, probe: Probe) -> Discovery:
 
 
 def _quotas(core: Core) -> Quotas:
-    keeper, limits = LeaseKeeper(core.clock), TierLimits(core.tiers)
+    keeper, limits = LeaseKeeper(core.clock), PlanLimits(core.book)
     return Quotas(
         keeper=keeper,
         endings=Endings(keeper, core.quotas, core.sequencer),
@@ -274,7 +285,7 @@ def _table(core: Core, discovery: Discovery, quotas: Quotas, observing: Observin
         core.registry,
         core.sequencer,
         discovery.keeper,
-        core.tiers,
+        core.book,
         core.authentication,
         reserved=reserved,
         limits=Limits(instances=core.settings.instances_per_tenant_max),
@@ -290,20 +301,28 @@ def _table(core: Core, discovery: Discovery, quotas: Quotas, observing: Observin
     tenants = Tenants(
         core.tenants,
         core.sequencer,
-        core.tiers,
+        core.book,
         core.stores.pepper,
         reserved=reserved,
         administered=core.authentication.end_bootstrap,
     )
     audit = AuditTrail(core.stores.log, core.runner)
-    tenant_routes = TenantRoutes(
-        tenants, core.tenants, core.tiers, audit, core.denials, core.authentication, core.clock
+    tenant_routes = TenantRoutes(tenants, core.tenants, audit, core.denials, core.authentication, core.clock)
+    plan_routes = PlanRoutes(
+        plans=Plans(core.plans, core.tenants, core.sequencer),
+        view=core.plans,
+        book=core.book,
+        tenants=tenants,
+        decisions=core.denials,
+        usage=NobodyCounts(),
+        clock=core.clock,
     )
     table = Table(
         (
             *registry_operations(registry_routes),
-            *health_operations(heartbeats, HealthReading(discovery.keeper, core.registry, core.tiers, core.clock)),
+            *health_operations(heartbeats, HealthReading(discovery.keeper, core.registry, core.book, core.clock)),
             *tenants_operations(tenant_routes),
+            *plans_operations(plan_routes),
             *quotas_operations(QuotaRoutes(quotas.allocations, quotas.reading)),
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
@@ -325,7 +344,7 @@ def describe() -> tuple[Table, dict[str, Any]]:  # Any: a JSON document
     return table, openapi.document(table, version=_version())
 
 
-def _access_listener(epochs: Epochs, watch: WatchHub) -> Callable[[Sequence[Applied]], None]:
+def _access_listener(epochs: Epochs, watch: WatchHub, registry: RegistryView) -> Callable[[Sequence[Applied]], None]:
     """Forget what the lane knew of callers, and look at open streams, when who may do what changed."""
 
     def applied(batch: Sequence[Applied]) -> None:
@@ -333,24 +352,30 @@ def _access_listener(epochs: Epochs, watch: WatchHub) -> Callable[[Sequence[Appl
         domains = {one.domain for one in batch if one.type in _ACCESS_FACTS}
         if domains:
             epochs.auth += 1
+            if any(isinstance(one.fact, CatalogueApplied) for one in batch):
+                registry.ranks_changed()
             for domain in domains:
                 watch.access_changed(domain)
 
     return applied
 
 
-def _tiers(settings: Settings) -> TierCatalogue:
-    if settings.tiers is not None:
-        try:
-            return parse_tiers(settings.tiers.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise HubError(
-                "invalid_tiers",
-                Kind.INVALID,
-                f"The tiers file {settings.tiers} cannot be read: {getattr(error, 'strerror', error)}.",
-                next_step="Name a file that is there with --tiers, or leave it out for the built-in tiers.",
-            ) from None
-    return parse_tiers(resources.files("central_hub.tenants").joinpath("tiers.toml").read_text("utf-8"))
+def _plans(settings: Settings) -> PlanCatalogue:
+    """Return the catalogue that holds until one is applied."""
+    if settings.tiers is None:
+        return default_catalogue()
+    try:
+        return parse_catalogue(settings.tiers.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = f"The file of plans {settings.tiers} cannot be read: {getattr(error, 'strerror', error)}."
+    except HubError as error:
+        reason = error.message
+    raise HubError(
+        "invalid_tiers",
+        Kind.INVALID,
+        reason,
+        next_step="Correct the file that --tiers names, or leave it out for the built-in plans.",
+    )
 
 
 def _policy(settings: Settings, listeners: Iterable[tuple[str, int]]) -> Policy:

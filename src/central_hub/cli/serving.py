@@ -36,7 +36,7 @@ def serve(
     lane: Annotated[
         str | None, typer.Option(envvar="HUB_LANE", help="Hot reads: protocol, asgi or off. (protocol)")
     ] = None,
-    tiers: Annotated[Path | None, typer.Option(envvar="HUB_TIERS", help="TOML file of tiers. (built in)")] = None,
+    tiers: Annotated[Path | None, typer.Option(envvar="HUB_TIERS", help="YAML file of plans to start with. (built in)")] = None,
     log_level: Annotated[
         str | None, typer.Option(envvar="HUB_LOG_LEVEL", help="debug, info, warning or error. (info)")
     ] = None,
@@ -108,7 +108,7 @@ def refusal(error: Any) -> Failure:  # Any: a HubError; naming the class would l
         "address_unavailable": "central-hub serve --port 0",
         "store_in_use": "central-hub serve --data ANOTHER_DIRECTORY",
         "data_unusable": "central-hub serve --data ANOTHER_DIRECTORY",
-        "invalid_tiers": "central-hub serve   (with the built-in tiers)",
+        "invalid_tiers": "central-hub serve   (with the built-in plans)",
         "invalid_grant": "central-hub serve --probe-networks 10.0.0.0/8",
     }
     return Failure(

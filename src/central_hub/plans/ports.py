@@ -46,6 +46,29 @@ class Entitlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     upgrade_to: str | None = None
 
 
+class Used(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How much of a metered feature a tenant has used, and when its counting begins again (0: never by itself)."""
+
+    amount: int
+    resets_at_ms: int = 0
+
+
+class Usage(Protocol):
+    """Who counts what is metered; quotas implements it."""
+
+    def used(self, domain: DomainId, feature: str) -> Used | None:
+        """Return what a tenant has used; None where nobody counts."""
+        ...
+
+
+class NobodyCounts:
+    """The `Usage` of a hub without quotas."""
+
+    def used(self, domain: DomainId, feature: str) -> Used | None:
+        """Return None."""
+        return None
+
+
 class Entitlements(Protocol):
     """The one place that answers what a tenant may do."""
 

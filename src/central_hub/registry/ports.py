@@ -1,4 +1,4 @@
-"""What the registry asks of others: verdicts and leases of health, tiers and access of tenants.
+"""What the registry asks of others: verdicts and leases of health, tiers of plans, access of tenants.
 
 Wired in `app`; tests bring their own small implementations.
 """
@@ -72,8 +72,8 @@ class Tiers(Protocol):
         """Return the lowest tier whose rank is at least `rank`; None when there is none."""
         ...
 
-    def limits_of(self, tier: str) -> Mapping[str, int]:
-        """Return a tier's limits by name; empty for an unknown tier."""
+    def limits_of(self, domain: DomainId, tier: str) -> Mapping[str, int]:
+        """Return the limits of a tenant at its tier, by name; empty for an unknown tier."""
         ...
 
 

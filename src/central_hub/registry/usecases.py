@@ -235,7 +235,7 @@ class Registry:
     def _check(self, ctx: TenantContext, wanted: Registration) -> None:
         check_registration(wanted, rank_of=self._tiers.rank_of, reserved=self._reserved)
         if not self._is_shared(ctx, wanted):
-            check_resource_limits(wanted.metadata, dict(self._tiers.limits_of(ctx.tier)), ctx.tier)
+            check_resource_limits(wanted.metadata, dict(self._tiers.limits_of(ctx.domain, ctx.tier)), ctx.tier)
 
     def _is_shared(self, ctx: TenantContext, wanted: Registration) -> bool:
         return wanted.shared or ctx.tenant_id is None

@@ -23,8 +23,9 @@ from central_hub.kernel.context import SCOPE_ASSERT, SCOPE_PLATFORM_ADMIN, Princ
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, SHARED, DomainId, TenantId, is_name
 from central_hub.tenants.model import GRANTED_SCOPES, PLATFORM_SCOPES, TENANT_SCOPES, Key, Tenant
+from central_hub.tenants.ports import Tiers
 from central_hub.tenants.secrets import BOOTSTRAP_PREFIX, digest_of, parse_key, same
-from central_hub.tenants.tiers import DEFAULT_TIER, TierCatalogue, unknown_tier
+from central_hub.tenants.tiers import DEFAULT_TIER, unknown_tier
 from central_hub.tenants.tokens import TokenVerifier
 from central_hub.tenants.view import TenantsView
 
@@ -58,7 +59,7 @@ class Authentication:
 
     Args:
         view: tenants, keys and gateways.
-        tiers: the catalogue.
+        tiers: what tiers there are.
         clock: wall time for expiry, monotonic time for the bootstrap token.
         pepper: under which secrets are digested.
         open_mode: take claims as given (loopback only; settings ensure it).
@@ -67,7 +68,7 @@ class Authentication:
     def __init__(
         self,
         view: TenantsView,
-        tiers: TierCatalogue,
+        tiers: Tiers,
         clock: Clock,
         pepper: bytes,
         *,
@@ -134,12 +135,10 @@ class Authentication:
             and record is None
         ):
             raise tenant_mismatch()
-        tier, epoch = ctx.tier, ctx.epoch
-        if record is not None:
-            tier, epoch = record.tier, record.epoch
+        tier, epoch = ctx.tier if record is None else record.tier, self._epoch(record)
         if principal == ctx.principal and tier == ctx.tier and epoch == ctx.epoch:
             return ctx
-        rank = self._rank(tier) if record is not None else ctx.rank
+        rank = self._rank(tier) if tier else min(ctx.rank, 1) * self._tiers.highest_rank
         return msgspec.structs.replace(ctx, principal=principal, tier=tier, rank=rank, epoch=epoch)
 
     def begin_bootstrap(self, token: str) -> None:
@@ -258,7 +257,7 @@ class Authentication:
             tenant_id=TenantId(tenant_id),
             tier=tier,
             rank=self._rank(tier),
-            epoch=record.epoch if record is not None else 0,
+            epoch=self._epoch(record),
             user_id=claims.user_id or "",
             correlation_id=claims.correlation_id or "",
             caller_service=claims.service_name or "",
@@ -277,6 +276,7 @@ class Authentication:
             tenant_id=None,
             tier=tier,
             rank=rank,
+            epoch=self._epoch(None),
             user_id=claims.user_id or "",
             correlation_id=claims.correlation_id or "",
             caller_service=claims.service_name or "",
@@ -363,6 +363,10 @@ class Authentication:
         if self._tiers.rank_of(claimed) is None:
             raise unknown_tier(claimed, self._tiers)
         return claimed
+
+    def _epoch(self, record: Tenant | None) -> int:
+        """Return what moves whenever what a caller may see changes: its tenant, or how tiers rank."""
+        return self._tiers.ranks_revision + (record.epoch if record is not None else 0)
 
     def _rank(self, tier: str) -> int:
         rank = self._tiers.rank_of(tier)

@@ -38,7 +38,7 @@ _OVERFLOW: Final = "overflow"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a refusal was: to whom, for what, and why."""
+    """What a refusal, or another answer that can be explained, was: to whom, for what, and why."""
 
     code: str
     message: str
@@ -117,9 +117,30 @@ class DenialLog:
             tier=ctx.tier if ctx is not None else "",
             next=error.next_step,
         )
-        nonce = self._random(NONCE_BYTES)
-        plain = msgspec.msgpack.encode(_Sealed(domain, decision))
-        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, _ASSOCIATED)).rstrip(b"=").decode()
+        return self._sealed(domain, decision)
+
+    def seal(self, ctx: TenantContext, *, code: str, message: str, operation: str, next_step: str = "") -> str:
+        """Return a decision id for an answer that refuses nothing, so that it can be referred to and explained.
+
+        Args:
+            ctx: who asked; the decision is about its tenant, and that tenant can have it explained.
+            code: what was decided.
+            message: one sentence that says why.
+            operation: by which operation.
+            next_step: what the caller can do about it.
+        """
+        decision = Decision(
+            code=code,
+            message=message,
+            operation=operation,
+            at=rfc3339(self._clock.now_ms()),
+            principal=ctx.principal.id,
+            principal_kind=ctx.principal.kind.value,
+            tenant_id=ctx.tenant_id or "",
+            tier=ctx.tier,
+            next=next_step,
+        )
+        return self._sealed(ctx.domain, decision)
 
     def explain(self, ctx: TenantContext, decision_id: str) -> Decision:
         """Return what a decision id says, to the domain it concerns or the platform.
@@ -162,6 +183,11 @@ class DenialLog:
             await self._sequencer.submit(HUB_ACTOR, (reason.domain,), _journal(reason.domain, fact))
             del self._waiting[reason]
         return len(due)
+
+    def _sealed(self, domain: DomainId, decision: Decision) -> str:
+        nonce = self._random(NONCE_BYTES)
+        plain = msgspec.msgpack.encode(_Sealed(domain, decision))
+        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, _ASSOCIATED)).rstrip(b"=").decode()
 
 
 def _journal(domain: DomainId, fact: AccessDenied) -> Callable[[Tx], None]:

@@ -52,7 +52,7 @@ GRANTED_SCOPES: Final = frozenset({"registry:shared", "metrics:read"})
 PLATFORM_SCOPES: Final = (
     TENANT_SCOPES
     | GRANTED_SCOPES
-    | {"platform:admin", "tenants:admin", "gateways:admin", "tenant:assert", "flags:admin"}
+    | {"platform:admin", "tenants:admin", "plans:admin", "gateways:admin", "tenant:assert", "flags:admin"}
 )
 """What a key of the platform may hold."""
 

@@ -1,4 +1,4 @@
-"""The rows of tenants, keys, gateways, audit and configuration, and their handlers."""
+"""The rows of tenants, keys, gateways and audit, and their handlers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from central_hub.tenants.schemas import (
     AddGateway,
     AuditQuery,
     ChangeTenant,
-    ConfigAnswer,
-    ConfigDocument,
     CreateKey,
     CreateTenant,
     GatewayAnswer,
@@ -39,7 +37,6 @@ from central_hub.tenants.schemas import (
     secret_answer,
     tenant_answer,
 )
-from central_hub.tenants.tiers import RATE_SUFFIX, TierCatalogue, unknown_tier
 from central_hub.tenants.usecases import SECRET_SHOWN_ONCE, MintedKey, NewKey, Tenants
 from central_hub.tenants.view import TenantsView
 
@@ -47,7 +44,6 @@ TENANTS: Final = "tenants"
 KEYS: Final = "keys"
 GATEWAYS: Final = "gateways"
 AUDIT: Final = "audit"
-CONFIGURATION: Final = "configuration"
 NO_STORE: Final = (("cache-control", "no-store"),)
 
 
@@ -58,7 +54,6 @@ class TenantRoutes:
         self,
         tenants: Tenants,
         view: TenantsView,
-        tiers: TierCatalogue,
         audit: AuditTrail,
         denials: DenialLog,
         authentication: Authentication,
@@ -66,7 +61,6 @@ class TenantRoutes:
     ) -> None:
         self._tenants = tenants
         self._view = view
-        self._tiers = tiers
         self._audit = audit
         self._denials = denials
         self._authentication = authentication
@@ -218,18 +212,6 @@ class TenantRoutes:
             )
         )
 
-    async def get_config(self, call: Call) -> Reply:
-        """Show a tenant's effective configuration."""
-        tier = self._tiers.get(call.ctx.tier)
-        if tier is None:
-            raise unknown_tier(call.ctx.tier, self._tiers)
-        rates = {name: limit for name, limit in tier.limits.items() if name.endswith(RATE_SUFFIX)}
-        resources = {name: limit for name, limit in tier.limits.items() if name not in rates}
-        document = ConfigDocument(rate_limits=rates, features=dict(tier.features), resource_limits=resources)
-        return Reply(
-            body=ConfigAnswer(tenant_id=call.path["tenant_id"], subscription_tier=call.ctx.tier, config=document)
-        )
-
     def _secret(self, domain: DomainId, minted: MintedKey) -> Reply:
         key = self._tenants.get_key(domain, minted.key_id)
         note = "" if minted.secret else SECRET_SHOWN_ONCE
@@ -237,7 +219,7 @@ class TenantRoutes:
 
 
 def operations(routes: TenantRoutes) -> tuple[Operation, ...]:
-    """Return the rows of tenants, keys, gateways, audit and configuration."""
+    """Return the rows of tenants, keys, gateways and audit."""
     return (*_tenants(routes), *_keys(routes), *_platform(routes), *_reading(routes))
 
 
@@ -369,11 +351,6 @@ def _reading(routes: TenantRoutes) -> tuple[Operation, ...]:
         Operation(
             id="who_am_i", method="GET", path="/whoami", handler=routes.who_am_i, answer=WhoAmI, tag=TENANTS,
             scope=None, public=True, summary="Show how the hub sees the caller.",
-        ),
-        Operation(
-            id="get_config", method="GET", path="/config/{tenant_id}", handler=routes.get_config, answer=ConfigAnswer,
-            tag=CONFIGURATION, scope="config:read", tenant_param="tenant_id",
-            summary="Show a tenant's effective limits and features.",
         ),
     )  # fmt: skip
 

@@ -221,22 +221,6 @@ class WhoAmI(msgspec.Struct, frozen=True, kw_only=True):
     may_assert: list[str] | None
 
 
-class ConfigDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tier grants, in the three groups that callers know."""
-
-    rate_limits: dict[str, int]
-    features: dict[str, bool]
-    resource_limits: dict[str, int]
-
-
-class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant's effective configuration."""
-
-    tenant_id: str
-    subscription_tier: str
-    config: ConfigDocument
-
-
 def tenant_answer(tenant: Tenant) -> TenantAnswer:
     """Show a tenant."""
     return TenantAnswer(

@@ -37,6 +37,7 @@ from central_hub.tenants.model import (
     TenantSuspended,
     key_stream,
 )
+from central_hub.tenants.ports import Tiers
 from central_hub.tenants.rules import (
     check_assertable,
     check_environment,
@@ -54,7 +55,7 @@ from central_hub.tenants.secrets import (
     mint_key_id,
     mint_secret,
 )
-from central_hub.tenants.tiers import TierCatalogue, unknown_tier
+from central_hub.tenants.tiers import unknown_tier
 from central_hub.tenants.view import TenantsView
 
 UNBOUND: Final = "*"
@@ -86,7 +87,7 @@ class Tenants:
     Args:
         view: what there is.
         sequencer: makes facts durable.
-        tiers: the catalogue.
+        tiers: what tiers there are.
         pepper: under which secrets are digested.
         reserved: words that cannot name a tenant.
         administered: called when the platform has an administrator's key of its own.
@@ -96,7 +97,7 @@ class Tenants:
         self,
         view: TenantsView,
         sequencer: Sequencer,
-        tiers: TierCatalogue,
+        tiers: Tiers,
         pepper: bytes,
         *,
         reserved: Set[str],
@@ -345,7 +346,7 @@ class Tenants:
         return self._view.legacy_callers()
 
     def _check_tier(self, tier: str) -> None:
-        if self._tiers.get(tier) is None:
+        if self._tiers.rank_of(tier) is None:
             raise unknown_tier(tier, self._tiers)
 
     def _get(self, domain: DomainId) -> Tenant:

@@ -80,6 +80,10 @@ class TenantsView:
         """Return how many tenants there are (platform scope)."""
         return len(self._tenants)
 
+    def count_at_tier(self, tier: str) -> int:
+        """Return how many tenants are at a tier (platform scope)."""
+        return sum(tenant.tier == tier for tenant in self._tenants.values())
+
     def key(self, domain: DomainId, key_id: str) -> Key | None:
         """Return a key of a domain, None when it is missing or another domain's."""
         return self._by_domain.get(domain, _NO_KEYS).get(key_id)

@@ -27,7 +27,7 @@ class TierTable:
     def tier_at(self, rank: int) -> str | None:
         return next((name for name, at in RANKS.items() if at >= rank), None)
 
-    def limits_of(self, tier: str) -> Mapping[str, int]:
+    def limits_of(self, domain: DomainId, tier: str) -> Mapping[str, int]:
         return LIMITS.get(tier, {})
 
 

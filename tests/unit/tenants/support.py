@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Any
 
 import pytest
@@ -23,18 +22,20 @@ from central_hub.kernel.ids import PLATFORM, RESERVED_WORDS, DomainId, TenantId
 from central_hub.kernel.records import HUB_ACTOR, Applied, Category
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
+from central_hub.plans.book import PlanBook
+from central_hub.plans.document import default_catalogue
+from central_hub.plans.view import PlansView
 from central_hub.tenants.audit import AuditTrail
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
 from central_hub.tenants.model import FACTS, TENANT_SCOPES, Gateway, Key, TenantCreated
 from central_hub.tenants.secrets import digest_of, format_key, mint_secret
-from central_hub.tenants.tiers import parse_tiers
 from central_hub.tenants.usecases import NewKey, Tenants
 from central_hub.tenants.view import TenantsView
 
 PEPPER = b"p" * 32
 ACME, GLOBEX = DomainId("acme"), DomainId("globex")
-TIERS = parse_tiers(resources.files("central_hub.tenants").joinpath("tiers.toml").read_text("utf-8"))
+TIERS = PlanBook(PlansView(default_catalogue()), ManualClock())
 NOBODY = Claims()
 
 

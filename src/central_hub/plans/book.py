@@ -1,0 +1,68 @@
+"""The one place that answers what a tenant may do, and how its plan ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.ids import DomainId
+from central_hub.plans.model import Catalogue
+from central_hub.plans.ports import Entitlement, EntitlementKind
+from central_hub.plans.rules import decide
+from central_hub.plans.view import PlansView
+
+
+class PlanBook:
+    """Implements `Entitlements`, and what tenants and the registry ask of tiers.
+
+    Args:
+        view: the catalogue, and what stands above each tenant's plan.
+        clock: grants end by wall time.
+    """
+
+    def __init__(self, view: PlansView, clock: Clock) -> None:
+        self._view = view
+        self._clock = clock
+
+    def ask(self, domain: DomainId, tier: str, feature: str) -> Entitlement:
+        """Answer for one tenant at its tier; see the port."""
+        return decide(self._view.ladder, self._view.above(domain), tier, feature, self._clock.now_ms())
+
+    def limits_of(self, domain: DomainId, tier: str) -> Mapping[str, int]:
+        """Return the limits of a tenant by name; what has no limit is left out, all is for an unknown tier."""
+        ladder, above, now_ms = self._view.ladder, self._view.above(domain), self._clock.now_ms()
+        if ladder.rank_of(tier) is None:
+            return {}
+        asked = (
+            decide(ladder, above, tier, name, now_ms)
+            for name, feature in ladder.catalogue.features.items()
+            if feature.kind is EntitlementKind.METERED
+        )
+        return {one.feature: one.limit for one in asked if one.limit is not None}
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue in force."""
+        return self._view.ladder.catalogue
+
+    @property
+    def highest_rank(self) -> int:
+        """The rank of the highest plan."""
+        return self._view.ladder.highest_rank
+
+    @property
+    def ranks_revision(self) -> int:
+        """Moves when plans come, go or rank otherwise."""
+        return self._view.ranks_revision
+
+    def names(self) -> tuple[str, ...]:
+        """Return the plans' names, lowest rank first."""
+        return self._view.ladder.names()
+
+    def rank_of(self, tier: str) -> int | None:
+        """Return a plan's rank, higher sees more; None for an unknown one."""
+        return self._view.ladder.rank_of(tier)
+
+    def tier_at(self, rank: int) -> str | None:
+        """Return the lowest plan whose rank is at least `rank`; None when there is none."""
+        return self._view.ladder.tier_at(rank)
