@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from central_hub.sdk.client import HubClient
     from central_hub.sdk.context import RequestContext, current_context, request_context
     from central_hub.sdk.model import Endpoint, Instance, ServiceState
+    from central_hub.sdk.resources import ResourceHandle, TenantResourceLimitExceeded, TenantResourceManager
     from central_hub.sdk.service import BaseService, ServiceConfig
     from central_hub.sdk.sync import SyncHubClient
     from central_hub.sdk.tracker import PerformanceTracker
@@ -27,10 +28,13 @@ __all__ = [
     "Kind",
     "PerformanceTracker",
     "RequestContext",
+    "ResourceHandle",
     "ServiceConfig",
     "ServiceResponse",
     "ServiceState",
     "SyncHubClient",
+    "TenantResourceLimitExceeded",
+    "TenantResourceManager",
     "current_context",
     "request_context",
 ]
@@ -44,10 +48,13 @@ _HOMES = {
     "Kind": "kernel.errors",
     "PerformanceTracker": "sdk.tracker",
     "RequestContext": "sdk.context",
+    "ResourceHandle": "sdk.resources",
     "ServiceConfig": "sdk.service",
     "ServiceResponse": "sdk.calling",
     "ServiceState": "sdk.model",
     "SyncHubClient": "sdk.sync",
+    "TenantResourceLimitExceeded": "sdk.resources",
+    "TenantResourceManager": "sdk.resources",
     "current_context": "sdk.context",
     "request_context": "sdk.context",
 }

@@ -18,7 +18,7 @@ from central_hub.sdk.calling import Caller, no_instance
 from central_hub.sdk.circuit import CircuitState
 from central_hub.sdk.context import RequestContext, current_context, request_context
 from central_hub.sdk.following import Follower
-from central_hub.sdk.link import HubLink
+from central_hub.sdk.link import ATTEMPTS_MAX, HubLink
 from central_hub.sdk.model import DEFAULT_URL, Endpoint, ServiceState
 from central_hub.sdk.protocol import HubProtocol, instance_path, read, segment
 from central_hub.sdk.store import ViewStore, default_directory, who
@@ -292,6 +292,23 @@ class HubClient:
             if error.code != "hub_unreachable" or filters or state is None or not state.known:
                 raise
         return self._discover_locally(state)
+
+    async def ask(self, path: str, **query: object) -> Json:
+        """Read from the hub's own API: `await hub.ask("/tenants/acme/usage")`.
+
+        Raises:
+            HubError: what the hub refused; `hub_unreachable` after a few tries.
+        """
+        return await self._json(self._protocol.get(path, query))
+
+    async def command(self, method: str, path: str, body: object = None, *, attempts: int = ATTEMPTS_MAX) -> Json:
+        """Send a command to the hub's own API; tried again with one idempotency key, so it is executed once.
+
+        Raises:
+            HubError: what the hub refused; `hub_unreachable` after `attempts` tries.
+        """
+        reply = await self._link.send_until(self._protocol.command(method, path, body), attempts=attempts)
+        return cast("Json", read(reply) or {})
 
     def _discover_locally(self, state: ServiceState) -> Json:
         eligible = [instance for instance in state.instances.values() if instance.eligible]

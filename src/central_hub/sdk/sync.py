@@ -226,5 +226,13 @@ class SyncHubClient:
         """Ask the hub where to call; as `HubClient.discover`."""
         return self._run(self._client.discover(name, **filters))
 
+    def ask(self, path: str, **query: object) -> Json:
+        """Read from the hub's own API; as `HubClient.ask`."""
+        return self._run(self._client.ask(path, **query))
+
+    def command(self, method: str, path: str, body: object = None) -> Json:
+        """Send a command to the hub's own API; as `HubClient.command`."""
+        return self._run(self._client.command(method, path, body))
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
