@@ -21,7 +21,8 @@ READY_S = 60.0
 STOP_S = 20.0
 ASK_S = 20.0
 SCOPES = [
-    "audit:read", "config:read", "flags:admin", "flags:read", "flags:write", "gateways:admin", "health:read", "keys:admin", "metrics:read", "platform:admin",
+    "audit:read", "config:read", "flags:admin", "flags:read", "flags:write", "gateways:admin", "health:read",
+    "keys:admin", "metrics:read", "platform:admin",
     "registry:admin", "registry:read", "registry:shared", "registry:write", "tenant:assert", "tenants:admin",
 ]  # fmt: skip
 
