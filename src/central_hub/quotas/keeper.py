@@ -68,12 +68,15 @@ class LeaseKeeper:
                     pass
 
     def adopt(self, domain: DomainId, lease_id: str, resource: str, ttl_ms: int) -> None:
-        """Keep a lease from now on, with its whole time before it."""
+        """Keep a lease from now on, with its whole time before it; one that is kept already starts again."""
         at_ms = self._clock.monotonic_ms()
-        kept = Kept(domain, lease_id, resource, ttl_ms, at_ms)
-        self._kept.setdefault(domain, {}).setdefault(resource, {})[lease_id] = kept
+        leases = self._kept.setdefault(domain, {}).setdefault(resource, {})
+        kept = leases.get(lease_id)
+        if kept is None:
+            kept = leases[lease_id] = Kept(domain, lease_id, resource, ttl_ms, at_ms)
+            self.leases += 1
+        kept.renewed_ms = at_ms
         self._wheel.set(kept.timer, at_ms + ttl_ms)
-        self.leases += 1
 
     def renew(self, domain: DomainId, resource: str, lease_id: str) -> None:
         """Give a lease its whole time again."""

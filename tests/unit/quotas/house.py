@@ -104,9 +104,9 @@ async def opened(before: House | None = None, **limits: int | None) -> AsyncIter
         house = House(ManualClock(), MemoryLog(), KeyRing(bytes(32), MemoryKeys()), table)
     else:
         house = House(before.clock, before.log, before.keys, before.limits)
+    house.runner.listen(house.keeper.applied)  # as in a hub: before the log is read
     await house.runner.catch_up()
     await house.endings.prime()
-    house.runner.listen(house.keeper.applied)
     committing = asyncio.create_task(house.sequencer.run())
     try:
         yield house

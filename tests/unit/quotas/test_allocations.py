@@ -253,6 +253,7 @@ async def test_after_a_restart_everything_is_held_for_its_whole_time_and_tokens_
             assert (await house.hold(1)).lease.fencing_token > held.lease.fencing_token
             await house.pass_time(700)
             assert house.used() == 1
+            assert (house.endings.expired, house.keeper.leases) == (1, 1)
 
 
 async def test_a_store_that_is_away_frees_nothing_and_what_is_due_can_still_be_renewed() -> None:
