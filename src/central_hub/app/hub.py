@@ -12,6 +12,7 @@ import structlog
 
 from central_hub.adapters.clock import system_random
 from central_hub.app.collecting import Collecting
+from central_hub.app.flagging import Flagging
 from central_hub.app.parts import Core, Discovery, Observing, Quotas
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
@@ -35,6 +36,7 @@ class Hub:
     core: Core
     discovery: Discovery
     quotas: Quotas
+    flagging: Flagging
     observing: Observing
     table: Table
     pipeline: Pipeline
@@ -62,6 +64,7 @@ class Hub:
                 self.core.denials.run(),
                 self.discovery.monitor.run(),
                 self.quotas.endings.run(),
+                self.flagging.streams.run(),
                 self.discovery.watch.run(),
                 self.discovery.first_lookups.run(),
                 self.observing.loop_watch.run(),
@@ -85,6 +88,7 @@ class Hub:
         """Say that the hub is going away: not ready any more, streams end."""
         self.observing.readiness.draining = True
         self.discovery.watch.close_all()
+        self.flagging.streams.close_all()
 
     async def _load_framework(self) -> None:
         await self.edge.load()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from central_hub.adapters.egress import Egress
 from central_hub.adapters.stores import Stores
 from central_hub.edge.protection import RateProtection
+from central_hub.flags.view import FlagsView
 from central_hub.health.keeper import Keeper
 from central_hub.health.monitor import Monitor
 from central_hub.kernel.clock import Clock
@@ -55,6 +56,7 @@ class Core:
     tenants: TenantsView
     registry: RegistryView
     quotas: QuotasView
+    flags: FlagsView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer

@@ -12,6 +12,7 @@ from central_hub.adapters.egress import Egress
 from central_hub.adapters.egress_policy import LOOPBACK_GRANTS, Policy, machine_addresses, parse_grants
 from central_hub.adapters.probes import Probes
 from central_hub.adapters.stores import Stores, in_memory
+from central_hub.app.flagging import Flagging, flagging
 from central_hub.app.hub import Hub
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
 from central_hub.edge import openapi, problem_pages
@@ -23,6 +24,8 @@ from central_hub.edge.lane.entries import Epochs
 from central_hub.edge.operations import Table
 from central_hub.edge.pipeline import Pipeline
 from central_hub.edge.protection import Bucket, RateProtection
+from central_hub.flags.model import FACTS as FLAGS_FACTS
+from central_hub.flags.view import FlagsView
 from central_hub.health.keeper import Keeper
 from central_hub.health.lane_signals import HeartbeatLane
 from central_hub.health.model import FACTS as HEALTH_FACTS
@@ -123,14 +126,16 @@ def build(
     core = _core(settings, stores, clock or SystemClock(), draw, source, listeners)
     discovery = _discovery(core, probe or Probes(core.egress))
     quotas = _quotas(core)
+    flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
     observing = _observing(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
-    table = _table(core, discovery, quotas, observing, heartbeats)
+    table = _table(core, discovery, quotas, flags, observing, heartbeats)
     pipeline = Pipeline(
         table, core.authentication, core.denials, core.positions, core.protection, observing.meter.observe
     )
     epochs = Epochs()
     lane = _lane(core, discovery, epochs, heartbeats, pipeline)
+    observing.metrics.add(flags.collector())
     observing.metrics.add(
         hub_collector(
             core.runner,
@@ -146,6 +151,7 @@ def build(
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(quotas.keeper.applied)
+    core.runner.listen(flags.streams.applied)
     core.runner.listen(_access_listener(epochs, discovery.watch, core.registry))
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
@@ -154,6 +160,7 @@ def build(
         core=core,
         discovery=discovery,
         quotas=quotas,
+        flagging=flags,
         observing=observing,
         table=table,
         pipeline=pipeline,
@@ -197,8 +204,9 @@ def _core(
     plans = PlansView(_plans(settings))
     book = PlanBook(plans, clock)
     tenants, registry, quotas = TenantsView(), RegistryView(book.rank_of), QuotasView()
-    types = FactTypes((*TENANTS_FACTS, *PLANS_FACTS, *REGISTRY_FACTS, *HEALTH_FACTS, *QUOTAS_FACTS))
-    runner = Runner(stores.log, stores.sealer, types, (tenants, plans, registry, quotas))
+    flags = FlagsView()
+    types = FactTypes((*TENANTS_FACTS, *PLANS_FACTS, *REGISTRY_FACTS, *HEALTH_FACTS, *QUOTAS_FACTS, *FLAGS_FACTS))
+    runner = Runner(stores.log, stores.sealer, types, (tenants, plans, registry, quotas, flags))
     runner.incarnation = stores.incarnation
     sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
     return Core(
@@ -211,6 +219,7 @@ def _core(
         tenants=tenants,
         registry=registry,
         quotas=quotas,
+        flags=flags,
         runner=runner,
         positions=HubPositions(runner),
         sequencer=sequencer,
@@ -278,7 +287,9 @@ def _observing(core: Core, discovery: Discovery) -> Observing:
     return Observing(loop_watch=loop_watch, meter=meter, readiness=readiness, stats=stats, metrics=metrics)
 
 
-def _table(core: Core, discovery: Discovery, quotas: Quotas, observing: Observing, heartbeats: Heartbeats) -> Table:
+def _table(
+    core: Core, discovery: Discovery, quotas: Quotas, flags: Flagging, observing: Observing, heartbeats: Heartbeats
+) -> Table:
     """Make the operations table; the words it reserves are told to those who accept names."""
     reserved: set[str] = set()
     registry = Registry(
@@ -326,6 +337,7 @@ def _table(core: Core, discovery: Discovery, quotas: Quotas, observing: Observin
             *quotas_operations(QuotaRoutes(quotas.allocations, quotas.reading)),
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
+            *flags.operations(),
             *problem_pages.operations(),
             *openapi.operations(lambda: openapi.text_of(openapi.document(table, version=_version()))),
         )

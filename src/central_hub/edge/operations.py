@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import RESERVED_WORDS
 
 BODY_BYTES_MAX: Final = 65_536
@@ -78,6 +79,7 @@ class Reply:
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
+Refused = Callable[[HubError, dict[str, str]], HubError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class Operation:
         tenant_param: path parameter that is a tenant id.
         signal: soft state that never counts against the hub's own limits (heartbeats).
         platform: acts on the platform domain; a tenant's own credential is never enough.
+        refused: makes a refusal read as the protocol that the operation speaks has it, given the path's parameters.
     """
 
     id: str
@@ -120,6 +123,7 @@ class Operation:
     signal: bool = False
     needs_tenant: bool = False
     legacy: bool = False
+    refused: Refused | None = None
 
     def __post_init__(self) -> None:
         if (self.scope is None) != self.public:

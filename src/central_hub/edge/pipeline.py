@@ -290,6 +290,8 @@ class Pipeline:
             decision_id = self._denials.denied(caller, error, operation=operation, origin=origin)
         if error.internal:
             _log.warning("edge.request_refused", code=error.code, internal=error.internal)
+        if known.operation is not None and known.operation.refused is not None:
+            error = known.operation.refused(error, known.path)
         status, body, further = problem_of(error, decision_id)
         headers = answer_headers(
             media_type=MEDIA_TYPE,

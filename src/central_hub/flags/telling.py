@@ -27,6 +27,8 @@ STREAMS_PER_TENANT_MAX: Final = 1_000
 STREAMS_MAX: Final = 20_000
 SLICE_MS: Final = 1.5
 SWEEP_S: Final = 1.0
+SWEEP_ALL_EVERY: Final = 60
+"""Sweeps between looks at every stream: a grant that ends by the clock writes no fact."""
 EVENT: Final = "message"
 """The only event name the protocol has; what it is about stands in the data."""
 
@@ -149,9 +151,13 @@ class FlagStreams:
             self._schedule()
 
     async def run(self) -> None:
-        """End streams whose credentials run out, until cancelled."""
+        """End streams whose credentials run out, and notice what ends by the clock, until cancelled."""
+        sweeps = 0
         while True:
             await asyncio.sleep(SWEEP_S)
+            sweeps += 1
+            if sweeps % SWEEP_ALL_EVERY == 0:
+                self._dirty.update(dict.fromkeys(self._by_domain))
             expiring = [
                 domain
                 for domain, streams in self._by_domain.items()

@@ -52,6 +52,22 @@ def refusals_collector(refused: Callable[[], Mapping[str, int]], opened: Callabl
     return collect
 
 
+def flags_collector(
+    evaluations: Mapping[str, int], *, open_streams: Callable[[], int], told: Callable[[], int]
+) -> Collector:
+    """Return the collector of flags."""
+
+    def collect() -> Iterable[Family]:
+        yield by_label(
+            "central_hub_flag_evaluations_total", MetricKind.COUNTER, "Flags evaluated, by reason.", "reason",
+            {reason.lower(): float(count) for reason, count in evaluations.items()},
+        )  # fmt: skip
+        yield gauge("central_hub_flag_streams", "Open streams of flags.", open_streams())
+        yield counter("central_hub_flag_changes_told_total", "Times a stream was told to ask again.", told())
+
+    return collect
+
+
 def hub_collector(
     runner: Runner,
     sequencer: Sequencer,
