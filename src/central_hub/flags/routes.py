@@ -158,7 +158,7 @@ def operations(routes: FlagRoutes) -> tuple[Operation, ...]:
 def _definitions(routes: FlagRoutes) -> tuple[Operation, ...]:
     one = "/flags/{flag_key}"
     row: dict[str, Any] = {"tag": TAG, "scope": SCOPE_ADMIN, "platform": True}  # Any: Operation's own types
-    revised = ("revision_required", "revision_mismatch", "invalid_flag", "flag_is_entitlement", "unknown_variant")
+    revised = ("precondition_required", "revision_moved", "invalid_flag", "flag_is_entitlement", "unknown_variant")
     return (
         Operation(
             id="list_flags", method="GET", path="/flags", handler=routes.list_flags, query=FlagPage, answer=FlagList,
@@ -196,7 +196,7 @@ def _segments(routes: FlagRoutes) -> tuple[Operation, ...]:
         Operation(
             id="define_segment", method="PUT", path=one, handler=routes.define_segment, body=DefineSegment,
             answer=SegmentAnswer, statuses=(201,),
-            problems=("revision_required", "revision_mismatch", "invalid_segment"),
+            problems=("precondition_required", "revision_moved", "invalid_segment"),
             summary="Create a segment, or replace the revision that If-Match names.", **row,
         ),
         Operation(

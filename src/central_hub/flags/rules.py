@@ -147,13 +147,13 @@ def check_revision(given: str | None, revision: int, *, create: bool = False, do
         document: what is there, shown to whoever is late.
 
     Raises:
-        HubError: `revision_required` (428), `revision_mismatch` (412).
+        HubError: `precondition_required` (428), `revision_moved` (412).
     """
     if given is None and (revision == 0 or create):
         return
     if given is None:
         raise HubError(
-            "revision_required",
+            "precondition_required",
             Kind.PRECONDITION_MISSING,
             "It is there already: say which revision this replaces.",
             next_step="Read it, and send its ETag as If-Match.",
@@ -163,7 +163,7 @@ def check_revision(given: str | None, revision: int, *, create: bool = False, do
     if (revision and "*" in tags) or etag_of(revision) in tags:
         return
     raise HubError(
-        "revision_mismatch",
+        "revision_moved",
         Kind.PRECONDITION,
         "It was changed since, or is not there." if revision else "There is nothing to replace.",
         next_step="Read it again, and repeat the change on what is there now.",
