@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from central_hub.app import describe
 from central_hub.edge.operations import Operation
+from central_hub.plans.document import default_catalogue
 from tests.isolation.world import World, running
 
 TABLE = describe()[0]
@@ -35,6 +37,7 @@ class Row:
 
 INSTANCE = "/services/private/instances/i-1"
 NO_INSTANCE = "/services/nowhere/instances/i-1"
+CATALOGUE = msgspec.to_builtins(default_catalogue())
 REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
 
 ROWS: dict[str, Row] = {
@@ -68,6 +71,8 @@ ROWS: dict[str, Row] = {
     "get_legacy_policy": Row("/legacy"),
     "set_legacy_policy": Row("/legacy", body={"callers": []}),
     "livez": Row("/livez"),
+    "get_plans": Row("/plans"),
+    "put_plans": Row("/plans", body={"catalogue": CATALOGUE}),
     "metrics": Row("/metrics"),
     "get_openapi": Row("/openapi.json"),
     "list_problems": Row("/problems"),
@@ -107,6 +112,19 @@ ROWS: dict[str, Row] = {
     "renew_allocation": Row("/tenants/acme/allocations/{lease}/renew", "/tenants/nobody/allocations/{lease}/renew"),
     "release_allocation": Row("/tenants/acme/allocations/{lease}", "/tenants/nobody/allocations/{lease}"),
     "get_usage": Row("/tenants/acme/usage", "/tenants/nobody/usage"),
+    "list_entitlements": Row("/tenants/acme/entitlements", "/tenants/nobody/entitlements"),
+    "get_entitlement": Row("/tenants/acme/entitlements/advanced_ai", "/tenants/nobody/entitlements/advanced_ai"),
+    "list_layers": Row("/tenants/acme/grants", "/tenants/nobody/grants"),
+    "grant_entitlement": Row(
+        "/tenants/acme/grants", "/tenants/nobody/grants", body={"feature": "custom_models", "value": True}
+    ),
+    "revoke_grant": Row("/tenants/acme/grants/g-1", "/tenants/nobody/grants/g-1"),
+    "set_override": Row(
+        "/tenants/acme/overrides/custom_models", "/tenants/nobody/overrides/custom_models", body={"value": True}
+    ),
+    "remove_override": Row("/tenants/acme/overrides/custom_models", "/tenants/nobody/overrides/custom_models"),
+    "attach_addon": Row("/tenants/acme/addons/boost", "/tenants/nobody/addons/boost", status=422),
+    "detach_addon": Row("/tenants/acme/addons/boost", "/tenants/nobody/addons/boost"),
     "list_audit": Row("/tenants/acme/audit", "/tenants/nobody/audit"),
     "verify_audit": Row("/tenants/acme/audit/verify", "/tenants/nobody/audit/verify"),
     "list_tenant_keys": Row("/tenants/acme/keys", "/tenants/nobody/keys"),

@@ -23,6 +23,7 @@ STEPS = int(os.environ.get("HUB_TEST_TWO_WORLD_STEPS", "2500"))
 
 FULL_STEPS = 100_000
 CANARY = "canary-of-tenant-b"
+FEATURES = ["advanced_ai", "max_data_storage_mb", "breaker_open_s", "teleport"]
 SERVICES = ["risk", "orders", "gold", "prices", "audit-log"]
 TAGS = ["blue", "green", CANARY]
 
@@ -36,7 +37,7 @@ def script(seed: int, *, tenant: str, mark: str) -> Any:
     rng = random.Random(seed)
     other = "globex" if tenant == "acme" else "acme"
     while True:
-        service, instance = rng.choice(SERVICES), f"i-{rng.randrange(6)}"
+        service, instance, feature = rng.choice(SERVICES), f"i-{rng.randrange(6)}", rng.choice(FEATURES)
         at = f"/services/{service}/instances/{instance}"
         body = {
             "name": service, "host": f"10.0.0.{rng.randrange(1, 200)}", "port": rng.randrange(1, 65_535),
@@ -78,6 +79,13 @@ def script(seed: int, *, tenant: str, mark: str) -> Any:
                 ("GET", f"/tenants/{tenant}/audit?limit=5", None),
                 ("GET", f"/tenants/{tenant}/audit/verify", None),
                 ("GET", f"/config/{tenant}", None),
+                ("GET", "/plans", None),
+                ("GET", f"/tenants/{tenant}/entitlements", None),
+                ("GET", f"/tenants/{tenant}/entitlements/{feature}", None),
+                ("GET", f"/tenants/{other}/entitlements/{feature}", None),
+                ("GET", f"/tenants/{tenant}/grants?limit=2", None),
+                ("POST", f"/tenants/{other}/grants", {"feature": feature, "value": True}),
+                ("PUT", f"/tenants/{tenant}/overrides/{feature}", {"value": True}),
                 ("GET", f"/config/{other}", None),
                 ("POST", f"/tenants/{tenant}/allocations", held),
                 ("POST", f"/tenants/{other}/allocations", held),
@@ -106,6 +114,18 @@ async def _tick(world: World) -> None:
     await world.hub.quotas.endings.write()
 
 
+async def _operate(world: World, tenant: str, step: int) -> None:
+    """Let the operator give a tenant more than its plan, and take it back."""
+    at = f"/tenants/{tenant}"
+    lasting = {"feature": "custom_models", "value": True, "expires_at_ms": world.clock.now_ms() + 5_000}
+    await world.must("POST", at + "/grants", key="root", body=lasting)
+    await world.must("PUT", at + "/overrides/max_data_storage_mb", key="root", body={"value": step})
+    if step % 50 == 0:
+        await world.must("DELETE", at + "/overrides/max_data_storage_mb", key="root")
+        for layer in (await world.must("GET", at + "/grants", key="root"))["layers"]:
+            await world.must("DELETE", f"{at}/grants/{layer['id']}", key="root")
+
+
 async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
     answers: list[Answer] = []
     async with running(seed=seed) as world:
@@ -126,6 +146,10 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
                 await world.ask(method, target, key="globex", body=body, headers={"x-service-name": "prices"})
             if step % 10 == 9:
                 await _tick(world)
+            if step % 25 == 0:
+                await _operate(world, "acme", step)
+                if with_b:
+                    await _operate(world, "globex", step)
     return answers
 
 

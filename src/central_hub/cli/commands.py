@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from central_hub.cli import access, audit, doctor, hub_state, legacy, quotas, services, serving, tenants, watching
+from central_hub.cli import (
+    access,
+    audit,
+    doctor,
+    hub_state,
+    legacy,
+    plans,
+    quotas,
+    services,
+    serving,
+    tenants,
+    watching,
+)
 from central_hub.cli.demo import command as demo
 
 
@@ -23,7 +35,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
     app.callback()(_root)
-    for module in (serving, demo, doctor, services, watching, tenants, access, quotas, legacy, audit, hub_state):
+    for module in (serving, demo, doctor, services, watching, tenants, plans, access, quotas, legacy, audit, hub_state):
         module.add_commands(app)
     return app
 

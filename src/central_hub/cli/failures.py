@@ -57,6 +57,11 @@ NEXT_OF_CODE: Final[Mapping[str, str]] = {
     "lease_not_found": "central-hub quota leases TENANT",
     "not_lease_holder": "central-hub quota leases TENANT",
     "tier_too_low": "central-hub tenant set-tier TENANT TIER",
+    "unknown_feature": "central-hub plan show",
+    "unknown_addon": "central-hub plan show",
+    "invalid_plans": "central-hub plan show",
+    "plan_in_use": "central-hub tenant list",
+    "plans_changed": "central-hub plan apply FILE",
     "tenant_suspended": "central-hub tenant resume TENANT",
 }
 

@@ -36,7 +36,9 @@ def serve(
     lane: Annotated[
         str | None, typer.Option(envvar="HUB_LANE", help="Hot reads: protocol, asgi or off. (protocol)")
     ] = None,
-    tiers: Annotated[Path | None, typer.Option(envvar="HUB_TIERS", help="YAML file of plans to start with. (built in)")] = None,
+    tiers: Annotated[
+        Path | None, typer.Option(envvar="HUB_TIERS", help="YAML file of plans to start with. (built in)")
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(envvar="HUB_LOG_LEVEL", help="debug, info, warning or error. (info)")
     ] = None,

@@ -61,14 +61,6 @@ class Usage(Protocol):
         ...
 
 
-class NobodyCounts:
-    """The `Usage` of a hub without quotas."""
-
-    def used(self, domain: DomainId, feature: str) -> Used | None:
-        """Return None."""
-        return None
-
-
 class Entitlements(Protocol):
     """The one place that answers what a tenant may do."""
 

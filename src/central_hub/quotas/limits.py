@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from central_hub.kernel.ids import DomainId
 from central_hub.plans.book import PlanBook
-from central_hub.plans.ports import Entitlement, EntitlementKind
+from central_hub.plans.ports import Entitlement, EntitlementKind, Used
 from central_hub.quotas.ports import Allowance
+from central_hub.quotas.rules import resource_of
+from central_hub.quotas.view import QuotasView
 
 
 class PlanLimits:
@@ -26,6 +28,26 @@ class PlanLimits:
         """Return everything that is metered for a tenant, in order of name."""
         found = (self.allowance(domain, tier, name) for name in sorted(self._book.catalogue.features))
         return tuple(one for one in found if one is not None)
+
+
+class Held:
+    """Implements the plans' `Usage` for what is held at one time.
+
+    Args:
+        view: what is held.
+        book: which features are held.
+    """
+
+    def __init__(self, view: QuotasView, book: PlanBook) -> None:
+        self._view = view
+        self._book = book
+
+    def used(self, domain: DomainId, feature: str) -> Used | None:
+        """Return what a tenant holds."""
+        known = self._book.catalogue.features.get(feature)
+        if known is None or known.kind is not EntitlementKind.METERED or known.period:
+            return None
+        return Used(amount=self._view.used(domain, resource_of(feature)))
 
 
 def _allowance(entitlement: Entitlement) -> Allowance | None:
