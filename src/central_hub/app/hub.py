@@ -12,6 +12,7 @@ import structlog
 
 from central_hub.adapters.clock import system_random
 from central_hub.app.collecting import Collecting
+from central_hub.app.configuring import Configuring
 from central_hub.app.flagging import Flagging
 from central_hub.app.parts import Core, Discovery, Observing, Quotas
 from central_hub.edge.asgi import Edge
@@ -37,6 +38,7 @@ class Hub:
     discovery: Discovery
     quotas: Quotas
     flagging: Flagging
+    configuring: Configuring
     observing: Observing
     table: Table
     pipeline: Pipeline
@@ -65,6 +67,7 @@ class Hub:
                 self.discovery.monitor.run(),
                 self.quotas.endings.run(),
                 self.flagging.streams.run(),
+                self.configuring.announcements.run(),
                 self.discovery.watch.run(),
                 self.discovery.first_lookups.run(),
                 self.observing.loop_watch.run(),

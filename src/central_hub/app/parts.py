@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from central_hub.adapters.egress import Egress
 from central_hub.adapters.stores import Stores
+from central_hub.configuration.view import ConfigurationView
 from central_hub.edge.protection import RateProtection
 from central_hub.flags.view import FlagsView
 from central_hub.health.keeper import Keeper
@@ -57,6 +58,7 @@ class Core:
     registry: RegistryView
     quotas: QuotasView
     flags: FlagsView
+    configuration: ConfigurationView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer

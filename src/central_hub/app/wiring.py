@@ -12,9 +12,12 @@ from central_hub.adapters.egress import Egress
 from central_hub.adapters.egress_policy import LOOPBACK_GRANTS, Policy, machine_addresses, parse_grants
 from central_hub.adapters.probes import Probes
 from central_hub.adapters.stores import Stores, in_memory
+from central_hub.app.configuring import CONFIG_PREFIX, Configuring, configuring
 from central_hub.app.flagging import Flagging, flagging
 from central_hub.app.hub import Hub
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
+from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
+from central_hub.configuration.view import ConfigurationView
 from central_hub.edge import openapi, problem_pages
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
@@ -54,14 +57,13 @@ from central_hub.plans.document import default_catalogue, parse_catalogue
 from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.plans.model import Catalogue as PlanCatalogue
 from central_hub.plans.model import CatalogueApplied
-from central_hub.plans.ports import NobodyCounts
 from central_hub.plans.routes import PlanRoutes
 from central_hub.plans.routes import operations as plans_operations
 from central_hub.plans.usecases import Plans
 from central_hub.plans.view import PlansView
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
-from central_hub.quotas.limits import PlanLimits
+from central_hub.quotas.limits import Held, PlanLimits
 from central_hub.quotas.model import FACTS as QUOTAS_FACTS
 from central_hub.quotas.reading import UsageReading
 from central_hub.quotas.routes import QuotaRoutes
@@ -126,15 +128,16 @@ def build(
     core = _core(settings, stores, clock or SystemClock(), draw, source, listeners)
     discovery = _discovery(core, probe or Probes(core.egress))
     quotas = _quotas(core)
+    config = configuring(core)
     flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
     observing = _observing(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
-    table = _table(core, discovery, quotas, flags, observing, heartbeats)
+    table = _table(core, discovery, quotas, flags, config, observing, heartbeats)
     pipeline = Pipeline(
         table, core.authentication, core.denials, core.positions, core.protection, observing.meter.observe
     )
     epochs = Epochs()
-    lane = _lane(core, discovery, epochs, heartbeats, pipeline)
+    lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
     observing.metrics.add(flags.collector())
     observing.metrics.add(
         hub_collector(
@@ -152,6 +155,7 @@ def build(
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(quotas.keeper.applied)
     core.runner.listen(flags.streams.applied)
+    core.runner.listen(config.applied)
     core.runner.listen(_access_listener(epochs, discovery.watch, core.registry))
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
@@ -161,6 +165,7 @@ def build(
         discovery=discovery,
         quotas=quotas,
         flagging=flags,
+        configuring=config,
         observing=observing,
         table=table,
         pipeline=pipeline,
@@ -169,7 +174,9 @@ def build(
     )
 
 
-def _lane(core: Core, discovery: Discovery, epochs: Epochs, heartbeats: Heartbeats, pipeline: Pipeline) -> Lane:
+def _lane(
+    core: Core, discovery: Discovery, config: Configuring, epochs: Epochs, heartbeats: Heartbeats, pipeline: Pipeline
+) -> Lane:
     def reads(ctx: TenantContext) -> Bucket:
         return core.protection.share(ctx, writes=False)
 
@@ -180,7 +187,10 @@ def _lane(core: Core, discovery: Discovery, epochs: Epochs, heartbeats: Heartbea
         return PipelineAuth(core.authentication, writes, open_mode=core.settings.open, scope=scope)
 
     return Lane(
-        {LANE_PREFIX: RegistryLane(core.registry, discovery.catalogue, discovery.dependencies)},
+        {
+            LANE_PREFIX: RegistryLane(core.registry, discovery.catalogue, discovery.dependencies),
+            CONFIG_PREFIX: config.lane,
+        },
         PipelineAuth(core.authentication, reads, open_mode=core.settings.open),
         core.positions,
         epochs,
@@ -204,9 +214,19 @@ def _core(
     plans = PlansView(_plans(settings))
     book = PlanBook(plans, clock)
     tenants, registry, quotas = TenantsView(), RegistryView(book.rank_of), QuotasView()
-    flags = FlagsView()
-    types = FactTypes((*TENANTS_FACTS, *PLANS_FACTS, *REGISTRY_FACTS, *HEALTH_FACTS, *QUOTAS_FACTS, *FLAGS_FACTS))
-    runner = Runner(stores.log, stores.sealer, types, (tenants, plans, registry, quotas, flags))
+    flags, configuration = FlagsView(), ConfigurationView()
+    types = FactTypes(
+        (
+            *TENANTS_FACTS,
+            *PLANS_FACTS,
+            *REGISTRY_FACTS,
+            *HEALTH_FACTS,
+            *QUOTAS_FACTS,
+            *FLAGS_FACTS,
+            *CONFIGURATION_FACTS,
+        )
+    )
+    runner = Runner(stores.log, stores.sealer, types, (tenants, plans, registry, quotas, flags, configuration))
     runner.incarnation = stores.incarnation
     sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
     return Core(
@@ -220,6 +240,7 @@ def _core(
         registry=registry,
         quotas=quotas,
         flags=flags,
+        configuration=configuration,
         runner=runner,
         positions=HubPositions(runner),
         sequencer=sequencer,
@@ -288,7 +309,13 @@ def _observing(core: Core, discovery: Discovery) -> Observing:
 
 
 def _table(
-    core: Core, discovery: Discovery, quotas: Quotas, flags: Flagging, observing: Observing, heartbeats: Heartbeats
+    core: Core,
+    discovery: Discovery,
+    quotas: Quotas,
+    flags: Flagging,
+    config: Configuring,
+    observing: Observing,
+    heartbeats: Heartbeats,
 ) -> Table:
     """Make the operations table; the words it reserves are told to those who accept names."""
     reserved: set[str] = set()
@@ -306,6 +333,7 @@ def _table(
         reading=discovery.reading,
         dependencies=discovery.dependencies,
         watch=discovery.watch,
+        config=config.announcements,
         loads=discovery.loads,
         authenticate=core.authentication,
     )
@@ -325,7 +353,7 @@ def _table(
         book=core.book,
         tenants=tenants,
         decisions=core.denials,
-        usage=NobodyCounts(),
+        usage=Held(core.quotas, core.book),
         clock=core.clock,
     )
     table = Table(
@@ -338,6 +366,7 @@ def _table(
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *flags.operations(),
+            *config.operations(),
             *problem_pages.operations(),
             *openapi.operations(lambda: openapi.text_of(openapi.document(table, version=_version()))),
         )

@@ -14,11 +14,9 @@ from central_hub.kernel.ids import DomainId
 from central_hub.plans.book import PlanBook
 from central_hub.plans.document import DOCUMENT_BYTES_MAX
 from central_hub.plans.model import SCOPE_ADMIN, SCOPE_GRANT, SCOPE_READ
-from central_hub.plans.ports import Entitlement, EntitlementKind, Usage
+from central_hub.plans.ports import Entitlement, Usage
 from central_hub.plans.rules import layers_of
 from central_hub.plans.schemas import (
-    ConfigAnswer,
-    ConfigDocument,
     EntitlementAnswer,
     EntitlementExplained,
     EntitlementList,
@@ -43,7 +41,6 @@ from central_hub.tenants.usecases import Tenants
 
 PLANS: Final = "plans"
 ENTITLEMENTS: Final = "entitlements"
-CONFIGURATION: Final = "configuration"
 
 
 class PlanRoutes:
@@ -103,18 +100,6 @@ class PlanRoutes:
             "decision_id": self._decision(call.ctx, found),
         }
         return Reply(body=msgspec.convert(explained, EntitlementExplained))
-
-    async def get_config(self, call: Call) -> Reply:
-        """Show a tenant's effective limits and features."""
-        domain, tier = DomainId(call.path["tenant_id"]), call.ctx.tier
-        found = [self._book.ask(domain, tier, feature) for feature in sorted(self._book.catalogue.features)]
-        metered = [one for one in found if one.kind is EntitlementKind.METERED]
-        document = ConfigDocument(
-            rate_limits={one.feature: one.limit for one in metered if one.period},
-            features={one.feature: one.allowed for one in found if one.kind is EntitlementKind.BOOLEAN},
-            resource_limits={one.feature: one.limit for one in metered if not one.period},
-        )
-        return Reply(body=ConfigAnswer(tenant_id=domain, subscription_tier=tier, config=document))
 
     async def list_layers(self, call: Call) -> Reply:
         """Show what stands above a tenant's plan."""
@@ -242,11 +227,6 @@ def _reading(routes: PlanRoutes) -> tuple[Operation, ...]:
             id="list_layers", path="/tenants/{tenant_id}/grants", handler=routes.list_layers, query=LayerQuery,
             answer=LayerList, problems=("invalid_cursor",),
             summary="List what stands above a tenant's plan: add-ons, grants, overrides.", **row,
-        ),
-        Operation(
-            id="get_config", method="GET", path="/config/{tenant_id}", handler=routes.get_config, answer=ConfigAnswer,
-            tag=CONFIGURATION, scope=SCOPE_READ, tenant_param="tenant_id",
-            summary="Show a tenant's effective limits and features.",
         ),
     )  # fmt: skip
 

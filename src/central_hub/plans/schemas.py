@@ -149,22 +149,6 @@ class EntitlementList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
-class ConfigDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tenant may do, in the three groups that callers know; a limit of null is none."""
-
-    rate_limits: dict[str, int | None]
-    features: dict[str, bool]
-    resource_limits: dict[str, int | None]
-
-
-class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant's effective configuration."""
-
-    tenant_id: str
-    subscription_tier: str
-    config: ConfigDocument
-
-
 def entitlement_fields(found: Entitlement, used: Used | None) -> dict[str, object]:
     """Return the fields of an answer."""
     amount = None if used is None else used.amount

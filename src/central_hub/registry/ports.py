@@ -5,11 +5,12 @@ Wired in `app`; tests bring their own small implementations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 
+from central_hub.edge.streams import Sink
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import DomainId
 from central_hub.registry.model import Instance, Status
@@ -85,6 +86,18 @@ class Access(Protocol):
 
         Raises:
             HubError: when the credential was revoked or expired, or the tenant suspended.
+        """
+        ...
+
+
+class ConfigEvents(Protocol):
+    """Values of configuration on a watch; implemented by configuration."""
+
+    def admit(self, ctx: TenantContext, wanted: str) -> Callable[[Sink], Callable[[], None]]:
+        """Return what begins to send the wanted values when it is given the stream, and returns what ends that.
+
+        Raises:
+            HubError: what the caller may not watch, or what is no value.
         """
         ...
 

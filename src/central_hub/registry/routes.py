@@ -18,6 +18,7 @@ from central_hub.kernel.ids import DomainId, is_name
 from central_hub.registry.dependencies import Dependencies
 from central_hub.registry.encoding import InstanceAnswer
 from central_hub.registry.model import SCOPE_READ, SCOPE_WRITE, Instance
+from central_hub.registry.ports import ConfigEvents
 from central_hub.registry.reading import Read, Reading
 from central_hub.registry.rules import Registration
 from central_hub.registry.schemas import (
@@ -73,6 +74,7 @@ class RegistryRoutes:
     reading: Reading
     dependencies: Dependencies
     watch: WatchHub
+    config: ConfigEvents
     loads: Loads
     authenticate: Authenticate
 
@@ -142,13 +144,21 @@ class RegistryRoutes:
     async def watch_services(self, call: Call) -> Reply:
         """Answer GET /watch with a stream of events."""
         query: WatchQuery = call.query
-        names = watched_names(query.services)
+        names = watched_names(query.services) if query.services or query.config is None else frozenset[str]()
+        begin = None if query.config is None else self.config.admit(call.ctx, query.config)
         self.watch.admit(call.ctx)
         last_id = call.headers.get("last-event-id") or ""
 
         def on_open(sink: Sink) -> OnClose:
+            end = None if begin is None else begin(sink)
             watcher = self.watch.open(call.ctx, names, sink, load=query.load, last_id=last_id)
-            return lambda: self.watch.close(watcher)
+
+            def on_close() -> None:
+                self.watch.close(watcher)
+                if end is not None:
+                    end()
+
+            return on_close
 
         return Reply(media_type=EVENT_STREAM, stream=on_open)
 

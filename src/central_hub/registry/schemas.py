@@ -14,6 +14,7 @@ from central_hub.registry.ports import LeaseTerms
 from central_hub.registry.rules import Registration
 from central_hub.registry.waiting import WAIT_S_MAX
 
+CONFIG_PATTERN: Final = r"^[a-z0-9_,@*-]{1,2048}$"
 WATCHED_PATTERN: Final = rf"^\*$|^{NAME_PATTERN[1:-1]}(,{NAME_PATTERN[1:-1]}){{0,255}}$"
 
 
@@ -143,10 +144,15 @@ class NoQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WatchQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which services to watch, comma separated, or `*` for all that are visible; `load=true` adds load events."""
+    """Which services to watch, comma separated, or `*` for all that are visible; `load=true` adds load events.
 
-    services: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": WATCHED_PATTERN})]
+    `config` adds the caller's effective configuration and every change of it: `*`, or `service@environment`, comma
+    separated, where either side may be left out.
+    """
+
+    services: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": WATCHED_PATTERN})] = ""
     load: bool = False
+    config: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": CONFIG_PATTERN})] | None = None
     tenant_id: shown.Name | None = None
 
 

@@ -35,6 +35,7 @@ TENANT_SCOPES: Final = frozenset(
         "registry:admin",
         "health:read",
         "config:read",
+        "config:write",
         "keys:admin",
         "audit:read",
         "flags:read",
@@ -52,7 +53,15 @@ GRANTED_SCOPES: Final = frozenset({"registry:shared", "metrics:read"})
 PLATFORM_SCOPES: Final = (
     TENANT_SCOPES
     | GRANTED_SCOPES
-    | {"platform:admin", "tenants:admin", "plans:admin", "gateways:admin", "tenant:assert", "flags:admin"}
+    | {
+        "platform:admin",
+        "tenants:admin",
+        "plans:admin",
+        "gateways:admin",
+        "tenant:assert",
+        "flags:admin",
+        "config:admin",
+    }
 )
 """What a key of the platform may hold."""
 

@@ -14,14 +14,14 @@ from tests.unit.tenants.support import ACME, ctx_of, gateway, key_and_text, prin
 
 def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
     assert set(model.TENANT_SCOPES) == {
-        "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "keys:admin", "audit:read",
+        "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write", "keys:admin", "audit:read",
         "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin",
     }  # fmt: skip
     assert set(model.GRANTED_SCOPES) == {"registry:shared", "metrics:read"}
 
 
 def test_what_is_the_platforms_is_in_no_tenants_or_gateways_reach() -> None:
-    only = {"platform:admin", "tenants:admin", "plans:admin", "gateways:admin", "tenant:assert", "flags:admin"}
+    only = {"platform:admin", "tenants:admin", "plans:admin", "gateways:admin", "tenant:assert", "flags:admin", "config:admin"}
     assert only == model.PLATFORM_SCOPES - model.TENANT_SCOPES - model.GRANTED_SCOPES
     assert not only & (model.GATEWAY_SCOPES | model.TENANT_SCOPES | model.GRANTED_SCOPES | set(model.DEFAULT_SCOPES))
 

@@ -1,0 +1,314 @@
+"""Who is told when an effective value changes: streams and blocking reads of those for whom it did, nobody else.
+
+A group is everyone who asked for the value of one tenant, service and environment. After a change its value is
+looked at again; only if it is another one is the group told, with the same bytes for all. Work is done in slices, so
+that a change that touches every tenant does not hold the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from central_hub.configuration.effective import Effective
+from central_hub.configuration.merging import encoded
+from central_hub.configuration.model import FACTS, SCOPE_READ
+from central_hub.configuration.ports import Access
+from central_hub.configuration.resolving import Resolved
+from central_hub.configuration.rules import check_environment
+from central_hub.edge.streams import Frame, Sink, event_frame
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.records import Applied
+
+VARIANTS_PER_WATCH_MAX: Final = 16
+WAITERS_PER_TENANT_MAX: Final = 1_000
+SLICE_MS: Final = 1.5
+SWEEP_S: Final = 1.0
+"""Seconds within which the end of a grant is noticed, which no fact tells."""
+EVENT: Final = "config"
+
+Variant = tuple[str, str]
+"""A service and an environment, empty for none in particular."""
+
+
+class _Watcher:
+    """One stream's interest in one value."""
+
+    __slots__ = ("ctx", "sink")
+
+    def __init__(self, ctx: TenantContext, sink: Sink) -> None:
+        self.ctx = ctx
+        self.sink = sink
+
+
+class _Group:
+    """Everyone who is to hear of one value, and the value they were told."""
+
+    __slots__ = ("domain", "told", "variant", "waiters", "watchers")
+
+    def __init__(self, domain: DomainId, variant: Variant, told: Resolved) -> None:
+        self.domain = domain
+        self.variant = variant
+        self.told = told
+        self.watchers: dict[_Watcher, None] = {}
+        self.waiters: set[asyncio.Future[None]] = set()
+
+
+class Announcements:
+    """Tells watchers and waiters; a listener of the runner.
+
+    Args:
+        effective: the values.
+        access: whether who listens still may.
+        clock: monotonic time, for slices.
+        facts: further types of facts that may change values: of tenants and of plans.
+    """
+
+    def __init__(self, effective: Effective, access: Access, clock: Clock, facts: Sequence[str] = ()) -> None:
+        self._effective = effective
+        self._access = access
+        self._clock = clock
+        self._facts = {fact.__name__ for fact in FACTS} | set(facts)
+        self._groups: dict[DomainId, dict[Variant, _Group]] = {}
+        self._waiting: dict[DomainId, int] = {}
+        self._dirty: dict[DomainId, None] = {}
+        self._work: Iterator[None] | None = None
+        self._scheduled = False
+        self._frames: dict[tuple[Resolved, Variant], Frame] = {}
+        self.looked = 0
+        self.changed = 0
+        self.told = 0
+
+    def admit(self, ctx: TenantContext, wanted: str) -> Callable[[Sink], Callable[[], None]]:
+        """Return what begins to send values on a stream; see the registry's port.
+
+        Raises:
+            HubError: `scope_missing`, `environment_denied` (403), `tenant_required`, `invalid_query` (400).
+        """
+        ctx.require(SCOPE_READ)
+        if ctx.tenant_id is None:
+            raise HubError(
+                "tenant_required",
+                Kind.INVALID,
+                "Configuration is a tenant's, and none is named.",
+                next_step="Send x-tenant-id, or use a tenant's key.",
+            )
+        variants = watched_variants(ctx, wanted)
+        for service, environment in variants:
+            check_environment(ctx.principal, environment)
+            self._effective.of(ctx.domain, service, environment)
+        return lambda sink: self.open(ctx, variants, sink)
+
+    def open(self, ctx: TenantContext, variants: Sequence[Variant], sink: Sink) -> Callable[[], None]:
+        """Send the values as they are and then every change, until what is returned is called.
+
+        Raises:
+            HubError: `tenant_not_found`, `unknown_tier`.
+        """
+        opened: list[tuple[_Group, _Watcher]] = []
+        for variant in dict.fromkeys(variants):
+            group = self._group(ctx.domain, variant)
+            watcher = _Watcher(ctx, sink)
+            group.watchers[watcher] = None
+            opened.append((group, watcher))
+            sink.write(self._frame(group.told, variant))
+        self._frames.clear()
+
+        def close() -> None:
+            for group, watcher in opened:
+                group.watchers.pop(watcher, None)
+                self._forget(group)
+
+        return close
+
+    async def wait(self, ctx: TenantContext, variant: Variant, etag: str, seconds: float) -> TenantContext:
+        """Wait until a value is another one than that of an entity tag, or the time is up.
+
+        Returns:
+            The caller's context as it is now.
+
+        Raises:
+            HubError: `too_many_waiters` (429), and whatever has become of the caller's access.
+        """
+        domain = ctx.domain
+        until_ms = self._clock.monotonic_ms() + seconds * 1000
+        while self._effective.of(domain, *variant).etag == etag:
+            left_s = (until_ms - self._clock.monotonic_ms()) / 1000
+            if left_s <= 0 or not await self._wait_once(domain, variant, left_s):
+                break
+            ctx = self._access.current(ctx)
+        return self._access.current(ctx)
+
+    def applied(self, batch: Sequence[Applied]) -> None:
+        """Take note of an applied batch; this is what the runner calls."""
+        for applied in batch:
+            if applied.type in self._facts:
+                self._mark(applied.domain)
+
+    async def run(self) -> None:
+        """Look at every value that somebody listens to now and then, until cancelled: grants end by time alone."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._mark(PLATFORM)
+
+    @property
+    def watchers(self) -> int:
+        """How many values are watched, one for each stream that does."""
+        return sum(len(group.watchers) for groups in self._groups.values() for group in groups.values())
+
+    def _mark(self, domain: DomainId) -> None:
+        if domain == PLATFORM:
+            self._dirty.update(dict.fromkeys(self._groups))
+        elif domain in self._groups:
+            self._dirty[domain] = None
+        if self._dirty and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._slice)
+
+    def _slice(self) -> None:
+        begun = self._clock.monotonic_ms()
+        self._work = self._work or self._round()
+        for _ in self._work:
+            if self._clock.monotonic_ms() - begun >= SLICE_MS:
+                asyncio.get_running_loop().call_soon(self._slice)
+                return
+        self._work = None
+        self._scheduled = False
+        self._frames.clear()
+        if self._dirty:
+            self._mark(next(iter(self._dirty)))
+
+    def _round(self) -> Iterator[None]:
+        while self._dirty:
+            domain = next(iter(self._dirty))
+            del self._dirty[domain]
+            for group in list(self._groups.get(domain, {}).values()):
+                self.looked += 1
+                if self._moved(group):
+                    self.changed += 1
+                    yield from self._tell(group)
+                yield
+
+    def _moved(self, group: _Group) -> bool:
+        """Look at a group's value again; says whether it is another one."""
+        try:
+            now = self._effective.of(group.domain, *group.variant)
+        except HubError:  # the tenant's tier is gone: its watchers are cut by whoever watches access
+            return False
+        before, group.told = group.told, now
+        return now.differs(before)
+
+    def _tell(self, group: _Group) -> Iterator[None]:
+        for future in group.waiters:
+            if not future.done():
+                future.set_result(None)
+        group.waiters.clear()
+        frame = self._frame(group.told, group.variant) if group.watchers else None
+        for watcher in list(group.watchers):
+            if frame is not None and watcher in group.watchers and self._still_may(watcher):
+                self.told += watcher.sink.write(frame)
+            yield
+
+    def _still_may(self, watcher: _Watcher) -> bool:
+        try:
+            watcher.ctx = self._access.current(watcher.ctx)
+        except HubError:
+            watcher.sink.cut()
+            return False
+        return True
+
+    def _frame(self, value: Resolved, variant: Variant) -> Frame:
+        frame = self._frames.get((value, variant))
+        if frame is None:
+            head = encoded({"environment": variant[1], "etag": value.etag, "service": variant[0]})
+            data = b"".join((head[:-1], b',"config":', self._effective.encoded(value), b"}"))
+            frame = self._frames[(value, variant)] = event_frame(EVENT, data)
+        return frame
+
+    def _group(self, domain: DomainId, variant: Variant) -> _Group:
+        groups = self._groups.setdefault(domain, {})
+        group = groups.get(variant)
+        if group is None:
+            try:
+                group = groups[variant] = _Group(domain, variant, self._effective.of(domain, *variant))
+            finally:
+                if not groups:
+                    del self._groups[domain]
+        elif self._moved(group):
+            # Those who are already there hear of it in their turn: the value they were told is behind.
+            self._later(group)
+        return group
+
+    def _later(self, group: _Group) -> None:
+        for _ in self._tell(group):
+            pass
+
+    def _forget(self, group: _Group) -> None:
+        if group.watchers or group.waiters:
+            return
+        groups = self._groups.get(group.domain, {})
+        if groups.get(group.variant) is group:
+            del groups[group.variant]
+            if not groups:
+                self._groups.pop(group.domain, None)
+
+    async def _wait_once(self, domain: DomainId, variant: Variant, seconds: float) -> bool:
+        waiting = self._waiting.get(domain, 0)
+        if waiting >= WAITERS_PER_TENANT_MAX:
+            raise HubError(
+                "too_many_waiters",
+                Kind.LIMIT,
+                f"{WAITERS_PER_TENANT_MAX} blocking reads of this tenant are waiting, which is the limit.",
+                next_step="Use one GET /watch?config=* instead.",
+                retry_after_s=1,
+            )
+        group = self._group(domain, variant)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        group.waiters.add(future)
+        self._waiting[domain] = waiting + 1
+        try:
+            async with asyncio.timeout(seconds):
+                await future
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            group.waiters.discard(future)
+            self._forget(group)
+            left = self._waiting[domain] - 1
+            if left:
+                self._waiting[domain] = left
+            else:
+                del self._waiting[domain]
+
+
+def watched_variants(ctx: TenantContext, wanted: str) -> list[Variant]:
+    """Read the `config` of a watch: `*` for no service in particular, `service`, `service@environment`, `@environment`.
+
+    A credential of one environment means that one where none is named.
+
+    Raises:
+        HubError: `invalid_query` (400).
+    """
+    variants: list[Variant] = []
+    for part in wanted.split(","):
+        service, _, environment = ("" if part == "*" else part).partition("@")
+        variants.append((service, environment or ctx.principal.environment))
+        if part == "" or len(service) > 63 or len(environment) > 63:
+            raise _unreadable()
+    if len(variants) > VARIANTS_PER_WATCH_MAX:
+        raise _unreadable()
+    return variants
+
+
+def _unreadable() -> HubError:
+    return HubError(
+        "invalid_query",
+        Kind.INVALID,
+        f"config names 1 to {VARIANTS_PER_WATCH_MAX} values, separated by commas.",
+        next_step="Write config=* or config=service, config=service@environment, config=@environment.",
+    )

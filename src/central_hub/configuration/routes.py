@@ -1,0 +1,401 @@
+"""The rows of configuration and their handlers, which only translate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import msgspec
+
+from central_hub.configuration.announcing import Announcements
+from central_hub.configuration.effective import Effective
+from central_hub.configuration.impact import Impact
+from central_hub.configuration.merging import json_patch, merge_patch
+from central_hub.configuration.model import (
+    SCOPE_ADMIN,
+    SCOPE_READ,
+    SCOPE_WRITE,
+    Document,
+    Json,
+    Layer,
+)
+from central_hub.configuration.reading import ConfigurationReading, config_answer, diff_answer
+from central_hub.configuration.rules import check_environment, check_layer, etag_of
+from central_hub.configuration.schemas import (
+    ChangeQuery,
+    ChangeSet,
+    ChangeSetAnswer,
+    ConfigAnswer,
+    ConfigQuery,
+    DiffAnswer,
+    DiffQuery,
+    ExplainAnswer,
+    ExplainQuery,
+    HistoryAnswer,
+    HistoryQuery,
+    LayerAnswer,
+    LayerBody,
+    LayerChange,
+    LayerQuery,
+    PatchOperation,
+    Rollback,
+    SectionAnswer,
+    SectionList,
+)
+from central_hub.configuration.sections import Sections
+from central_hub.configuration.usecases import Configuration, Edit, Wish
+from central_hub.configuration.view import ConfigurationView
+from central_hub.edge.authenticate import Authenticate
+from central_hub.edge.operations import Call, Operation, Reply
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM, DomainId
+
+TAG: Final = "configuration"
+KINDS: Final = ("tier", "service", "environment")
+BODY_BYTES_MAX: Final = 262_144
+CHANGE_SET_BYTES_MAX: Final = 2_097_152
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationRoutes:
+    """The handlers and what they hand calls to."""
+
+    configuration: Configuration
+    reading: ConfigurationReading
+    effective: Effective
+    impact: Impact
+    announcements: Announcements
+    sections: Sections
+    view: ConfigurationView
+    authenticate: Authenticate
+
+    async def get_config(self, call: Call) -> Reply:
+        """Show a tenant's effective configuration."""
+        query: ConfigQuery = call.query
+        ctx, domain = call.ctx, DomainId(call.path["tenant_id"])
+        variant = (query.service or "", _environment(ctx, query.environment))
+        given = call.headers.get("if-none-match")
+        if query.wait_s and given is not None:
+            await self.announcements.wait(ctx, variant, given, query.wait_s)
+        value = self.effective.of(domain, *variant)
+        headers = (("etag", value.etag),)
+        if given is not None and value.etag in [tag.strip().removeprefix("W/") for tag in given.split(",")]:
+            return Reply(status=304, headers=headers)
+        return Reply(body=config_answer(domain, value, self.effective.encoded(value)), headers=headers)
+
+    async def explain_config(self, call: Call) -> Reply:
+        """Say where every value came from."""
+        query: ExplainQuery = call.query
+        environment = _environment(call.ctx, query.environment)
+        domain = DomainId(call.path["tenant_id"])
+        return Reply(body=self.reading.explain(call.ctx, domain, query.service or "", environment))
+
+    async def get_layer(self, call: Call) -> Reply:
+        """Show a layer."""
+        answer = self.reading.layer(call.ctx, self._layer(call))
+        return Reply(body=answer, headers=(("etag", answer.etag),))
+
+    async def put_layer(self, call: Call) -> Reply:
+        """Replace a layer's document."""
+        body: Json = call.body
+        return await self._change(call, lambda _: msgspec.to_builtins(body))
+
+    async def patch_layer(self, call: Call) -> Reply:
+        """Change a layer's document by a merge patch or a JSON patch."""
+        return await self._change(call, _patch(call))
+
+    async def layer_history(self, call: Call) -> Reply:
+        """List a layer's revisions."""
+        query: HistoryQuery = call.query
+        before = None if query.cursor is None else int(query.cursor)
+        return Reply(body=self.reading.history(call.ctx, self._layer(call), before=before, limit=query.limit))
+
+    async def layer_diff(self, call: Call) -> Reply:
+        """Compare two revisions of a layer."""
+        query: DiffQuery = call.query
+        layer = self._layer(call)
+        newest = self.view.current(layer.domain, layer)
+        one = self.configuration.revision(layer, query.from_)
+        other = newest if query.to is None else self.configuration.revision(layer, query.to)
+        return Reply(body=diff_answer(layer, one, other))
+
+    async def roll_back_layer(self, call: Call) -> Reply:
+        """Go back to an earlier revision, as a new one."""
+        body: Rollback = call.body
+        query: ChangeQuery = call.query
+        layer = self._layer(call)
+        wish = self.configuration.restoring(layer, body.to_revision, call.headers.get("if-match"))
+        return await self._made(call, wish, body.reason, dry_run=query.dry_run)
+
+    async def change_layers(self, call: Call) -> Reply:
+        """Change many layers together."""
+        body: ChangeSet = call.body
+        wishes = [self._wish(call.ctx, each) for each in body.changes]
+        self.configuration.check(call.ctx, wishes)
+        if body.dry_run:
+            radius = await self.impact.of(wishes)
+            shown = [self.reading.layer(call.ctx, wish.layer) for wish in wishes]
+            return Reply(body=ChangeSetAnswer(layers=shown, dry_run=True, blast_radius=radius))
+        made = await self.configuration.change(call.ctx, wishes, reason=body.reason, key=call.idempotency_key)
+        pairs = zip(wishes, made, strict=True)
+        return Reply(
+            body=ChangeSetAnswer(layers=[self.reading.layer(call.ctx, wish.layer, each) for wish, each in pairs])
+        )
+
+    async def list_sections(self, call: Call) -> Reply:
+        """List what may be configured."""
+        built_in = self.sections.built_in
+        schemas = {**self.view.schemas(PLATFORM), **built_in}
+        return Reply(
+            body=SectionList(
+                sections=[
+                    SectionAnswer(section=name, json_schema=schemas[name], built_in=name in built_in)
+                    for name in sorted(schemas)
+                ]
+            )
+        )
+
+    async def describe_section(self, call: Call) -> Reply:
+        """Say what a section may hold."""
+        schema: Document = call.body
+        section = call.path["section"]
+        await self.configuration.describe(call.ctx, section, schema, key=call.idempotency_key)
+        return Reply(body=SectionAnswer(section=section, json_schema=schema, built_in=False))
+
+    async def remove_section(self, call: Call) -> Reply:
+        """Take a section away."""
+        await self.configuration.describe(call.ctx, call.path["section"], None)
+        return Reply()
+
+    def _layer(self, call: Call) -> Layer:
+        """Read the layer from the path, and from the query what makes it an exact combination."""
+        query: LayerQuery = call.query
+        names = {"service": query.service or "", "environment": query.environment or ""}
+        path = call.path
+        if "tenant_id" in path:
+            names["tenant"] = path["tenant_id"]
+        elif "kind" in path:
+            kind = path["kind"]
+            if kind not in KINDS:
+                raise HubError(
+                    "no_such_path",
+                    Kind.NOT_FOUND,
+                    "There is no such kind of layer.",
+                    next_step="Use /config/layers/global, tier, tenant, service or environment.",
+                )
+            if names.get(kind):
+                raise _twice(kind)
+            names[kind] = path["name"]
+        elif any(names.values()):
+            raise HubError(
+                "invalid_query",
+                Kind.INVALID,
+                "The global layer is about everyone, not about one service or environment.",
+                next_step="Use /config/layers/service/{name} or /config/layers/environment/{name}.",
+            )
+        layer = Layer(**names)
+        check_environment(call.ctx.principal, layer.environment or call.ctx.principal.environment)
+        return check_layer(layer, self.configuration.tiers)
+
+    async def _change(self, call: Call, edit: Edit) -> Reply:
+        query: ChangeQuery = call.query
+        wish = Wish(layer=self._layer(call), if_match=call.headers.get("if-match"), edit=edit)
+        return await self._made(call, wish, query.reason, dry_run=query.dry_run)
+
+    async def _made(self, call: Call, wish: Wish, reason: str, *, dry_run: bool) -> Reply:
+        self.configuration.check(call.ctx, [wish])
+        if dry_run:
+            radius = await self.impact.of([wish])
+            shown = msgspec.structs.replace(self.reading.layer(call.ctx, wish.layer), dry_run=True, blast_radius=radius)
+            return Reply(body=shown, headers=(("etag", shown.etag),))
+        made = await self.configuration.change(call.ctx, [wish], reason=reason, key=call.idempotency_key)
+        return Reply(body=self.reading.layer(call.ctx, wish.layer, made[0]), headers=(("etag", etag_of(made[0])),))
+
+    def _wish(self, ctx: TenantContext, change: LayerChange) -> Wish:
+        """Read one change of a set; a tenant that the caller may not act for is as good as missing."""
+        names = {name: value for name, value in msgspec.to_builtins(change.layer).items() if value}
+        layer = Layer(**names)
+        if layer.tenant and layer.tenant != ctx.tenant_id:
+            self.authenticate.assume(ctx, layer.tenant)
+        edits: list[Edit] = []
+        if change.document is not None:
+            document = change.document
+            edits.append(lambda _: document)
+        if change.merge_patch is not None:
+            patch = change.merge_patch
+            edits.append(lambda before: merge_patch(before, patch))
+        if change.json_patch is not None:
+            operations = _builtins(change.json_patch)
+            edits.append(lambda before: json_patch(before, operations))
+        if len(edits) != 1:
+            raise HubError(
+                "invalid_change_set",
+                Kind.MALFORMED,
+                "A change is exactly one of document, merge_patch and json_patch.",
+                next_step="Choose one for each layer.",
+            )
+        return Wish(layer=layer, if_match=change.if_match, edit=edits[0])
+
+
+def _environment(ctx: TenantContext, given: str | None) -> str:
+    environment = given or ctx.principal.environment
+    check_environment(ctx.principal, environment)
+    return environment
+
+
+def _patch(call: Call) -> Edit:
+    """Return what a PATCH makes of a document, by its media type."""
+    media = (call.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    body: Json = call.body
+    is_list = isinstance(body, list)
+    if media not in (MERGE_PATCH, JSON_PATCH, "application/json"):
+        raise HubError(
+            "unsupported_media_type",
+            Kind.UNSUPPORTED,
+            "A patch is a merge patch or a JSON patch.",
+            next_step=f"Send 'content-type: {MERGE_PATCH}' or '{JSON_PATCH}'.",
+        )
+    if is_list != (media == JSON_PATCH):
+        raise HubError(
+            "invalid_patch",
+            Kind.MALFORMED,
+            "A merge patch is an object and a JSON patch a list; the body is not what its media type says.",
+            next_step=f"Send the object as '{MERGE_PATCH}', the list as '{JSON_PATCH}'.",
+        )
+    if is_list:
+        operations = _builtins(cast(list[PatchOperation], body))
+        return lambda document: json_patch(document, operations)
+    return lambda document: merge_patch(document, body)
+
+
+def _builtins(operations: list[PatchOperation]) -> list[Mapping[str, Json]]:
+    return cast(list[Mapping[str, Json]], msgspec.to_builtins(operations))
+
+
+def _twice(kind: str) -> HubError:
+    return HubError(
+        "invalid_query", Kind.INVALID, f"The {kind} is named in the path already.",
+        next_step=f"Leave {kind} out of the query.",
+    )  # fmt: skip
+
+
+REFUSED: Final = (
+    "precondition_required",
+    "revision_moved",
+    "locked",
+    "out_of_bounds",
+    "environment_denied",
+    "unknown_key",
+    "invalid_value",
+    "invalid_document",
+    "invalid_guard",
+    "invalid_patch",
+    "patch_test_failed",
+    "type_changed",
+    "unknown_tier",
+    "limit_reached",
+    "document_too_large",
+    "contended",
+)
+
+
+def operations(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
+    """Return the rows of configuration."""
+    return (*_reading(routes), *_layers(routes), *_sections(routes))
+
+
+def _reading(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
+    own: dict[str, Any] = {"tag": TAG, "scope": SCOPE_READ, "tenant_param": "tenant_id"}  # Any: Operation's own types
+    return (
+        Operation(
+            id="get_config", method="GET", path="/config/{tenant_id}", handler=routes.get_config, query=ConfigQuery,
+            answer=ConfigAnswer, statuses=(304,), hot=True, problems=("environment_denied", "too_many_waiters"),
+            summary="Show a tenant's effective configuration; with If-None-Match and wait_s, once it is another.",
+            **own,
+        ),
+        Operation(
+            id="explain_config", method="GET", path="/config/{tenant_id}/explain", handler=routes.explain_config,
+            query=ExplainQuery, answer=ExplainAnswer, problems=("environment_denied",),
+            summary="Say for every value which layer, revision and author it is from, and what locks or limits it.",
+            **own,
+        ),
+    )  # fmt: skip
+
+
+def _layers(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
+    rows: list[Operation] = []
+    platform: dict[str, Any] = {"tag": TAG, "platform": True}  # Any: Operation's own types
+    own: dict[str, Any] = {"tag": TAG, "tenant_param": "tenant_id"}  # Any: as above
+    for name, path, what, row, admin in (
+        ("global_layer", "/config/layers/global", "the layer of everyone", platform, SCOPE_ADMIN),
+        ("layer", "/config/layers/{kind}/{name}", "the layer of a tier, service or environment", platform, SCOPE_ADMIN),
+        ("tenant_layer", "/config/layers/tenant/{tenant_id}", "a tenant's own layer", own, SCOPE_WRITE),
+    ):
+        read: dict[str, Any] = {"scope": SCOPE_READ if row is own else admin, **row}  # Any: as above
+        write: dict[str, Any] = {"scope": admin, **row}  # Any: as above
+        rows += [
+            Operation(
+                id=f"get_{name}", method="GET", path=path, handler=routes.get_layer, query=LayerQuery,
+                answer=LayerAnswer, summary=f"Show {what}.", **read,
+            ),
+            Operation(
+                id=f"put_{name}", method="PUT", path=path, handler=routes.put_layer, query=ChangeQuery,
+                body=dict[str, Any], body_bytes_max=BODY_BYTES_MAX, answer=LayerAnswer, problems=REFUSED,
+                summary=f"Replace {what}, or with dry_run say what that would change.", **write,
+            ),
+            Operation(
+                id=f"patch_{name}", method="PATCH", path=path, handler=routes.patch_layer, query=ChangeQuery,
+                body=cast(type, LayerBody), body_bytes_max=BODY_BYTES_MAX, answer=LayerAnswer, problems=REFUSED,
+                summary=f"Change {what} by a merge patch or JSON patch, or say what that would change.", **write,
+            ),
+            Operation(
+                id=f"{name}_history", method="GET", path=path + "/history", handler=routes.layer_history,
+                query=HistoryQuery, answer=HistoryAnswer, summary=f"List the revisions of {what}, newest first.",
+                **read,
+            ),
+            Operation(
+                id=f"{name}_diff", method="GET", path=path + "/diff", handler=routes.layer_diff, query=DiffQuery,
+                answer=DiffAnswer, problems=("revision_not_found",),
+                summary=f"Compare two revisions of {what}.", **read,
+            ),
+            Operation(
+                id=f"roll_back_{name}", method="POST", path=path + "/rollback", handler=routes.roll_back_layer,
+                query=ChangeQuery, body=Rollback, answer=LayerAnswer, problems=(*REFUSED, "revision_not_found"),
+                summary=f"Go back to an earlier revision of {what}; it becomes a new one.", **write,
+            ),
+        ]  # fmt: skip
+    rows.append(
+        Operation(
+            id="change_layers", method="POST", path="/config/changes", handler=routes.change_layers, body=ChangeSet,
+            body_bytes_max=CHANGE_SET_BYTES_MAX, answer=ChangeSetAnswer, scope=SCOPE_ADMIN,
+            problems=(*REFUSED, "invalid_change_set"),
+            summary="Change many layers, all of them or none; or say what that would change.", **platform,
+        )
+    )  # fmt: skip
+    return tuple(rows)
+
+
+def _sections(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
+    row: dict[str, Any] = {"tag": TAG, "platform": True, "scope": SCOPE_ADMIN}  # Any: Operation's own types
+    path = "/config/schemas/{section}"
+    return (
+        Operation(
+            id="list_config_schemas", method="GET", path="/config/schemas", handler=routes.list_sections,
+            answer=SectionList, tag=TAG, scope=SCOPE_READ, summary="List what may be configured, with its schemas.",
+        ),
+        Operation(
+            id="put_config_schema", method="PUT", path=path, handler=routes.describe_section, body=dict[str, Any],
+            body_bytes_max=BODY_BYTES_MAX, answer=SectionAnswer,
+            problems=("invalid_schema", "built_in_section", "schema_breaks_layers", "limit_reached"),
+            summary="Say by a JSON Schema what a section of configuration may hold.", **row,
+        ),
+        Operation(
+            id="delete_config_schema", method="DELETE", path=path, handler=routes.remove_section, status=204,
+            problems=("built_in_section", "schema_breaks_layers"),
+            summary="Take a section away that no layer uses.", **row,
+        ),
+    )  # fmt: skip

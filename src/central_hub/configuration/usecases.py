@@ -1,0 +1,335 @@
+"""Commands about layers: change one, change many at once, go back, describe a section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from central_hub.configuration.effective import tenant_missing
+from central_hub.configuration.folding import Compiled, Placed
+from central_hub.configuration.merging import decoded, encoded
+from central_hub.configuration.model import (
+    CHANGES_PER_SET_MAX,
+    COUNT_LAYERS,
+    EMPTY,
+    PLATFORM_LAYERS_MAX,
+    SCHEMAS_STREAM,
+    SECTIONS_MAX,
+    TENANT_LAYERS_MAX,
+    ConfigurationReloaded,
+    ConfigurationSchemaSet,
+    Document,
+    Json,
+    Layer,
+    Revision,
+    TenantConfigurationChanged,
+    layers_for,
+)
+from central_hub.configuration.ports import Customers, Defaults
+from central_hub.configuration.rules import (
+    as_compiled,
+    check_document,
+    check_effect,
+    check_environment,
+    check_layer,
+    check_precondition,
+    revision_in,
+)
+from central_hub.configuration.sections import Section, Sections, is_covered
+from central_hub.configuration.view import ConfigurationView
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM, DomainId, check_name
+from central_hub.kernel.ports import Idempotency
+from central_hub.kernel.sequencer import Sequencer, Tx
+from central_hub.tenants.model import TENANT_STREAM
+
+Edit = Callable[[Document], Json]
+"""What a change makes of a document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A change of one layer: for which revision, and what it makes of the document."""
+
+    layer: Layer
+    if_match: str | None
+    edit: Edit
+    restores: int = 0
+
+
+class Proposed:
+    """The layers as they would be: what is committed, under what a change would make of some."""
+
+    def __init__(self, view: ConfigurationView) -> None:
+        self._view = view
+        self.changed: dict[Layer, Compiled | None] = {}
+        self.platform_generation = 0
+
+    def put(self, layer: Layer, document: Document) -> None:
+        """Take a change."""
+        self.changed[layer] = as_compiled(document)
+        self.platform_generation += 1
+
+    def layers(self, domain: DomainId) -> Mapping[Layer, object]:
+        """Return the layers of a domain."""
+        new = {layer: folded for layer, folded in self.changed.items() if layer.domain == domain}
+        return {**self._view.layers(domain), **new} if new else self._view.layers(domain)
+
+    def folded(self, domain: DomainId, layer: Layer | None) -> Compiled | None:
+        """Return a layer ready to be folded."""
+        if layer is not None and layer in self.changed:
+            return self.changed[layer]
+        return self._view.folded(domain, layer)
+
+
+class Configuration:
+    """Changes layers, all or nothing, each with a revision of its own.
+
+    Args:
+        view: what there is.
+        sequencer: makes facts durable.
+        sections: what may be configured.
+        defaults: what a tier grants.
+        customers: which tenants there are.
+    """
+
+    def __init__(
+        self,
+        view: ConfigurationView,
+        sequencer: Sequencer,
+        sections: Sections,
+        defaults: Defaults,
+        customers: Customers,
+    ) -> None:
+        self._view = view
+        self._sequencer = sequencer
+        self._sections = sections
+        self._defaults = defaults
+        self._customers = customers
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers there are."""
+        return self._defaults.names()
+
+    async def change(
+        self, ctx: TenantContext, wishes: Sequence[Wish], *, reason: str = "", key: str | None = None
+    ) -> list[Revision]:
+        """Make changes of one or many layers, all of them or none.
+
+        Returns:
+            The revision of each, in order; the one there was where nothing changes.
+
+        Raises:
+            HubError: `precondition_required` (428), `revision_moved` (412), `tenant_not_found` (404), `locked`,
+                `out_of_bounds`, `environment_denied` (403), `unknown_key`, `invalid_value`, `invalid_document`,
+                `invalid_guard`, `invalid_patch`, `type_changed`, `invalid_name`, `unknown_tier`,
+                `invalid_change_set` (422), `document_too_large` (413), `limit_reached` (429).
+        """
+        self.check(ctx, wishes)
+        domains = sorted({wish.layer.domain for wish in wishes})
+
+        def decide(tx: Tx) -> list[tuple[Layer, int]]:
+            change_set = tx.new_id() if len(wishes) > 1 else ""
+            self._touch(tx, wishes)
+            written: list[tuple[Layer, int]] = []
+            for wish, before, document in self.planned(wishes):
+                number = before.number
+                if encoded(document) != before.document:
+                    number += 1
+                    self._append(tx, wish, number, document, reason, change_set)
+                written.append((wish.layer, number))
+            return written
+
+        source = None if key is None else Idempotency(domain=domains[0], source=ctx.principal.id, id=f"config/{key}")
+        committed = await self._sequencer.submit(ctx.actor, domains, decide, idempotency=source)
+        return [self._revision(Layer(*layer), number) for layer, number in committed.answer]
+
+    def check(self, ctx: TenantContext, wishes: Sequence[Wish]) -> None:
+        """Check what can be known of changes before they are decided.
+
+        Raises:
+            HubError: as `change`.
+        """
+        layers = [wish.layer for wish in wishes]
+        if not layers or len(layers) > CHANGES_PER_SET_MAX or len(set(layers)) != len(layers):
+            raise HubError(
+                "invalid_change_set",
+                Kind.MALFORMED,
+                f"A change set has 1 to {CHANGES_PER_SET_MAX} changes, each of another layer.",
+                next_step="Put what you change of one layer into one change.",
+            )
+        for layer in layers:
+            check_layer(layer, self._defaults.names())
+            check_environment(ctx.principal, layer.environment)
+
+    def planned(
+        self, wishes: Sequence[Wish], proposed: Proposed | None = None
+    ) -> list[tuple[Wish, Revision, Document]]:
+        """Return what each change makes of its layer, checked under those before it in the set.
+
+        Args:
+            proposed: told of every change.
+
+        Raises:
+            HubError: as `change`.
+        """
+        proposed = proposed or Proposed(self._view)
+        plan: list[tuple[Wish, Revision, Document]] = []
+        for wish in wishes:
+            layer = wish.layer
+            if layer.tenant and self._customers.tier_of(layer.domain) is None:
+                raise tenant_missing()
+            before = self._view.current(layer.domain, layer)
+            named = revision_in(wish.if_match)
+            seen = None if named is None else self._view.revision(layer.domain, layer, named)
+            check_precondition(wish.if_match, before, seen)
+            document = check_document(wish.edit(decoded(before.document)))
+            self._sections.check(self._view.schemas(PLATFORM), document)
+            proposed.put(layer, document)
+            self._check_effect(layer, proposed)
+            plan.append((wish, before, document))
+        return plan
+
+    def _check_effect(self, layer: Layer, proposed: Proposed) -> None:
+        after = proposed.folded(layer.domain, layer)
+        if after is None:
+            return
+        tier = layer.tier or (self._customers.tier_of(layer.domain) or "" if layer.tenant else "")
+        default = self._defaults.compiled(layer.domain, tier) if tier else None
+        placed = [Placed(default, own=False)]
+        for each in layers_for(tier, layer.tenant, layer.service, layer.environment):
+            if each is None or (each.tier and not tier):
+                continue
+            placed.append(Placed(proposed.folded(each.domain, each), own=bool(each.tenant)))
+            if each == layer:
+                break
+        granted = {} if default is None else default.leaves
+        check_effect(self._view.folded(layer.domain, layer), after, placed, granted, self._sections.built_in)
+
+    def _touch(self, tx: Tx, wishes: Sequence[Wish]) -> None:
+        tx.touch(PLATFORM, SCHEMAS_STREAM)
+        for wish in wishes:
+            layer = wish.layer
+            if layer.tenant:
+                tx.touch(layer.domain, TENANT_STREAM)
+            tier = layer.tier or (self._customers.tier_of(layer.domain) or "" if layer.tenant else "")
+            for each in layers_for(tier, layer.tenant, layer.service, layer.environment):
+                if each is not None:
+                    tx.touch(each.domain, each.stream)
+
+    def _append(self, tx: Tx, wish: Wish, number: int, document: Document, reason: str, change_set: str) -> None:
+        layer = wish.layer
+        counts: dict[str, int] | None = None
+        if number == 1:
+            limit = TENANT_LAYERS_MAX if layer.tenant else PLATFORM_LAYERS_MAX
+            if len(self._view.layers(layer.domain)) + tx.pending(layer.domain, COUNT_LAYERS) >= limit:
+                raise HubError(
+                    "limit_reached", Kind.LIMIT, f"There are {limit} layers here already, which is the limit.",
+                    next_step="Configure fewer exact combinations.", retry_after_s=60, fields={"limit": limit},
+                )  # fmt: skip
+            counts = {COUNT_LAYERS: 1}
+        kind = TenantConfigurationChanged if layer.tenant else ConfigurationReloaded
+        fact = kind(
+            layer=(layer.tier, layer.tenant, layer.service, layer.environment),
+            revision=number,
+            document=document,
+            reason=reason,
+            restores=wish.restores,
+            change_set=change_set,
+        )
+        tx.append(layer.domain, fact, streams=(layer.stream,), counts=counts)
+
+    def restoring(self, layer: Layer, number: int, if_match: str | None) -> Wish:
+        """Return the change that goes back to a revision; it becomes a new one.
+
+        Raises:
+            HubError: `revision_not_found` (404) for one that is not kept.
+        """
+        document = self.revision(layer, number).document
+        return Wish(layer=layer, if_match=if_match, edit=lambda _: decoded(document), restores=number)
+
+    def revision(self, layer: Layer, number: int) -> Revision:
+        """Return a revision of a layer.
+
+        Raises:
+            HubError: `revision_not_found` (404).
+        """
+        found = self._view.revision(layer.domain, layer, number)
+        if found is None:
+            raise HubError(
+                "revision_not_found",
+                Kind.NOT_FOUND,
+                f"Revision {number} of this layer is not kept.",
+                next_step="Read the layer's history for the revisions that are.",
+            )
+        return found
+
+    async def describe(
+        self, ctx: TenantContext, section: str, document: Document | None, *, key: str | None = None
+    ) -> None:
+        """Say what a section may hold, or with None that it is no section any more.
+
+        Raises:
+            HubError: `invalid_name`, `invalid_schema`, `built_in_section` (422), `schema_breaks_layers` (409),
+                `limit_reached` (429).
+        """
+        check_name(section, "section", reserved=frozenset())
+        if section in self._sections.built_in:
+            raise HubError(
+                "built_in_section",
+                Kind.MALFORMED,
+                f"What '{section}' holds is said by the tiers.",
+                next_step="Change the tiers, or describe another section.",
+            )
+        made = None if document is None else Section(section, document)
+
+        def decide(tx: Tx) -> None:
+            tx.touch(PLATFORM, SCHEMAS_STREAM)
+            schemas = dict(self._view.schemas(PLATFORM))
+            if schemas.get(section) == document:
+                return
+            if made is not None and section not in schemas and len(schemas) >= SECTIONS_MAX:
+                raise HubError(
+                    "limit_reached", Kind.LIMIT, f"There are {SECTIONS_MAX} sections already, which is the limit.",
+                    next_step="Take sections away that are not used.", retry_after_s=60, fields={"limit": SECTIONS_MAX},
+                )  # fmt: skip
+            self._check_layers(tx, section, schemas, document)
+            tx.append(PLATFORM, ConfigurationSchemaSet(section=section, document=document), streams=(SCHEMAS_STREAM,))
+
+        source = None if key is None else Idempotency(domain=PLATFORM, source=ctx.principal.id, id=f"section/{key}")
+        await self._sequencer.submit(ctx.actor, (PLATFORM,), decide, idempotency=source)
+
+    def _check_layers(self, tx: Tx, section: str, schemas: dict[str, Document], document: Document | None) -> None:
+        """Refuse a schema that what is already configured does not fit."""
+        if document is None:
+            schemas.pop(section, None)
+        else:
+            schemas[section] = document
+        broken: list[str] = []
+        for domain in self._view.domains(PLATFORM):
+            for layer, history in self._view.layers(domain).items():
+                tx.touch(domain, layer.stream)
+                data = history.revisions[-1].document
+                if section.encode() not in data:
+                    continue
+                said: Document = decoded(data)
+                if not is_covered(section, said):
+                    continue
+                try:
+                    self._sections.check(schemas, said)
+                except HubError:
+                    broken.append(layer.text)
+        if broken:
+            raise HubError(
+                "schema_breaks_layers",
+                Kind.CONFLICT,
+                f"{len(broken)} layers say what this schema does not allow, '{broken[0]}' among them.",
+                next_step="Change those layers first.",
+                fields={"layers": broken[:20], "count": len(broken)},
+            )
+
+    def _revision(self, layer: Layer, number: int) -> Revision:
+        found = self._view.revision(layer.domain, layer, number)
+        return EMPTY if found is None else found

@@ -1,0 +1,170 @@
+"""Layers and their revisions as the log tells them. Pure.
+
+Keyed by domain first: a tenant's own layers in its own, all others in the platform's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from central_hub.configuration.folding import Compiled, compiled
+from central_hub.configuration.merging import encoded
+from central_hub.configuration.model import (
+    EMPTY,
+    FACTS,
+    HISTORY_MAX,
+    ConfigurationReloaded,
+    ConfigurationSchemaSet,
+    Document,
+    Layer,
+    Revision,
+    TenantConfigurationChanged,
+)
+from central_hub.kernel.facts import Fact
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.records import Applied
+
+CHUNK_BYTES: Final = 262_144
+_NONE: Final[Mapping[Layer, History]] = {}
+
+
+class History:
+    """The kept revisions of one layer, oldest first, and the newest ready to be folded."""
+
+    __slots__ = ("folded", "revisions")
+
+    def __init__(self, revisions: list[Revision]) -> None:
+        self.revisions = revisions
+        self.folded: Compiled | None = compiled(revisions[-1].document)
+
+    def add(self, revision: Revision) -> None:
+        """Take a new revision; the oldest goes when there are too many."""
+        self.revisions.append(revision)
+        del self.revisions[:-HISTORY_MAX]
+        self.folded = compiled(revision.document)
+
+
+class _Dump(msgspec.Struct, kw_only=True):
+    layers: list[tuple[tuple[str, str, str, str], list[Revision]]] = []
+    schemas: dict[str, Document] = {}
+
+
+class ConfigurationView:
+    """What every layer says and said.
+
+    `platform_generation` moves with every change of a layer of the platform.
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[DomainId, dict[Layer, History]] = {}
+        self._schemas: dict[str, Document] = {}
+        self.platform_generation = 0
+        self.schemas_generation = 0
+
+    @property
+    def name(self) -> str:
+        """The view's name in snapshots."""
+        return "configuration"
+
+    @property
+    def facts(self) -> frozenset[type[Fact]]:
+        """The types it folds."""
+        return frozenset(FACTS)
+
+    def layers(self, domain: DomainId) -> Mapping[Layer, History]:
+        """Return the layers of a domain that were ever written."""
+        return self._layers.get(domain, _NONE)
+
+    def current(self, domain: DomainId, layer: Layer) -> Revision:
+        """Return the newest revision of a layer; revision 0 before it was ever written."""
+        history = self._layers.get(domain, _NONE).get(layer)
+        return EMPTY if history is None else history.revisions[-1]
+
+    def folded(self, domain: DomainId, layer: Layer | None) -> Compiled | None:
+        """Return a layer's document ready to be folded; None when it says nothing."""
+        if layer is None:
+            return None
+        history = self._layers.get(domain, _NONE).get(layer)
+        return None if history is None else history.folded
+
+    def history(self, domain: DomainId, layer: Layer) -> Sequence[Revision]:
+        """Return the kept revisions of a layer, oldest first."""
+        history = self._layers.get(domain, _NONE).get(layer)
+        return () if history is None else history.revisions
+
+    def revision(self, domain: DomainId, layer: Layer, number: int) -> Revision | None:
+        """Return one revision of a layer; 0 is the empty document, None one that is not kept."""
+        if number == 0:
+            return EMPTY
+        return next((each for each in self.history(domain, layer) if each.number == number), None)
+
+    def schemas(self, domain: DomainId) -> Mapping[str, Document]:
+        """Return the schemas of the sections that the platform described; other domains have none."""
+        return self._schemas if domain == PLATFORM else {}
+
+    def domains(self, domain: DomainId) -> list[DomainId]:
+        """Return every domain with layers, for the platform; a tenant has only its own."""
+        return list(self._layers) if domain == PLATFORM else [domain]
+
+    def apply(self, applied: Applied) -> None:
+        """Fold one fact."""
+        fact = applied.fact
+        match fact:
+            case TenantConfigurationChanged() | ConfigurationReloaded():
+                self._revise(applied, fact)
+            case ConfigurationSchemaSet(section=section, document=document):
+                if document is None:
+                    self._schemas.pop(section, None)
+                else:
+                    self._schemas[section] = document
+                self.schemas_generation += 1
+            case _:
+                raise AssertionError(f"{applied.type} is not folded here")
+
+    def _revise(self, applied: Applied, fact: TenantConfigurationChanged | ConfigurationReloaded) -> None:
+        revision = Revision(
+            number=fact.revision,
+            document=encoded(fact.document),
+            author=applied.actor.principal,
+            time_ms=applied.time_ms,
+            reason=fact.reason,
+            restores=fact.restores,
+            change_set=fact.change_set,
+        )
+        layers = self._layers.setdefault(applied.domain, {})
+        layer = Layer(*fact.layer)
+        history = layers.get(layer)
+        if history is None:
+            layers[layer] = History([revision])
+        else:
+            history.add(revision)
+        if applied.domain == PLATFORM:
+            self.platform_generation += 1
+
+    def dump(self, domain: DomainId) -> Iterator[object]:
+        """Yield the domain's state in chunks of about `CHUNK_BYTES`."""
+        chunk, size = _Dump(), 0
+        for layer, history in self.layers(domain).items():
+            chunk.layers.append(((layer.tier, layer.tenant, layer.service, layer.environment), list(history.revisions)))
+            size += sum(len(each.document) for each in history.revisions)
+            if size >= CHUNK_BYTES:
+                yield chunk
+                chunk, size = _Dump(), 0
+        if domain == PLATFORM:
+            chunk.schemas = dict(self._schemas)
+        if chunk.layers or chunk.schemas:
+            yield chunk
+
+    def restore(self, domain: DomainId, chunks: Iterable[bytes]) -> None:
+        """Take back what `dump` yielded."""
+        for chunk in chunks:
+            dumped = msgspec.msgpack.decode(chunk, type=_Dump)
+            for names, revisions in dumped.layers:
+                self._layers.setdefault(domain, {})[Layer(*names)] = History(revisions)
+            self._schemas.update(dumped.schemas)
+        if domain == PLATFORM:
+            self.platform_generation += 1
+            self.schemas_generation += 1
