@@ -46,7 +46,7 @@ def test_what_is_printed_reads_back_the_same() -> None:
     ("text", "word"),
     [
         ("plans: [", "line 1"),
-        ("plans: {}\nplans: {}", "twice in line 1"),
+        ("plans: {}\nplans: {}", "'plans' stands twice in line 2"),
         ("features: &a {}\nplans: *a", "aliases"),
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("features: {}\nplans: {}\nplanz: {}", "planz"),
