@@ -31,6 +31,9 @@ from central_hub.flags.model import (
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import is_name
 
+SHOWN_MAX: Final = 10
+"""Names that a refusal suggests."""
+
 _KEY: Final = re.compile(KEY_PATTERN[:-1] + r"\Z")
 _VARIANT: Final = re.compile(VARIANT_PATTERN[:-1] + r"\Z")
 _ONE_TEXT: Final = frozenset({Operator.STARTS_WITH, Operator.ENDS_WITH, Operator.CONTAINS})
@@ -137,19 +140,18 @@ def check_environment(bound: str, wanted: str, default: str) -> str:
     return bound
 
 
-def check_revision(given: str | None, revision: int, *, create: bool = False, document: object = None) -> None:
+def check_revision(given: str | None, revision: int, *, document: object = None) -> None:
     """Hold a precondition against what is there: a change names the revision that it replaces.
 
     Args:
         given: the If-Match header.
         revision: of what is there, 0 for nothing.
-        create: whether creating without a precondition is meant.
         document: what is there, shown to whoever is late.
 
     Raises:
         HubError: `precondition_required` (428), `revision_moved` (412).
     """
-    if given is None and (revision == 0 or create):
+    if given is None and revision == 0:
         return
     if given is None:
         raise HubError(
@@ -160,7 +162,7 @@ def check_revision(given: str | None, revision: int, *, create: bool = False, do
             fields={"revision": revision},
         )
     tags = {tag.strip() for tag in given.split(",")}
-    if (revision and "*" in tags) or etag_of(revision) in tags:
+    if revision and ("*" in tags or etag_of(revision) in tags):
         return
     raise HubError(
         "revision_moved",
@@ -208,6 +210,7 @@ def _value(kind: FlagType, name: str, value: Any) -> Any:  # Any: JSON values
 
 def _length(value: object) -> int:
     try:
+        msgspec.msgpack.encode(value)  # as the log keeps it: it has no whole numbers past 64 bits
         return len(msgspec.json.encode(value))
     except OverflowError:
         return VALUE_BYTES_MAX + 1
@@ -217,10 +220,20 @@ def _check_rule(rule: Rule, variants: Mapping[str, Any], known: Known) -> None: 
     _check_variant(rule.variant, variants)
     for tier in rule.tiers:
         if tier not in known.tiers:
-            raise _unknown("tier", tier, known.tiers)
+            raise HubError(
+                "unknown_tier",
+                Kind.MALFORMED,
+                f"There is no tier '{tier[:64]}'.",
+                next_step=_use_one_of(known.tiers),
+            )
     for segment in rule.segments:
         if segment not in known.segments:
-            raise _unknown("segment", segment, known.segments)
+            raise HubError(
+                "unknown_segment",
+                Kind.MALFORMED,
+                f"There is no segment '{segment[:64]}'.",
+                next_step=_use_one_of(known.segments),
+            )
     for tenant in rule.tenants:
         _check_tenant(tenant, known)
     for environment in rule.environments:
@@ -232,12 +245,22 @@ def _check_rule(rule: Rule, variants: Mapping[str, Any], known: Known) -> None: 
 
 def _check_variant(variant: str, variants: Mapping[str, Any]) -> None:  # Any: JSON values
     if variant not in variants:
-        raise _unknown("variant", variant, variants)
+        raise HubError(
+            "unknown_variant",
+            Kind.MALFORMED,
+            f"The flag has no variant '{variant[:64]}'.",
+            next_step=_use_one_of(variants),
+        )
 
 
 def _check_tenant(tenant_id: str, known: Known) -> None:
     if not known.is_tenant(tenant_id):
-        raise _unknown("tenant", tenant_id, ())
+        raise HubError(
+            "unknown_tenant",
+            Kind.MALFORMED,
+            f"There is no tenant '{tenant_id[:64]}'.",
+            next_step="Create the tenant first, or correct its id.",
+        )
 
 
 def _check_condition(condition: Condition) -> None:
@@ -258,14 +281,8 @@ def _is_number(value: Scalar) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _unknown(what: str, given: str, known: Collection[str]) -> HubError:
-    shown = sorted(known)[:10]
-    return HubError(
-        f"unknown_{what}",
-        Kind.MALFORMED,
-        f"There is no {what} '{given[:64]}'.",
-        next_step=f"Use one of {', '.join(shown)}." if shown else f"Create the {what} first.",
-    )
+def _use_one_of(known: Collection[str]) -> str:
+    return f"Use one of {', '.join(sorted(known)[:SHOWN_MAX])}." if known else "Create it first."
 
 
 def _invalid(reason: str) -> HubError:

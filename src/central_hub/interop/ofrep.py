@@ -149,7 +149,12 @@ class Ofrep:
             outcome = self._sets.evaluate(asker, key, context)
         except TargetingKeyMissing:
             self.evaluations[Reason.ERROR] += 1
-            raise _invalid("targeting_key_missing", MISSING_KEY_DETAILS) from None
+            raise HubError(
+                "targeting_key_missing",
+                Kind.INVALID,
+                MISSING_KEY_DETAILS,
+                next_step="Make it a stable id of the user, device or service.",
+            ) from None
         if outcome is None:
             self.evaluations[Reason.ERROR] += 1
             raise flag_missing()
@@ -259,12 +264,13 @@ def _asked(call: Call, environment: str | None) -> tuple[Asker, dict[str, Any]]:
     context = (body.context if body is not None else None) or {}
     subject = context.get(TARGETING_KEY)
     if subject is not None and (not isinstance(subject, str) or len(subject) > TEXT_MAX):
-        raise _invalid("invalid_context", f"context.targetingKey is a text of at most {TEXT_MAX} characters.")
+        raise HubError(
+            "invalid_context",
+            Kind.INVALID,
+            f"context.targetingKey is a text of at most {TEXT_MAX} characters.",
+            next_step="Send a stable id of the user, device or service.",
+        )
     return Asker(ctx.domain, ctx.tier, found), context
-
-
-def _invalid(code: str, message: str) -> HubError:
-    return HubError(code, Kind.INVALID, message, next_step="Send the context that the flag's rules ask for.")
 
 
 def _failure(one: Evaluated) -> bytes:
