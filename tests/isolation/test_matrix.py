@@ -31,6 +31,7 @@ class Row:
     own: str
     missing: str = ""
     body: Any = None
+    headers: dict[str, str] | None = None
     status: int = 0
     shared: str = ""
 
@@ -38,14 +39,63 @@ class Row:
 INSTANCE = "/services/private/instances/i-1"
 NO_INSTANCE = "/services/nowhere/instances/i-1"
 CATALOGUE = msgspec.to_builtins(default_catalogue())
+FLAG = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off"}
 REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
+
+LAYER = {"features": {"advanced_ai": False}}
+ANY = {"if-match": "*"}
 
 ROWS: dict[str, Row] = {
     "list_platform_audit": Row("/audit"),
     "verify_platform_audit": Row("/audit/verify"),
     "get_config": Row("/config/acme", "/config/nobody"),
+    "explain_config": Row("/config/acme/explain", "/config/nobody/explain"),
+    "change_layers": Row("/config/changes", body={"changes": [{"layer": {}, "if_match": "*", "document": {}}]}),
+    "get_global_layer": Row("/config/layers/global"),
+    "put_global_layer": Row("/config/layers/global", body=LAYER, headers=ANY),
+    "patch_global_layer": Row("/config/layers/global", body=LAYER, headers=ANY),
+    "global_layer_history": Row("/config/layers/global/history"),
+    "global_layer_diff": Row("/config/layers/global/diff?from=0"),
+    "roll_back_global_layer": Row("/config/layers/global/rollback", body={"to_revision": 0}, headers=ANY),
+    "get_layer": Row("/config/layers/tier/pro"),
+    "put_layer": Row("/config/layers/tier/pro", body=LAYER, headers=ANY),
+    "patch_layer": Row("/config/layers/service/risk", body=LAYER, headers=ANY),
+    "layer_history": Row("/config/layers/environment/production/history"),
+    "layer_diff": Row("/config/layers/tier/pro/diff?from=0"),
+    "roll_back_layer": Row("/config/layers/tier/pro/rollback", body={"to_revision": 0}, headers=ANY),
+    "get_tenant_layer": Row("/config/layers/tenant/acme", "/config/layers/tenant/nobody"),
+    "put_tenant_layer": Row("/config/layers/tenant/acme", "/config/layers/tenant/nobody", body=LAYER, headers=ANY),
+    "patch_tenant_layer": Row(
+        "/config/layers/tenant/acme?service=risk", "/config/layers/tenant/nobody?service=risk", body=LAYER, headers=ANY
+    ),
+    "tenant_layer_history": Row("/config/layers/tenant/acme/history", "/config/layers/tenant/nobody/history"),
+    "tenant_layer_diff": Row("/config/layers/tenant/acme/diff?from=0", "/config/layers/tenant/nobody/diff?from=0"),
+    "roll_back_tenant_layer": Row(
+        "/config/layers/tenant/acme/rollback",
+        "/config/layers/tenant/nobody/rollback",
+        body={"to_revision": 0},
+        headers=ANY,
+    ),
+    "list_config_schemas": Row("/config/schemas"),
+    "put_config_schema": Row("/config/schemas/risk", body={"type": "object", "properties": {}}),
+    "delete_config_schema": Row("/config/schemas/risk"),
     "explain_decision": Row("/decisions/{decision}", "/decisions/abc"),
     "list_dependencies": Row("/dependencies"),
+    "list_flags": Row("/flags"),
+    "get_flag": Row("/flags/private"),
+    "define_flag": Row("/flags/fresh", body=FLAG),
+    "set_flag_state": Row("/flags/private/state", body={"state": "enabled"}),
+    "list_segments": Row("/segments"),
+    "get_segment": Row("/segments/beta"),
+    "define_segment": Row("/segments/fresh", body={"keys": ["u"]}),
+    "remove_segment": Row("/segments/beta"),
+    "list_flag_overrides": Row("/tenants/acme/flags", "/tenants/nobody/flags"),
+    "set_flag_override": Row("/tenants/acme/flags/private", "/tenants/nobody/flags/private", body={"variant": "on"}),
+    "remove_flag_override": Row("/tenants/acme/flags/private", "/tenants/nobody/flags/private"),
+    "explain_flag": Row("/tenants/acme/flags/private/explain", "/tenants/nobody/flags/private/explain", body={}),
+    "evaluate_flag": Row("/ofrep/v1/evaluate/flags/private", "/ofrep/v1/evaluate/flags/nowhere", body={}),
+    "evaluate_flags": Row("/ofrep/v1/evaluate/flags", body={}),
+    "flag_events": Row("/ofrep/v1/events?token={stream}"),
     "list_gateways": Row("/gateways"),
     "add_gateway": Row(
         "/gateways",
@@ -154,6 +204,9 @@ async def _furnished(world: World) -> dict[str, str]:
     world.keys["root"] = made["api_key"]
     await world.register("private", key="acme")
     await world.register("gold", key="root", host="10.9.9.9", subscription_requirements=["enterprise"])
+    await world.must("PUT", "/flags/private", key="root", body=FLAG | {"only_tenants": ["acme"], "overridable": True})
+    await world.must("PUT", "/segments/beta", key="root", body={"keys": ["u"]})
+    flags = await world.must("POST", "/ofrep/v1/evaluate/flags", key="acme", body={})
     refused = await world.ask("GET", "/tenants", key="acme")
     await world.must("POST", "/tenants/frozen/suspend", key="root")
     held = await world.must(
@@ -162,6 +215,7 @@ async def _furnished(world: World) -> dict[str, str]:
     decision = refused.body.split(b'"decision_id":"')[1].split(b'"')[0].decode()
     return {
         "{lease}": held["lease_id"],
+        "{stream}": flags["eventStreams"][0]["endpoint"]["requestUri"].partition("token=")[2],
         "{decision}": decision,
         "{acme_key}": world.key_ids["acme:reader"],
         "{platform_key}": made["key_id"],
@@ -184,15 +238,17 @@ async def test_the_matrix_holds(name: str) -> None:
         await _other_tenant(world, operation, own, _filled(row.missing, words), row)
         await _lower_tier(world, operation, row)
         caller = "root" if operation.platform else "acme"
-        answer = await world.ask(operation.method, own, key=caller, body=row.body)
+        answer = await world.ask(operation.method, own, key=caller, body=row.body, headers=row.headers)
         expected = {row.status} if row.status else {operation.status, *operation.statuses}
         assert answer.status in expected, answer.body
 
 
 async def _strangers(world: World, operation: Operation, own: str, row: Row) -> None:
-    anonymous = await world.ask(operation.method, own, body=row.body)
-    suspended = await world.ask(operation.method, own.replace("acme", "frozen"), key="frozen", body=row.body)
-    blind = await world.ask(operation.method, own, key="acme:blind", body=row.body)
+    anonymous = await world.ask(operation.method, own, body=row.body, headers=row.headers)
+    suspended = await world.ask(
+        operation.method, own.replace("acme", "frozen"), key="frozen", body=row.body, headers=row.headers
+    )
+    blind = await world.ask(operation.method, own, key="acme:blind", body=row.body, headers=row.headers)
     if operation.public:
         assert anonymous.status not in (401, 403)
         assert suspended.status in (403, anonymous.status)
@@ -207,17 +263,17 @@ async def _strangers(world: World, operation: Operation, own: str, row: Row) -> 
 async def _other_tenant(world: World, operation: Operation, own: str, missing: str, row: Row) -> None:
     """Another tenant's object and one that is not there answer the same, byte for byte but for the name."""
     if operation.platform:
-        refused = await world.ask(operation.method, own, key="globex", body=row.body)
+        refused = await world.ask(operation.method, own, key="globex", body=row.body, headers=row.headers)
         assert refused.status in (403, 404)
         return
     if not missing:
-        answer = await world.ask(operation.method, own, key="globex", body=row.body)
+        answer = await world.ask(operation.method, own, key="globex", body=row.body, headers=row.headers)
         assert b"10.0.0.1" not in answer.body
         return
-    foreign = await world.ask(operation.method, own, key="globex", body=row.body)
-    nothing = await world.ask(operation.method, missing, key="globex", body=row.body)
+    foreign = await world.ask(operation.method, own, key="globex", body=row.body, headers=row.headers)
+    nothing = await world.ask(operation.method, missing, key="globex", body=row.body, headers=row.headers)
     assert foreign.status == nothing.status == 404
-    renamed = foreign.body.replace(b"'private'", b"'nowhere'")
+    renamed = foreign.body.replace(b"'private'", b"'nowhere'").replace(b'"private"', b'"nowhere"')
     assert renamed == nothing.body
     assert _without_length(foreign) == _without_length(nothing)
 
