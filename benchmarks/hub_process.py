@@ -122,7 +122,7 @@ def running_hub(data: Path, *, cpu: int | None = None, **options: str) -> Iterat
         if cpu is not None:
             os.sched_setaffinity(process.pid, {cpu})
         hub = HubProcess(process, port, token)
-        _await_ready(hub, Path(log.name))
+        await_ready(hub, Path(log.name))
         yield hub
     finally:
         process.send_signal(signal.SIGTERM)
@@ -134,7 +134,8 @@ def running_hub(data: Path, *, cpu: int | None = None, **options: str) -> Iterat
         log.close()
 
 
-def _await_ready(hub: HubProcess, log: Path) -> None:
+def await_ready(hub: HubProcess, log: Path) -> None:
+    """Wait until a hub answers that it is ready."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         if hub.process.poll() is not None:

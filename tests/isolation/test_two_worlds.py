@@ -49,6 +49,10 @@ def script(seed: int, *, tenant: str, mark: str) -> Any:
             "amount": rng.randrange(1, 40),
             "ttl_s": 2,
         }
+        layer = {
+            "rate_limits": {"api_calls_per_hour": rng.randrange(20_000)},
+            "features": {feature if rng.randrange(4) else mark: bool(rng.randrange(2))},
+        }
         yield rng.choice(
             (
                 ("POST", "/services/register", body),
@@ -87,6 +91,20 @@ def script(seed: int, *, tenant: str, mark: str) -> Any:
                 ("POST", f"/tenants/{other}/grants", {"feature": feature, "value": True}),
                 ("PUT", f"/tenants/{tenant}/overrides/{feature}", {"value": True}),
                 ("GET", f"/config/{other}", None),
+                ("GET", f"/config/{tenant}?service={service}&environment=production", None),
+                ("GET", f"/config/{tenant}/explain?service={service}", None),
+                ("GET", f"/config/{other}/explain", None),
+                ("GET", f"/config/layers/tenant/{tenant}", None),
+                ("GET", f"/config/layers/tenant/{other}", None),
+                ("GET", f"/config/layers/tenant/{tenant}/history?limit=3&service={service}", None),
+                ("GET", f"/config/layers/tenant/{other}/history", None),
+                ("GET", "/config/layers/global", None),
+                ("GET", "/config/schemas", None),
+                ("PUT", f"/config/layers/tenant/{tenant}", layer),
+                ("PATCH", f"/config/layers/tenant/{tenant}?service={service}", layer),
+                ("PATCH", f"/config/layers/tenant/{tenant}?dry_run=true", layer),
+                ("PATCH", f"/config/layers/tenant/{other}", layer),
+                ("POST", f"/config/layers/tenant/{tenant}/rollback", {"to_revision": rng.randrange(4)}),
                 ("POST", f"/tenants/{tenant}/allocations", held),
                 ("POST", f"/tenants/{other}/allocations", held),
                 ("GET", f"/tenants/{tenant}/allocations?limit=3", None),
@@ -136,14 +154,20 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
         for step in range(steps):
             world.clock.advance(1)
             method, target, body = next(a)
-            answers.append(await world.ask(method, target, key="acme", body=body, headers={"x-service-name": "orders"}))
+            answers.append(
+                await world.ask(
+                    method, target, key="acme", body=body, headers={"x-service-name": "orders", "if-match": "*"}
+                )
+            )
             moves = rng.randrange(3)
             for _ in range(moves):
                 world.clock.advance(1)  # ids are told apart by their time
                 if not with_b:
                     continue
                 method, target, body = next(b)
-                await world.ask(method, target, key="globex", body=body, headers={"x-service-name": "prices"})
+                await world.ask(
+                    method, target, key="globex", body=body, headers={"x-service-name": "prices", "if-match": "*"}
+                )
             if step % 10 == 9:
                 await _tick(world)
             if step % 25 == 0:

@@ -23,6 +23,7 @@ from central_hub.monitoring.process import LoopWatch, ProcessStats
 from central_hub.monitoring.routes import Readiness
 from central_hub.plans.book import PlanBook
 from central_hub.plans.view import PlansView
+from central_hub.quotas.budgets import Budgets
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.reading import UsageReading
@@ -90,6 +91,7 @@ class Quotas:
     keeper: LeaseKeeper
     endings: Endings
     allocations: Allocations
+    budgets: Budgets
     reading: UsageReading
 
 

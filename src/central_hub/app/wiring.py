@@ -61,6 +61,7 @@ from central_hub.plans.routes import PlanRoutes
 from central_hub.plans.routes import operations as plans_operations
 from central_hub.plans.usecases import Plans
 from central_hub.plans.view import PlansView
+from central_hub.quotas.budgets import Budgets
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.limits import Held, PlanLimits
@@ -286,11 +287,13 @@ def _discovery(core: Core, probe: Probe) -> Discovery:
 
 def _quotas(core: Core) -> Quotas:
     keeper, limits = LeaseKeeper(core.clock), PlanLimits(core.book)
+    budgets = Budgets(core.quotas, core.sequencer, limits, core.authentication, core.clock)
     return Quotas(
         keeper=keeper,
         endings=Endings(keeper, core.quotas, core.sequencer),
         allocations=Allocations(core.quotas, keeper, core.sequencer, limits, core.authentication, core.clock),
-        reading=UsageReading(core.quotas, limits),
+        budgets=budgets,
+        reading=UsageReading(core.quotas, budgets, limits),
     )
 
 
@@ -353,7 +356,7 @@ def _table(
         book=core.book,
         tenants=tenants,
         decisions=core.denials,
-        usage=Held(core.quotas, core.book),
+        usage=Held(core.quotas, quotas.budgets, core.book),
         clock=core.clock,
     )
     table = Table(
@@ -362,7 +365,7 @@ def _table(
             *health_operations(heartbeats, HealthReading(discovery.keeper, core.registry, core.book, core.clock)),
             *tenants_operations(tenant_routes),
             *plans_operations(plan_routes),
-            *quotas_operations(QuotaRoutes(quotas.allocations, quotas.reading)),
+            *quotas_operations(QuotaRoutes(quotas.allocations, quotas.budgets, quotas.reading)),
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *flags.operations(),

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from central_hub.edge.rate_limits import rate_limit_lines_of
 from central_hub.kernel.errors import HubError, Kind
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -82,6 +83,8 @@ def problem_of(error: HubError, decision_id: str = "") -> tuple[int, bytes, tupl
     headers: list[tuple[str, str]] = []
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(error.retry_after_s)))
+    if error.kind is Kind.LIMIT:
+        headers.extend(rate_limit_lines_of(error.fields, error.retry_after_s))
     if status == STATUS[Kind.UNAUTHENTICATED]:
         headers.append(("www-authenticate", 'Bearer realm="central-hub"'))
     allow = error.fields.get("allow")

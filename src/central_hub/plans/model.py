@@ -41,6 +41,8 @@ class Period(StrEnum):
     """Over which time a metered feature is counted; empty for what is held at one time."""
 
     HELD = ""
+    SECOND = "second"
+    MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
     MONTH = "month"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from central_hub.kernel.ids import DomainId
 from central_hub.plans.book import PlanBook
 from central_hub.plans.ports import Entitlement, EntitlementKind, Used
+from central_hub.quotas.budgets import Budgets
+from central_hub.quotas.periods import COUNTED
 from central_hub.quotas.ports import Allowance
 from central_hub.quotas.rules import resource_of
 from central_hub.quotas.view import QuotasView
@@ -31,21 +33,28 @@ class PlanLimits:
 
 
 class Held:
-    """Implements the plans' `Usage` for what is held at one time.
+    """Implements the plans' `Usage` for what is held at one time and what is counted over a period.
 
     Args:
         view: what is held.
-        book: which features are held.
+        budgets: what is counted.
+        book: which features are held and which are counted.
     """
 
-    def __init__(self, view: QuotasView, book: PlanBook) -> None:
+    def __init__(self, view: QuotasView, budgets: Budgets, book: PlanBook) -> None:
         self._view = view
+        self._budgets = budgets
         self._book = book
 
     def used(self, domain: DomainId, feature: str) -> Used | None:
-        """Return what a tenant holds."""
+        """Return what a tenant holds, or has used of it in this period."""
         known = self._book.catalogue.features.get(feature)
-        if known is None or known.kind is not EntitlementKind.METERED or known.period:
+        if known is None or known.kind is not EntitlementKind.METERED:
+            return None
+        if known.period in COUNTED:
+            amount, end_ms = self._budgets.used(domain, feature, known.period)
+            return Used(amount=amount, resets_at_ms=end_ms)
+        if known.period:
             return None
         return Used(amount=self._view.used(domain, resource_of(feature)))
 
@@ -55,7 +64,7 @@ def _allowance(entitlement: Entitlement) -> Allowance | None:
         return None
     return Allowance(
         name=entitlement.feature,
-        limit=entitlement.limit,
+        limit=entitlement.limit if entitlement.allowed else 0,
         period=entitlement.period,
         soft=entitlement.soft,
         source=entitlement.source,

@@ -30,6 +30,20 @@ SOONEST_KEPT_MS: Final = 100.0
 
 COUNT_LEASES: Final = "count/quota-leases"
 
+BLOCKS_PER_PERIOD: Final = 100
+"""Use is spent from blocks of the limit's hundredth, each durable before anything of it is spent; so much at most is
+lost when the hub dies."""
+SLICE_MIN_SHARE: Final = 100
+"""The smallest slice is the limit's hundredth part, so that the end of a budget does not cost a call per decision."""
+SLICES_KEPT_MAX: Final = 10_000
+"""Slices of one budget that can still be returned."""
+HOLDERS_MAX: Final = 10_000
+HOLDER_SEEN_MS: Final = 60_000.0
+"""Who has not asked for a slice for so long is not counted when the rest is shared out."""
+BUDGETS_KEPT_MAX: Final = 100_000
+LEVELS: Final = (50, 80, 95, 100)
+"""Shares of a limit, in percent, at which a tenant is warned."""
+
 SCOPE_READ: Final = "quota:read"
 SCOPE_WRITE: Final = "quota:write"
 SCOPE_ADMIN: Final = "quota:admin"
@@ -74,13 +88,49 @@ class TenantResourcesFreed(Fact, frozen=True, kw_only=True):
     reason: Ending
 
 
-VIEW_FACTS: Final[tuple[type[Fact], ...]] = (TenantResourcesAllocated, TenantResourcesFreed)
-FACTS: Final[tuple[type[Fact], ...]] = VIEW_FACTS
+class Reserved(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How much of a limit was set aside in a period: everything that can have been spent, and the rest of one block."""
+
+    name: str
+    period_start_ms: int
+    amount: int
+
+
+class TenantBudgetReserved(Fact, frozen=True, kw_only=True):
+    """So much of a limit may be spent in a period; `reserved` is the sum of the period's blocks, this one included."""
+
+    name: str
+    period_start_ms: int
+    amount: int
+    reserved: int
+
+
+class TenantQuotaLevelReached(Fact, frozen=True, kw_only=True):
+    """So many percent of a limit are set aside in a period (event)."""
+
+    name: str
+    period_start_ms: int
+    level: int
+    reserved: int
+    limit: int
+
+
+VIEW_FACTS: Final[tuple[type[Fact], ...]] = (
+    TenantResourcesAllocated,
+    TenantResourcesFreed,
+    TenantBudgetReserved,
+)
+FACTS: Final[tuple[type[Fact], ...]] = (*VIEW_FACTS, TenantQuotaLevelReached)
 
 
 def lease_stream(lease_id: str) -> str:
     """Name the aggregate of one quota lease."""
     return f"quota-lease/{lease_id}"
+
+
+def budget_stream(name: str) -> str:
+    """Name the aggregate of one limit's use."""
+    return f"quota-budget/{name}"
 
 
 def held_count(resource: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.context import TenantContext
+from central_hub.quotas.budgets import RATE, Budgets
+from central_hub.quotas.periods import COUNTED
 from central_hub.quotas.ports import Allowance, Limits
-from central_hub.quotas.rules import resource_of
+from central_hub.quotas.rules import level_of, resource_of
 from central_hub.quotas.schemas import LimitAnswer, UsageAnswer
 from central_hub.quotas.view import QuotasView
 
@@ -17,11 +20,13 @@ class UsageReading:
 
     Args:
         view: what is held.
+        budgets: what is counted.
         limits: what applies to whom.
     """
 
-    def __init__(self, view: QuotasView, limits: Limits) -> None:
+    def __init__(self, view: QuotasView, budgets: Budgets, limits: Limits) -> None:
         self._view = view
+        self._budgets = budgets
         self._limits = limits
 
     def usage(self, ctx: TenantContext, tenant_id: str) -> UsageAnswer:
@@ -30,18 +35,27 @@ class UsageReading:
         return UsageAnswer(tenant_id=tenant_id, tier=ctx.tier, limits=[self._limit(ctx, one) for one in found])
 
     def _limit(self, ctx: TenantContext, allowance: Allowance) -> LimitAnswer:
-        resource = resource_of(allowance.name)
-        used = None if allowance.period else self._view.used(ctx.domain, resource)
-        limit = allowance.limit
+        resource, limit, resets_at = resource_of(allowance.name), allowance.limit, None
+        if not allowance.period:
+            kind, used = CAPACITY, self._view.used(ctx.domain, resource)
+        elif allowance.period in COUNTED:
+            kind = CUMULATIVE
+            used, end_ms = self._budgets.used(ctx.domain, allowance.name, allowance.period)
+            resets_at = rfc3339(end_ms)
+        else:
+            kind, free = RATE, self._budgets.rate_available(ctx.domain, allowance)
+            used = None if limit is None or free is None else limit - free
         return LimitAnswer(
             name=allowance.name,
-            kind=CUMULATIVE if allowance.period else CAPACITY,
+            kind=kind,
             resource=resource,
             limit=limit,
             used=used,
             remaining=None if limit is None or used is None else max(0, limit - used),
             period=allowance.period,
             soft=allowance.soft,
+            level=level_of(used or 0, limit),
+            resets_at=resets_at,
             source=allowance.source,
             upgrade_to=allowance.upgrade_to,
         )

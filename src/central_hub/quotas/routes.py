@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, Final
 
 from central_hub.edge.operations import Call, Operation, Reply
+from central_hub.edge.rate_limits import HeaderLines, rate_limit_lines
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.quotas.budgets import Budgets, Slice
 from central_hub.quotas.model import SCOPE_READ, SCOPE_WRITE
 from central_hub.quotas.reading import UsageReading
 from central_hub.quotas.schemas import (
@@ -13,8 +16,13 @@ from central_hub.quotas.schemas import (
     LeaseAnswer,
     LeaseList,
     LeasesQuery,
+    ReturnedAnswer,
+    ReturnSlice,
+    SliceAnswer,
+    TakeSlice,
     UsageAnswer,
     lease_answer,
+    slice_answer,
 )
 from central_hub.quotas.usecases import Allocations
 
@@ -24,8 +32,9 @@ QUOTAS: Final = "quotas"
 class QuotaRoutes:
     """Handlers: each translates a call and its answer, nothing more."""
 
-    def __init__(self, allocations: Allocations, reading: UsageReading) -> None:
+    def __init__(self, allocations: Allocations, budgets: Budgets, reading: UsageReading) -> None:
         self._allocations = allocations
+        self._budgets = budgets
         self._reading = reading
 
     async def allocate(self, call: Call) -> Reply:
@@ -58,6 +67,25 @@ class QuotaRoutes:
         await self._allocations.release(call.ctx, call.path["lease_id"])
         return Reply()
 
+    async def take_slice(self, call: Call) -> Reply:
+        """Take a slice of a budget."""
+        body: TakeSlice = call.body
+        taken = await self._budgets.take(
+            call.ctx,
+            body.limit,
+            wanted=max(body.amount, body.at_least),
+            at_least=body.at_least,
+            holder=body.holder,
+            key=call.idempotency_key,
+        )
+        return Reply(body=slice_answer(taken), headers=_where_it_stands(taken))
+
+    async def return_slice(self, call: Call) -> Reply:
+        """Take back what is left of a slice."""
+        body: ReturnSlice = call.body
+        back = await self._budgets.give_back(call.ctx, body.limit, call.path["slice_id"], body.unused)
+        return Reply(body=ReturnedAnswer(returned=back))
+
     async def get_usage(self, call: Call) -> Reply:
         """Show every limit with its use."""
         return Reply(body=self._reading.usage(call.ctx, call.path["tenant_id"]))
@@ -72,7 +100,7 @@ def operations(routes: QuotaRoutes) -> tuple[Operation, ...]:
     return (
         Operation(
             id="allocate_resource", method="POST", path=held, handler=routes.allocate, body=Allocate,
-            answer=LeaseAnswer, status=201, scope=SCOPE_WRITE,
+            answer=LeaseAnswer, status=201, scope=SCOPE_WRITE, hot=True,
             problems=("quota_exceeded", "unknown_resource", "lease_ended", "idempotency_key_reused"),
             summary="Hold an amount of a limited resource, if there is room, until it is released or not renewed.",
             **row,
@@ -87,13 +115,24 @@ def operations(routes: QuotaRoutes) -> tuple[Operation, ...]:
         ),
         Operation(
             id="renew_allocation", method="POST", path=one + "/renew", handler=routes.renew_allocation,
-            answer=LeaseAnswer, scope=SCOPE_WRITE, signal=True,
+            answer=LeaseAnswer, scope=SCOPE_WRITE, signal=True, hot=True,
             summary="Give a quota lease its whole time again; 404 means: stop using it.", **missing,
         ),
         Operation(
             id="release_allocation", method="DELETE", path=one, handler=routes.release_allocation, status=204,
-            scope=SCOPE_WRITE, problems=("not_lease_holder",),
+            scope=SCOPE_WRITE, hot=True, problems=("not_lease_holder",),
             summary="End a quota lease; one that has ended already is fine.", **row,
+        ),
+        Operation(
+            id="take_slice", method="POST", path="/tenants/{tenant_id}/slices", handler=routes.take_slice,
+            body=TakeSlice, answer=SliceAnswer, status=201, scope=SCOPE_WRITE, hot=True,
+            problems=("quota_exceeded", "unknown_limit"),
+            summary="Take a part of a limit that is counted over a period, to be spent without asking again.", **row,
+        ),
+        Operation(
+            id="return_slice", method="POST", path="/tenants/{tenant_id}/slices/{slice_id}/return",
+            handler=routes.return_slice, body=ReturnSlice, answer=ReturnedAnswer, scope=SCOPE_WRITE, hot=True,
+            problems=("unknown_limit",), summary="Give back what is left of a slice, once.", **row,
         ),
         Operation(
             id="get_usage", method="GET", path="/tenants/{tenant_id}/usage", handler=routes.get_usage,
@@ -101,6 +140,18 @@ def operations(routes: QuotaRoutes) -> tuple[Operation, ...]:
             **row,
         ),
     )  # fmt: skip
+
+
+def _where_it_stands(taken: Slice) -> HeaderLines:
+    if taken.limit is None or taken.remaining is None:
+        return ()
+    return rate_limit_lines(
+        taken.name,
+        quota=taken.limit,
+        remaining=taken.remaining,
+        window_s=taken.window_s,
+        reset_s=ceil(taken.expires_in_ms / 1_000),
+    )
 
 
 def _key_of(call: Call, body: Allocate) -> str | None:

@@ -7,7 +7,7 @@ from math import ceil
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
-from central_hub.quotas.model import LEASES_PER_TENANT_MAX, Lease
+from central_hub.quotas.model import LEASES_PER_TENANT_MAX, LEVELS, Lease
 from central_hub.quotas.ports import Allowance, Limits
 
 RETRY_UNKNOWN_S = 60
@@ -140,3 +140,68 @@ def key_reused() -> HubError:
         "That idempotency key was used for another resource or amount.",
         next_step="Use a new key for every new command.",
     )
+
+
+def budget_of(limits: Limits, domain: DomainId, tier: str, name: str) -> Allowance:
+    """Return the allowance of a limit that is counted over a period.
+
+    Raises:
+        HubError: `unknown_limit` (422) when nothing grants it, or it is held rather than counted.
+    """
+    found = limits.allowance(domain, tier, name)
+    if found is not None and found.period:
+        return found
+    known = ", ".join(one.name for one in limits.allowances(domain, tier) if one.period)
+    raise HubError(
+        "unknown_limit",
+        Kind.MALFORMED,
+        f"The plan grants nothing called '{name}' that is counted over a period.",
+        next_step=f"Use one of: {known}." if known else "Ask the operator what the plan grants.",
+    )
+
+
+def budget_exceeded(
+    allowance: Allowance, *, wanted: int, used: int, window_s: int, wait_ms: float, now_ms: int
+) -> HubError:
+    """Return the refusal of a budget that is spent.
+
+    Args:
+        allowance: what applies.
+        wanted: how much was asked for at least.
+        used: how much of it is used.
+        window_s: length of its period.
+        wait_ms: until there is some again.
+        now_ms: wall clock.
+    """
+    limit = allowance.limit or 0
+    wait_s = max(1, ceil(wait_ms / 1_000))
+    return HubError(
+        "quota_exceeded",
+        Kind.LIMIT,
+        f"The limit '{allowance.name}' is used up: {used} of {limit} in this {allowance.period}.",
+        next_step="Wait as Retry-After says, or ask for a higher plan.",
+        retry_after_s=wait_s,
+        fields={
+            "requested": wanted,
+            "used": used,
+            "limit": limit,
+            "remaining": max(0, limit - used),
+            "resets_at": rfc3339(now_ms + int(wait_ms)),
+            "upgrade_to": allowance.upgrade_to,
+            "period": allowance.period,
+            "window_s": window_s,
+            "violated-policies": [allowance.name],
+        },
+    )
+
+
+def levels_between(before: int, after: int, limit: int | None) -> tuple[int, ...]:
+    """Return the levels, in percent, that use reaches when it grows from `before` to `after`."""
+    if not limit:
+        return ()
+    return tuple(level for level in LEVELS if before * 100 < level * limit <= after * 100)
+
+
+def level_of(used: int, limit: int | None) -> int:
+    """Return the highest level that use has reached, in percent; 0 below the first."""
+    return max(levels_between(-1, used, limit), default=0)

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from central_hub.kernel.clock import rfc3339
+from central_hub.quotas.budgets import Slice
 from central_hub.quotas.model import (
     AMOUNT_MAX,
     KEY_LENGTH_MAX,
@@ -66,11 +67,51 @@ class LeaseList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
+class TakeSlice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of a limit is wanted to be spent without asking again.
+
+    A fair share of the rest is given at most, and nothing where it is less than `at_least`. `holder` tells those apart
+    who use the same credential.
+    """
+
+    limit: Resource
+    amount: Amount = 1
+    at_least: Amount = 1
+    holder: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{0,128}$")] = ""
+
+
+class ReturnSlice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is left of a slice of a limit."""
+
+    limit: Resource
+    unused: Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
+
+
+class SliceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A slice: `granted` may be spent until `expires_in_ms` after the request was sent, never later."""
+
+    slice_id: str
+    limit_name: str
+    granted: int
+    expires_in_ms: int
+    resets_at: str
+    used: int
+    limit: int | None
+    remaining: int | None
+
+
+class ReturnedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How much came back; 0 for a slice that came back before, or of a period that is over."""
+
+    returned: int
+
+
 class LimitAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One limit of a tenant and how much of it is used.
 
-    `kind` is "capacity" for what is held and "cumulative" for what is counted up over a period; a null `limit` and
-    `remaining` mean no limit, a null `used` that the hub does not count it.
+    `kind` is "capacity" for what is held, "cumulative" for what is counted over a period (with what is handed out as
+    slices) and "rate" for what is limited by the second or minute. A null `limit` and `remaining` mean no limit.
+    `level` is the highest of 50, 80, 95 and 100 percent that was reached.
     """
 
     name: str
@@ -81,6 +122,7 @@ class LimitAnswer(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int | None
     period: str = ""
     soft: bool = False
+    level: int = 0
     resets_at: str | None = None
     source: str = ""
     upgrade_to: str | None = None
@@ -92,6 +134,20 @@ class UsageAnswer(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str
     tier: str
     limits: list[LimitAnswer]
+
+
+def slice_answer(taken: Slice) -> SliceAnswer:
+    """Show a slice."""
+    return SliceAnswer(
+        slice_id=taken.id,
+        limit_name=taken.name,
+        granted=taken.granted,
+        expires_in_ms=taken.expires_in_ms,
+        resets_at=taken.resets_at,
+        used=taken.used,
+        limit=taken.limit,
+        remaining=taken.remaining,
+    )
 
 
 def lease_answer(held: Held) -> LeaseAnswer:

@@ -1,4 +1,4 @@
-"""Quota leases as the log tells them: what is held, by whom, and the sums. Pure."""
+"""Quotas as the log tells them: what is held and by whom, the sums, and what was set aside to be spent. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ import msgspec
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.records import Applied
-from central_hub.quotas.model import VIEW_FACTS, Lease, TenantResourcesAllocated, TenantResourcesFreed
+from central_hub.quotas.model import (
+    VIEW_FACTS,
+    Lease,
+    Reserved,
+    TenantBudgetReserved,
+    TenantResourcesAllocated,
+    TenantResourcesFreed,
+)
 
 CHUNK: Final = 256
 
 
 class _Dump(msgspec.Struct, kw_only=True):
     leases: list[Lease] = []
+    reserved: list[Reserved] = []
 
 
 class _Held:
@@ -47,6 +55,7 @@ class QuotasView:
 
     def __init__(self) -> None:
         self._held: dict[DomainId, _Held] = {}
+        self._reserved: dict[DomainId, dict[str, Reserved]] = {}
 
     @property
     def name(self) -> str:
@@ -85,6 +94,11 @@ class QuotasView:
         )
         return list(islice(wanted, limit))
 
+    def reserved(self, domain: DomainId, name: str) -> Reserved | None:
+        """Return what was set aside of a limit in its latest period; None when nothing ever was."""
+        found = self._reserved.get(domain)
+        return None if found is None else found.get(name)
+
     def domains(self) -> tuple[DomainId, ...]:
         """Return the domains that hold something, for the keeper's start."""
         return tuple(self._held)
@@ -109,6 +123,9 @@ class QuotasView:
                     held.take(lease_id)
                 if not held.leases:
                     del self._held[applied.domain]
+            case TenantBudgetReserved(name=name, period_start_ms=start_ms, reserved=reserved):
+                budgets = self._reserved.setdefault(applied.domain, {})
+                budgets[name] = Reserved(name=name, period_start_ms=start_ms, amount=reserved)
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 
@@ -117,9 +134,15 @@ class QuotasView:
         leases = self.leases_after(domain, -1, self.count_leases(domain))
         for start in range(0, len(leases), CHUNK):
             yield _Dump(leases=leases[start : start + CHUNK])
+        reserved = list(self._reserved.get(domain, {}).values())
+        for start in range(0, len(reserved), CHUNK):
+            yield _Dump(reserved=reserved[start : start + CHUNK])
 
     def restore(self, domain: DomainId, chunks: Iterable[bytes]) -> None:
         """Take back what `dump` yielded."""
         for chunk in chunks:
-            for lease in msgspec.msgpack.decode(chunk, type=_Dump).leases:
+            dumped = msgspec.msgpack.decode(chunk, type=_Dump)
+            for lease in dumped.leases:
                 self._held.setdefault(domain, _Held()).put(lease)
+            for reserved in dumped.reserved:
+                self._reserved.setdefault(domain, {})[reserved.name] = reserved

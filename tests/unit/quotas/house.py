@@ -15,6 +15,7 @@ from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.ids import DomainId, TenantId
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
+from central_hub.quotas.budgets import Budgets
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.model import FACTS
@@ -69,7 +70,8 @@ class House:
         self.keeper = LeaseKeeper(clock)
         self.endings = Endings(self.keeper, self.view, self.sequencer)
         self.allocations = Allocations(self.view, self.keeper, self.sequencer, limits, self.access, clock)
-        self.reading = UsageReading(self.view, limits)
+        self.budgets = Budgets(self.view, self.sequencer, limits, self.access, clock)
+        self.reading = UsageReading(self.view, self.budgets, limits)
 
     async def hold(
         self,

@@ -315,7 +315,8 @@ async def test_usage_lists_every_limit_with_what_is_held() -> None:
         calls, requests = answer.limits
         assert (requests.name, requests.resource, requests.kind) == ("max_concurrent_requests", REQUESTS, "capacity")
         assert (requests.limit, requests.used, requests.remaining, requests.source) == (10, 3, 7, "plan:pro")
-        assert (calls.kind, calls.period, calls.used) == ("cumulative", "hour", None)
+        assert (calls.kind, calls.period, calls.used) == ("cumulative", "hour", 0)
+        assert (calls.resets_at, requests.resets_at) == ("2023-11-14T23:00:00.000Z", None)
 
 
 async def test_leases_are_listed_in_pages() -> None:
