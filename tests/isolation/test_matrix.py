@@ -161,6 +161,14 @@ ROWS: dict[str, Row] = {
     "get_allocation": Row("/tenants/acme/allocations/{lease}", "/tenants/nobody/allocations/{lease}"),
     "renew_allocation": Row("/tenants/acme/allocations/{lease}/renew", "/tenants/nobody/allocations/{lease}/renew"),
     "release_allocation": Row("/tenants/acme/allocations/{lease}", "/tenants/nobody/allocations/{lease}"),
+    "take_slice": Row(
+        "/tenants/acme/slices", "/tenants/nobody/slices", body={"limit": "api_calls_per_hour", "amount": 50}
+    ),
+    "return_slice": Row(
+        "/tenants/acme/slices/9-1/return",
+        "/tenants/nobody/slices/9-1/return",
+        body={"limit": "api_calls_per_hour", "unused": 5},
+    ),
     "get_usage": Row("/tenants/acme/usage", "/tenants/nobody/usage"),
     "list_entitlements": Row("/tenants/acme/entitlements", "/tenants/nobody/entitlements"),
     "get_entitlement": Row("/tenants/acme/entitlements/advanced_ai", "/tenants/nobody/entitlements/advanced_ai"),

@@ -109,6 +109,8 @@ def script(seed: int, *, tenant: str, mark: str) -> Any:
                 ("POST", f"/tenants/{other}/allocations", held),
                 ("GET", f"/tenants/{tenant}/allocations?limit=3", None),
                 ("GET", f"/tenants/{tenant}/usage", None),
+                ("POST", f"/tenants/{tenant}/slices", {"limit": "api_calls_per_hour", "amount": rng.randrange(1, 300)}),
+                ("POST", f"/tenants/{other}/slices", {"limit": "api_calls_per_hour"}),
                 ("GET", f"/tenants/{other}/usage", None),
                 ("GET", "/whoami", None),
                 ("GET", "/metrics", None),

@@ -154,7 +154,6 @@ async def test_what_dies_with_a_hub_is_lost_and_never_granted_twice() -> None:
 async def test_whatever_happens_no_period_grants_more_than_its_limit() -> None:
     rng, granted = random.Random(5), dict[int, int]()
     async with opened() as house:
-        current = house
         stack: list[House] = [house]
         for _ in range(3):
             async with opened(stack[-1]) as current:
