@@ -140,6 +140,8 @@ async def _operate(world: World, tenant: str, step: int) -> None:
     lasting = {"feature": "custom_models", "value": True, "expires_at_ms": world.clock.now_ms() + 5_000}
     await world.must("POST", at + "/grants", key="root", body=lasting)
     await world.must("PUT", at + "/overrides/max_data_storage_mb", key="root", body={"value": step})
+    layer = {"resource_limits": {"max_data_storage_mb": 10 + step % 90}}
+    await world.must("PATCH", "/config/layers/global", key="root", body=layer, headers={"if-match": "*"})
     if step % 50 == 0:
         await world.must("DELETE", at + "/overrides/max_data_storage_mb", key="root")
         for layer in (await world.must("GET", at + "/grants", key="root"))["layers"]:

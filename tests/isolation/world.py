@@ -19,7 +19,8 @@ from central_hub.kernel.ids import PLATFORM
 from central_hub.settings import Settings
 
 SCOPES = [
-    "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "keys:admin", "audit:read",
+    "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write", "keys:admin",
+    "audit:read",
     "quota:read", "quota:write",
     "flags:read", "flags:write",
 ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Configuration: documents, layers, what they fold to, and who is told."""
