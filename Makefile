@@ -76,7 +76,7 @@ $(VENV)/.system: tools/system_programs.py | $(BIN)/python
 	@touch $@
 
 # OpenFeature's JavaScript providers, for tests: only where there is npm, or else their tests say that they were left out.
-$(VENV)/.clients: tests/interop/clients/package.json tests/interop/clients/package-lock.json | $(BIN)/python
+$(VENV)/.clients: tests/openfeature/clients/package.json tests/openfeature/clients/package-lock.json | $(BIN)/python
 	@mkdir -p $(VENV)/clients && cp $^ $(VENV)/clients/
 	@if command -v npm > /dev/null; then cd $(VENV)/clients && npm ci --silent --no-audit --no-fund; \
 	else echo "npm is not here: tests of OpenFeature's JavaScript providers are left out"; fi

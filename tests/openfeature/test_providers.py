@@ -23,7 +23,7 @@ from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 
-from tests.interop.flag_cases import CODE_DEFAULTS, SEGMENTS, VALUES, Case, cases, flags
+from tests.openfeature.flag_cases import CODE_DEFAULTS, SEGMENTS, VALUES, Case, cases, flags
 from tests.security.real_hub import RealHub, running_hub
 
 CLIENTS = Path(__file__).with_name("clients")
