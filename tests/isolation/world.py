@@ -53,11 +53,18 @@ class World:
         return bytes(count) if self._ids_fixed else self._ids.randbytes(count)
 
     async def ask(
-        self, method: str, target: str, *, key: str = "", body: Any = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        target: str,
+        *,
+        key: str = "",
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        media: str = "application/json",
     ) -> Answer:
         """Send one request as the named caller ("" for nobody)."""
         path, _, query = target.partition("?")
-        raw = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        raw = [(b"host", b"127.0.0.1"), (b"content-type", media.encode())]
         raw += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         if key:
             raw.append((b"authorization", f"Bearer {self.keys[key]}".encode()))

@@ -190,11 +190,9 @@ def _unequal(old: Mapping[str, Json], new: Mapping[str, Json]) -> set[str]:
 
 
 def differ(one: Json | Absent, other: Json | Absent) -> bool:
-    """Say whether two leaves differ; True is not 1, in a list neither."""
+    """Say whether two leaves differ as JSON: True is not 1, in a list neither, and 0.0 is not -0.0."""
     if one is other:
         return False
-    return (
-        one != other
-        or type(one) is not type(other)
-        or (isinstance(one, list) and repr(cast(object, one)) != repr(cast(object, other)))
-    )
+    if one != other or type(one) is not type(other):
+        return True
+    return isinstance(one, list | float) and repr(cast(object, one)) != repr(cast(object, other))

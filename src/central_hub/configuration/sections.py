@@ -192,7 +192,7 @@ def _check_schema(schema: object, path: str, depth: int, *, document: bool = Fal
         raise invalid_schema(f"{path} is not an object")
     words = cast(Document, schema)
     kind = words.get("type")
-    if kind != "object" and kind not in VALUE_TYPES:
+    if not isinstance(kind, str) or (kind != "object" and kind not in VALUE_TYPES):
         raise invalid_schema(f"{path} has no type; a value has one of {', '.join(sorted(VALUE_TYPES | {'object'}))}")
     allowed = (OBJECT_WORDS if kind == "object" else VALUE_WORDS) | NOTES
     if document:

@@ -1,0 +1,70 @@
+"""The view: what it folds, that a snapshot brings all of it back, and that equal documents are one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from central_hub.configuration.model import HISTORY_MAX, Layer
+from central_hub.configuration.view import ConfigurationView
+from central_hub.kernel.ids import PLATFORM, DomainId
+from tests.unit.configuration.support import House, opened
+
+ACME = Layer(tenant="acme")
+
+
+def restored(house: House) -> ConfigurationView:
+    """Return a view that was given what the house's view dumps, domain by domain."""
+    view = ConfigurationView()
+    for domain in (PLATFORM, DomainId("acme"), DomainId("globex")):
+        view.restore(domain, [msgspec.msgpack.encode(chunk) for chunk in house.view.dump(domain)])
+    return view
+
+
+async def test_a_snapshot_brings_back_layers_history_and_schemas() -> None:
+    async with opened() as house:
+        for depth in range(5):
+            await house.patch(Layer(), {"risk": {"depth": depth}})
+            await house.patch(ACME, {"risk": {"mode": str(depth)}})
+        view = restored(house)
+        for domain, layer in ((PLATFORM, Layer()), (DomainId("acme"), ACME)):
+            assert list(view.history(domain, layer)) == list(house.view.history(domain, layer))
+            assert view.folded(domain, layer) is house.view.folded(domain, layer)
+        assert view.schemas(PLATFORM) == house.view.schemas(PLATFORM)
+        assert view.platform_generation > 0
+
+
+async def test_a_tenants_layers_are_in_its_own_domain_and_in_no_other() -> None:
+    async with opened() as house:
+        await house.patch(ACME, {"risk": {"depth": 1}})
+        await house.patch(Layer(tenant="acme", service="a"), {"risk": {"depth": 2}})
+        assert set(house.view.layers(DomainId("acme"))) == {ACME, Layer(tenant="acme", service="a")}
+        assert house.view.layers(PLATFORM) == {}
+        assert house.view.layers(DomainId("globex")) == {}
+        assert house.view.current(DomainId("globex"), ACME).number == 0
+
+
+async def test_only_the_last_revisions_are_kept() -> None:
+    async with opened() as house:
+        for depth in range(HISTORY_MAX + 5):
+            await house.patch(Layer(), {"risk": {"depth": depth}})
+        kept = house.view.history(PLATFORM, Layer())
+        assert [each.number for each in kept] == list(range(6, HISTORY_MAX + 6))
+        assert house.view.revision(PLATFORM, Layer(), 1) is None
+
+
+async def test_equal_documents_are_kept_once() -> None:
+    async with opened() as house:
+        await house.patch(ACME, {"risk": {"depth": 1}})
+        await house.patch(Layer(tenant="globex"), {"risk": {"depth": 1}})
+        one = house.view.folded(DomainId("acme"), ACME)
+        assert one is not None
+        assert one is house.view.folded(DomainId("globex"), Layer(tenant="globex"))
+        assert house.effective.of(DomainId("acme")) is house.effective.of(DomainId("globex"))
+
+
+async def test_tenants_of_a_tier_without_own_layers_share_their_value() -> None:
+    async with opened() as house:
+        await house.patch(Layer(), {"risk": {"depth": 1}})
+        assert house.effective.of(DomainId("acme")) is house.effective.of(DomainId("globex"))
+        assert house.effective.of(DomainId("acme"), "made-up", "names") is house.effective.of(DomainId("acme"))
+        assert house.leaves("idle")["/rate_limits/api_calls_per_hour"] == 1_000
