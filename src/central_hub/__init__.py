@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from central_hub.kernel.errors import HubError, Kind
+    from central_hub.sdk.budgets import TenantBudget
     from central_hub.sdk.calling import ServiceResponse
     from central_hub.sdk.client import HubClient
     from central_hub.sdk.context import RequestContext, current_context, request_context
@@ -33,6 +34,7 @@ __all__ = [
     "ServiceResponse",
     "ServiceState",
     "SyncHubClient",
+    "TenantBudget",
     "TenantResourceLimitExceeded",
     "TenantResourceManager",
     "current_context",
@@ -53,6 +55,7 @@ _HOMES = {
     "ServiceResponse": "sdk.calling",
     "ServiceState": "sdk.model",
     "SyncHubClient": "sdk.sync",
+    "TenantBudget": "sdk.budgets",
     "TenantResourceLimitExceeded": "sdk.resources",
     "TenantResourceManager": "sdk.resources",
     "current_context": "sdk.context",

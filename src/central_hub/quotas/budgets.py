@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from math import ceil
 
 import msgspec
 
@@ -25,7 +24,6 @@ from central_hub.quotas.model import (
     BUDGETS_KEPT_MAX,
     HOLDER_SEEN_MS,
     HOLDERS_MAX,
-    SLICE_MIN_SHARE,
     SLICES_KEPT_MAX,
     TenantBudgetReserved,
     TenantQuotaLevelReached,
@@ -33,7 +31,7 @@ from central_hub.quotas.model import (
 )
 from central_hub.quotas.periods import RATES_MS, bounds_ms
 from central_hub.quotas.ports import Access, Allowance, Limits
-from central_hub.quotas.rules import budget_exceeded, budget_of, levels_between
+from central_hub.quotas.rules import budget_exceeded, budget_of, fair_slice, levels_between
 from central_hub.quotas.view import QuotasView
 from central_hub.tenants.model import TENANT_STREAM
 
@@ -200,7 +198,7 @@ class Budgets:
         if hard:
             assert allowance.limit is not None
             rest = max(0, allowance.limit - self._reserved(domain, name, start_ms)) + ledger.available
-            wanted = max(at_least, min(wanted, max(ceil(rest / (2 * share)), allowance.limit // SLICE_MIN_SHARE)))
+            wanted = max(at_least, min(wanted, fair_slice(allowance.limit, rest, share)))
         if ledger.available < wanted:
             await self._reserve(ctx, allowance, ledger, wanted - ledger.available)
         granted = min(wanted, ledger.available)

@@ -35,6 +35,10 @@ BLOCKS_PER_PERIOD: Final = 100
 lost when the hub dies."""
 SLICE_MIN_SHARE: Final = 100
 """The smallest slice is the limit's hundredth part, so that the end of a budget does not cost a call per decision."""
+SLICE_MAX_SHARE: Final = 50
+"""The largest slice is the limit's fiftieth part, however few have asked: others may be about to."""
+SLICE_LARGE: Final = 100
+"""A slice of so much is never too large, whatever the limit."""
 SLICES_KEPT_MAX: Final = 10_000
 """Slices of one budget that can still be returned."""
 HOLDERS_MAX: Final = 10_000

@@ -7,7 +7,14 @@ from math import ceil
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
-from central_hub.quotas.model import LEASES_PER_TENANT_MAX, LEVELS, Lease
+from central_hub.quotas.model import (
+    LEASES_PER_TENANT_MAX,
+    LEVELS,
+    SLICE_LARGE,
+    SLICE_MAX_SHARE,
+    SLICE_MIN_SHARE,
+    Lease,
+)
 from central_hub.quotas.ports import Allowance, Limits
 
 RETRY_UNKNOWN_S = 60
@@ -193,6 +200,16 @@ def budget_exceeded(
             "violated-policies": [allowance.name],
         },
     )
+
+
+def fair_slice(limit: int, rest: int, holders: int) -> int:
+    """Return how much one of several holders may take at once.
+
+    Half of an equal share of the rest, so that there is something left for who asks later; within bounds that keep
+    the beginning from going to the first who ask, and the end from costing a call per decision.
+    """
+    largest = max(limit // SLICE_MAX_SHARE, SLICE_LARGE)
+    return min(largest, max(ceil(rest / (2 * holders)), limit // SLICE_MIN_SHARE))
 
 
 def levels_between(before: int, after: int, limit: int | None) -> tuple[int, ...]:

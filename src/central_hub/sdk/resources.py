@@ -182,15 +182,25 @@ class TenantResourceManager:
 
     async def _tenant(self) -> str:
         if self._tenant_id is None:
-            self._tenant_id = (await self.hub.ask("/whoami"))["tenant_id"]
-            if self._tenant_id is None:
-                raise HubError(
-                    "tenant_required",
-                    Kind.INVALID,
-                    "This credential belongs to no tenant.",
-                    next_step="Name one: TenantResourceManager(hub, tenant_id=…).",
-                )
+            self._tenant_id = await tenant_of(self.hub)
         return segment(self._tenant_id)
+
+
+async def tenant_of(hub: HubClient) -> str:
+    """Return the tenant that a client's credential belongs to.
+
+    Raises:
+        HubError: `tenant_required` when it belongs to none.
+    """
+    tenant_id = (await hub.ask("/whoami"))["tenant_id"]
+    if tenant_id is None:
+        raise HubError(
+            "tenant_required",
+            Kind.INVALID,
+            "This credential belongs to no tenant.",
+            next_step="Name one with tenant_id=….",
+        )
+    return str(tenant_id)
 
 
 def _whole(value: object) -> int:

@@ -7,6 +7,8 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.errors import HubError, Kind
@@ -14,7 +16,7 @@ from central_hub.kernel.records import Applied
 from central_hub.quotas.budgets import Slice
 from central_hub.quotas.model import LEVELS, TenantBudgetReserved, TenantQuotaLevelReached
 from central_hub.quotas.ports import Allowance
-from central_hub.quotas.rules import level_of, levels_between
+from central_hub.quotas.rules import fair_slice, level_of, levels_between
 from tests.unit.quotas.house import ACME, House, ctx_of, opened
 
 CALLS = "api_calls_per_hour"
@@ -91,13 +93,19 @@ async def test_a_refusal_says_when_there_is_more() -> None:
 
 async def test_nobody_takes_everything_while_others_ask_too() -> None:
     async with opened() as house:
-        first = await take(house, LIMIT, holder="a")
-        second = await take(house, LIMIT, holder="b")
-        third = await take(house, LIMIT, holder="c")
-        assert (first.granted, second.granted, third.granted) == (500, 125, 63)
-        assert (await take(house, LIMIT, at_least=200, holder="c")).granted == 200
+        assert (await take(house, LIMIT, holder="a")).granted == 100
+        await take(house, 700, at_least=700, holder="b")
+        assert (await take(house, LIMIT, holder="b")).granted == 50
+        assert (await take(house, LIMIT, holder="c")).granted == 25
+        assert (await take(house, LIMIT, at_least=90, holder="c")).granted == 90
         house.clock.advance(61_000)
-        assert (await take(house, LIMIT, holder="c")).granted == 56  # the others have not asked for a while
+        assert (await take(house, LIMIT, holder="c")).granted == 18  # the others have not asked for a while
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 1_000))
+def test_a_fair_slice_is_neither_too_large_nor_too_small(limit: int, rest: int, holders: int) -> None:
+    slice_ = fair_slice(limit, min(rest, limit), holders)
+    assert min(limit // 100, 100) <= slice_ <= max(limit // 50, 100)
 
 
 async def test_at_least_is_all_or_nothing() -> None:
