@@ -166,4 +166,23 @@ BENCHMARKS: Final = (
             Bar("kill -9 of the hub under a load of writes", ("kills",), 300, "kills"),
         ),
     ),
+    Benchmark(
+        "allocations",
+        (
+            Bar("allocations past the limit", ("over_admissions",), 0, "allocations", most=True),
+            Bar("allocations from 8 processes with kill -9", ("allocations",), 1_000_000, "allocations"),
+            Bar(
+                "capacity of the dead free again after its TTL and", ("log", "expiry_late_ms_max"), 1_000, "ms",
+                most=True,
+            ),
+        ),
+    ),
+    Benchmark(
+        "slices",
+        (
+            Bar("decisions past the limit, 32 clients", ("over_the_limit",), 0, "decisions", most=True),
+            Bar("of the limit used by 32 clients", ("used_percent",), 95, "%"),
+            Bar("calls of the hub per 100 decisions", ("calls_per_100_admitted",), 1, "calls", most=True),
+        ),
+    ),
 )  # fmt: skip

@@ -19,6 +19,8 @@ ELSEWHERE: Final = {
     "sdk": "tests/sdk/test_timing.py",
     "power_cut": "tests/durability/test_power_cut.py",
     "kill_hub": "tests/durability/test_kill.py",
+    "allocations": "tests/unit/quotas/test_quota_benchmarks.py",
+    "slices": "tests/unit/quotas/test_quota_benchmarks.py",
 }
 """Those whose short form is a test of its own."""
 
@@ -45,5 +47,5 @@ def test_a_page_says_what_was_missed() -> None:
 
 def test_every_benchmark_in_the_folder_is_in_the_suite(request: pytest.FixtureRequest) -> None:
     folder = request.config.rootpath / "benchmarks"
-    helpers = {"__init__", "__main__", "suite", "http_load", "hub_process"}
+    helpers = {"__init__", "allocation_client", "__main__", "suite", "http_load", "hub_process"}
     assert {path.stem for path in folder.glob("*.py")} - helpers == {benchmark.name for benchmark in BENCHMARKS}

@@ -35,3 +35,13 @@ def test_tables_name_what_they_show(hub: Hub, unique: str) -> None:
     assert hub.run("quota", "leases", unique, key=key).stdout.split()[0] == "LEASE"
     assert hub.run("quota", "show", unique, key=key).stdout.split()[0] == "LIMIT"
     assert hub.run("quota", "show", unique, key=hub.tenant(unique + "x")).returncode == 3
+
+
+def test_a_budget_is_spent_until_it_is_used_up(hub: Hub, unique: str) -> None:
+    key = hub.tenant(unique, "free")
+    spent = hub.json("quota", "spend", unique, "api_calls_per_hour", "990", key=key)
+    assert (spent["granted"], spent["remaining"]) == (990, 10)
+    assert hub.run("quota", "spend", unique, "api_calls_per_hour", "11", key=key).returncode == 6
+    shown = hub.run("quota", "spend", unique, "api_calls_per_hour", "10", key=key).stdout.split()
+    assert shown[:4] == ["limit", "api_calls_per_hour", "spent", "10"]
+    assert hub.run("quota", "spend", unique, "max_concurrent_requests", key=key).returncode == 2

@@ -54,6 +54,7 @@ NEXT_OF_CODE: Final[Mapping[str, str]] = {
     "tenant_exists": "central-hub tenant show TENANT",
     "quota_exceeded": "central-hub quota show TENANT",
     "unknown_resource": "central-hub quota show TENANT",
+    "unknown_limit": "central-hub quota show TENANT",
     "lease_not_found": "central-hub quota leases TENANT",
     "not_lease_holder": "central-hub quota leases TENANT",
     "tier_too_low": "central-hub tenant set-tier TENANT TIER",

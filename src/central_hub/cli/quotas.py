@@ -24,6 +24,7 @@ def add_commands(app: typer.Typer) -> None:
     client_command(group, "leases")(list_leases)
     client_command(group, "allocate")(allocate)
     client_command(group, "renew")(renew)
+    client_command(group, "spend")(spend)
     client_command(group, "release")(release)
     app.add_typer(group, name="quota")
 
@@ -81,6 +82,30 @@ def allocate(
     answer = session.hub.post(f"/tenants/{segment(tenant_id)}/allocations", body)
     session.show(answer, lambda out: _tell(out, answer))
     session.out.talk(f"Next: central-hub quota release {tenant_id} {answer['lease_id']}")
+
+
+def spend(
+    session: Session,
+    tenant_id: Tenant,
+    limit: Annotated[str, typer.Argument(metavar="LIMIT", help="One that is counted over a period.")],
+    amount: Annotated[int, typer.Argument(metavar="AMOUNT", help="How much of it.")] = 1,
+) -> None:
+    """Spend so much of a limit that is counted over a period, or nothing."""
+    body = {"limit": limit, "amount": amount, "at_least": amount}
+    answer = session.hub.post(f"/tenants/{segment(tenant_id)}/slices", body)
+
+    def in_words(out: Output) -> None:
+        granted = "no limit" if answer["limit"] is None else answer["limit"]
+        out.fields(
+            {
+                "limit": answer["limit_name"],
+                "spent": answer["granted"],
+                "used": f"{answer['used']} of {granted}",
+                "resets": answer["resets_at"],
+            }
+        )
+
+    session.show(answer, in_words)
 
 
 def renew(session: Session, tenant_id: Tenant, lease_id: Lease) -> None:
