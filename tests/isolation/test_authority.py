@@ -13,12 +13,14 @@ from tests.isolation.test_matrix import REGISTRATION, ROWS
 from tests.isolation.world import running
 
 ASKED = {
+    "activate_tenant": "tenants:admin platform {tenant_id}",
     "add_gateway": "gateways:admin platform",
     "attach_addon": "tenants:admin platform {tenant_id}",
     "change_tenant": "tenants:admin platform {tenant_id}",
     "create_platform_key": "platform:admin platform",
     "create_tenant": "tenants:admin platform",
     "create_tenant_key": "keys:admin {tenant_id}",
+    "delete_tenant": "tenants:admin platform {tenant_id}",
     "deregister_instance": "registry:write",
     "detach_addon": "tenants:admin platform {tenant_id}",
     "discover_service": "registry:read legacy",
@@ -56,6 +58,7 @@ ASKED = {
     "list_tenant_keys": "keys:admin {tenant_id}",
     "list_tenants": "tenants:admin platform",
     "livez": "anyone",
+    "mark_tenant_past_due": "tenants:admin platform {tenant_id}",
     "metrics": "metrics:read platform",
     "prometheus_targets": "registry:read",
     "put_plans": "plans:admin platform",
@@ -64,6 +67,7 @@ ASKED = {
     "register_services": "registry:write",
     "remove_gateway": "gateways:admin platform",
     "remove_override": "tenants:admin platform {tenant_id}",
+    "restore_tenant": "tenants:admin platform {tenant_id}",
     "resume_tenant": "tenants:admin platform {tenant_id}",
     "revoke_grant": "tenants:admin platform {tenant_id}",
     "revoke_platform_key": "platform:admin platform",
@@ -72,6 +76,7 @@ ASKED = {
     "rotate_tenant_key": "keys:admin {tenant_id}",
     "set_legacy_policy": "gateways:admin platform",
     "set_override": "tenants:admin platform {tenant_id}",
+    "shred_tenant": "tenants:admin platform {tenant_id}",
     "suspend_tenant": "tenants:admin platform {tenant_id}",
     "undrain_instance": "registry:write",
     "verify_audit": "audit:read {tenant_id}",

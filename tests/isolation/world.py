@@ -85,9 +85,9 @@ class World:
         assert answer.status < 300, (method, target, answer.status, answer.body)
         return msgspec.json.decode(answer.body) if answer.body else None
 
-    async def tenant(self, name: str, tier: str) -> None:
+    async def tenant(self, name: str, tier: str, *, trial: bool = False) -> None:
         """Create a tenant with three keys: `name`, `name:blind` (no useful scope) and `name:reader`."""
-        await self.must("POST", "/tenants", key="root", body={"id": name, "name": name, "tier": tier})
+        await self.must("POST", "/tenants", key="root", body={"id": name, "name": name, "tier": tier, "trial": trial})
         for suffix, scopes in (("", SCOPES), (":blind", ["registry:admin"]), (":reader", ["registry:read"])):
             made = await self.must(
                 "POST", f"/tenants/{name}/keys", key="root", body={"name": name + suffix, "scopes": scopes}

@@ -23,6 +23,8 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 NONCES_DRAWN: Final = 256
 KEY_ID_BYTES: Final = 8
+SHREDDED: Final = "shredded"
+"""The id of what stands in the place of a domain's keys once they are destroyed; no key is called so."""
 FILE_MODE: Final = 0o600
 
 
@@ -37,8 +39,8 @@ class DataKeys(Protocol):
         """Keep a wrapped key durably."""
         ...
 
-    async def drop_keys(self, domain: str) -> None:
-        """Destroy a domain's keys."""
+    async def drop_keys(self, domain: str, *, mark: str = "") -> None:
+        """Destroy a domain's keys, leaving an empty one called `mark` in their place, all in one step."""
         ...
 
 
@@ -56,9 +58,11 @@ class MemoryKeys:
         """Keep a wrapped key."""
         self._keys.append((domain, key_id, wrapped))
 
-    async def drop_keys(self, domain: str) -> None:
+    async def drop_keys(self, domain: str, *, mark: str = "") -> None:
         """Destroy a domain's keys."""
         self._keys = [key for key in self._keys if key[0] != domain]
+        if mark:
+            self._keys.append((domain, mark, b""))
 
 
 class KeyRing:
@@ -75,6 +79,7 @@ class KeyRing:
         self._nonces: deque[bytes] = deque()
         self._ciphers: dict[tuple[str, str], AESGCM] = {}
         self._current: dict[str, tuple[str, AESGCM]] = {}
+        self._shredded: set[str] = set()
 
     async def load(self) -> None:
         """Unwrap the keys that are kept; call it once before anything is sealed or opened.
@@ -83,6 +88,9 @@ class KeyRing:
             HubError: `wrong_master_key` when a kept key does not unwrap.
         """
         for domain, key_id, wrapped in await self._kept.load_keys():
+            if key_id == SHREDDED:
+                self._shredded.add(domain)
+                continue
             try:
                 plain = self._master.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _wrap_data(domain, key_id))
             except InvalidTag:
@@ -116,6 +124,8 @@ class KeyRing:
         """Make sure the domain has a durable data key; see the port."""
         if domain in self._current:
             return
+        if domain in self._shredded:
+            raise _unreadable(domain)
         plain = os.urandom(KEY_BYTES)
         key_id = os.urandom(KEY_ID_BYTES).hex()
         nonce = os.urandom(NONCE_BYTES)
@@ -124,9 +134,16 @@ class KeyRing:
         # Two callers may have come here at once: both keys are durable, either may be the current one.
         self._remember(domain, key_id, AESGCM(plain))
 
+    def is_shredded(self, domain: DomainId) -> bool:
+        """Say whether a domain's data keys were destroyed; see the port."""
+        return domain in self._shredded
+
     async def shred(self, domain: DomainId) -> None:
-        """Destroy a domain's data keys, in the store and here."""
-        await self._kept.drop_keys(domain)
+        """Destroy a domain's data keys, in the store and here; it never gets another one."""
+        if domain in self._shredded:
+            return
+        await self._kept.drop_keys(domain, mark=SHREDDED)
+        self._shredded.add(domain)
         self._current.pop(domain, None)
         for key in [key for key in self._ciphers if key[0] == domain]:
             del self._ciphers[key]

@@ -127,9 +127,12 @@ class FileSnapshots:
     def _section(self, frames: Iterator[bytes]) -> Section:
         described = msgspec.msgpack.decode(next(frames, b""), type=_SectionHead)
         domain = DomainId(described.domain)
+        shredded = self._sealer.is_shredded(domain)
         chunks: list[bytes] = []
         for _ in range(described.chunks):
             key_id, sealed = msgspec.msgpack.decode(next(frames, b""), type=tuple[str, bytes])
+            if shredded:
+                continue
             chunks.append(self._sealer.open(domain, key_id, sealed, _associated(described.view, domain)))
         return Section(view=described.view, domain=domain, domain_seq=described.domain_seq, chunks=tuple(chunks))
 

@@ -53,6 +53,7 @@ class Hub:
         """Rebuild the views, start what runs in the background, and be ready."""
         await self.core.stores.sealer.ensure(PLATFORM)
         await self.core.runner.start(self.core.stores.snapshots)
+        await self.core.life.finish()
         self.core.registry.ranks_changed()  # the file of plans may differ from the one a snapshot was taken with
         self._snapshot_pos = self.core.runner.pos
         await self.discovery.monitor.prime()

@@ -40,6 +40,7 @@ from central_hub.registry.watching import WatchHub
 from central_hub.settings import Settings
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
+from central_hub.tenants.lifecycle import LifeCycle
 from central_hub.tenants.view import TenantsView
 
 Draw = Callable[[int], int]
@@ -64,6 +65,7 @@ class Core:
     positions: HubPositions
     sequencer: Sequencer
     authentication: Authentication
+    life: LifeCycle
     denials: DenialLog
     egress: Egress
     protection: RateProtection

@@ -76,6 +76,7 @@ from central_hub.registry.changes import Changes
 from central_hub.registry.dependencies import Dependencies
 from central_hub.registry.first_lookups import FirstLookups
 from central_hub.registry.lane_entries import RegistryLane
+from central_hub.registry.leaving import Leaving
 from central_hub.registry.model import FACTS as REGISTRY_FACTS
 from central_hub.registry.reading import Reading
 from central_hub.registry.routes import RegistryRoutes
@@ -91,6 +92,9 @@ from central_hub.settings import Settings
 from central_hub.tenants.audit import AuditTrail
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
+from central_hub.tenants.lifecycle import LifeCycle
+from central_hub.tenants.lifecycle_routes import LifeCycleRoutes
+from central_hub.tenants.lifecycle_routes import operations as lifecycle_operations
 from central_hub.tenants.model import FACTS as TENANTS_FACTS
 from central_hub.tenants.model import VIEW_FACTS as TENANTS_VIEW_FACTS
 from central_hub.tenants.routes import TenantRoutes
@@ -245,6 +249,7 @@ def _core(
         runner=runner,
         positions=HubPositions(runner),
         sequencer=sequencer,
+        life=LifeCycle(tenants, sequencer, stores.sealer, (Leaving(registry, sequencer),)),
         authentication=Authentication(tenants, book, clock, stores.pepper, open_mode=settings.open),
         denials=DenialLog(stores.decision_key, sequencer, clock, source),
         egress=Egress(_policy(settings, listeners), clock),
@@ -364,6 +369,7 @@ def _table(
             *registry_operations(registry_routes),
             *health_operations(heartbeats, HealthReading(discovery.keeper, core.registry, core.book, core.clock)),
             *tenants_operations(tenant_routes),
+            *lifecycle_operations(LifeCycleRoutes(core.life)),
             *plans_operations(plan_routes),
             *quotas_operations(QuotaRoutes(quotas.allocations, quotas.budgets, quotas.reading)),
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),

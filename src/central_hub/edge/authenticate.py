@@ -43,7 +43,7 @@ class Authenticate(Protocol):
 
         Raises:
             HubError: `invalid_credential` (401), `insecure_request` (400 in open mode).
-            CallerRefused: `tenant_mismatch` (403), `tenant_suspended` (403).
+            CallerRefused: `tenant_mismatch` (403).
         """
         ...
 

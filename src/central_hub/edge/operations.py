@@ -12,12 +12,15 @@ from typing import Any, Final
 
 import msgspec
 
-from central_hub.kernel.context import TenantContext
+from central_hub.kernel.context import Act, TenantContext
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import RESERVED_WORDS
 
 BODY_BYTES_MAX: Final = 65_536
 """Largest request body unless an operation allows more."""
+
+_DISCOVERING: Final = "registry:read"
+_READING: Final = ":read"
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -133,6 +136,18 @@ class Operation:
     def writes(self) -> bool:
         """Whether it changes something (decides on idempotency and audit)."""
         return self.method not in ("GET", "HEAD")
+
+    @property
+    def act(self) -> Act:
+        """What it does to the tenant it is for; decides whether that is possible in the tenant's state."""
+        if self.platform:
+            return Act.GOVERN
+        if self.signal:
+            return Act.RENEW
+        if self.scope == _DISCOVERING:
+            return Act.DISCOVER
+        reads = not self.writes or (self.scope or "").endswith(_READING)
+        return Act.READ if reads else Act.WRITE
 
     @property
     def segments(self) -> tuple[str, ...]:

@@ -145,12 +145,16 @@ class Pipeline:
         query = decode_query(request.query, operation.query)
         ctx = known.ctx = self._claimed(ctx, claims.tenant_id, getattr(query, "tenant_id", None))
         ctx = known.ctx = self._own_path(operation, ctx, known.path, claims.tenant_id)
+        if not operation.public:
+            ctx.perform(operation.act)
         if operation.scope is not None:
             ctx.require(operation.scope)
         if not operation.signal:
             self._protection.admit(ctx, writes=operation.writes)
         body = await self._body(operation, request)
         ctx = known.ctx = self._claimed(ctx, claims.tenant_id, tenant_in(body))
+        if not operation.public:
+            ctx.perform(operation.act)
         if operation.needs_tenant and ctx.tenant_id is None:
             raise _tenant_required()
         call = Call(operation, ctx, known.path, query, body, request.headers, _idempotency_key(request.headers))

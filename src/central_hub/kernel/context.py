@@ -55,11 +55,26 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return scope in self.scopes or (SCOPE_PLATFORM_ADMIN in self.scopes and self.home == PLATFORM)
 
 
+class Act(StrEnum):
+    """What a request does to a tenant; the tenant's state says which of them are possible."""
+
+    READ = "read"
+    DISCOVER = "discover"
+    RENEW = "renew"
+    WRITE = "write"
+    GOVERN = "govern"
+    """What the platform does about the tenant itself."""
+
+
+ALL_ACTS: Final = frozenset(Act)
+
+
 class TenantContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request's identity: who, for which tenant, at which tier.
 
     `domain` is the tenant's own domain, or `shared` for a caller without a tenant. `epoch`
-    changes whenever what the tenant may see changes (tier, suspension).
+    changes whenever what the tenant may see changes (tier, state). `acts` is what the tenant's
+    state leaves possible for this caller.
     """
 
     principal: Principal
@@ -71,6 +86,8 @@ class TenantContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     correlation_id: str = ""
     caller_service: str = ""
     origin: str = ""
+    state: str = ""
+    acts: frozenset[Act] = ALL_ACTS
 
     @property
     def domain(self) -> DomainId:
@@ -90,6 +107,22 @@ class TenantContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             kind=self.principal.kind.value,
             origin=self.origin,
             correlation=self.correlation_id,
+        )
+
+    def perform(self, act: Act) -> None:
+        """Refuse what the tenant's state does not leave possible.
+
+        Raises:
+            HubError: `tenant_suspended`, `tenant_deleted` (403).
+        """
+        if act in self.acts:
+            return
+        deleted = self.state == "deleted"
+        raise HubError(
+            "tenant_deleted" if deleted else "tenant_suspended",
+            Kind.DENIED,
+            f"The tenant is {'deleted' if deleted else 'suspended'}.",
+            next_step=f"Ask the operator to {'restore' if deleted else 'resume'} it.",
         )
 
     def require(self, scope: str) -> None:

@@ -128,6 +128,10 @@ class Sealer(Protocol):
         """
         ...
 
+    def is_shredded(self, domain: DomainId) -> bool:
+        """Say whether a domain's data keys were destroyed on purpose: its records are passed over."""
+        ...
+
     async def ensure(self, domain: DomainId) -> None:
         """Make sure the domain has a durable data key before anything is sealed for it."""
         ...

@@ -86,7 +86,9 @@ class Runner:
                 await asyncio.sleep(0)
 
     def opened(self, record: Record) -> Applied | None:
-        """Open and decode a stored record; None when its type can be ignored. Changes nothing."""
+        """Open and decode a stored record; None when it can be ignored, or its domain was shredded. Changes nothing."""
+        if self._sealer.is_shredded(record.domain):
+            return None
         fact = self._types.decode(record.type, self._open(record))
         if fact is None:
             return None
@@ -132,7 +134,8 @@ class Runner:
         for domain in sorted(self._positions):
             # No await between these: all views of a domain are taken at one position.
             position = self._positions[domain]
-            copies = [(view, list(view.dump(domain))) for view in self._views.values()]
+            shredded = self._sealer.is_shredded(domain)
+            copies = [(view, [] if shredded else list(view.dump(domain))) for view in self._views.values()]
             for view, dumped in copies:
                 chunks: list[bytes] = []
                 for chunk in dumped:

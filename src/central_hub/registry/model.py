@@ -75,6 +75,7 @@ class RemovalReason(StrEnum):
     DEREGISTERED = "deregistered"
     LEASE_EXPIRED = "lease_expired"
     PROBE_FAILED = "probe_failed"
+    TENANT_DELETED = "tenant_deleted"
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -19,12 +19,29 @@ from central_hub.edge.authenticate import CallerRefused
 from central_hub.edge.guard import Claims
 from central_hub.edge.operations import Headers
 from central_hub.kernel.clock import Clock
-from central_hub.kernel.context import SCOPE_ASSERT, SCOPE_PLATFORM_ADMIN, Principal, PrincipalKind, TenantContext
+from central_hub.kernel.context import (
+    ALL_ACTS,
+    SCOPE_ASSERT,
+    SCOPE_PLATFORM_ADMIN,
+    Act,
+    Principal,
+    PrincipalKind,
+    TenantContext,
+)
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, SHARED, DomainId, TenantId, is_name
-from central_hub.tenants.model import GRANTED_SCOPES, PLATFORM_SCOPES, TENANT_SCOPES, Key, Tenant
+from central_hub.tenants.model import (
+    GRANTED_SCOPES,
+    PLATFORM_SCOPES,
+    SCOPE_TENANTS_ADMIN,
+    TENANT_SCOPES,
+    Key,
+    State,
+    Tenant,
+)
 from central_hub.tenants.ports import Tiers
 from central_hub.tenants.secrets import BOOTSTRAP_PREFIX, digest_of, parse_key, same
+from central_hub.tenants.states import acts_in
 from central_hub.tenants.tiers import DEFAULT_TIER, unknown_tier
 from central_hub.tenants.tokens import TokenVerifier
 from central_hub.tenants.view import TenantsView
@@ -124,22 +141,31 @@ class Authentication:
 
         Raises:
             HubError: `invalid_credential` (401) when the credential is revoked or expired,
-                `tenant_suspended` (403).
+                `tenant_suspended`, `tenant_deleted` (403).
         """
         principal = self._current_principal(ctx.principal)
-        record = None if ctx.tenant_id is None else self._view.tenant(DomainId(ctx.tenant_id))
-        self._refuse_suspended(principal, record)
+        record = None if ctx.tenant_id is None else self._known_to(principal, DomainId(ctx.tenant_id))
         if (
             principal.kind in (PrincipalKind.KEY, PrincipalKind.GATEWAY)
             and ctx.tenant_id is not None
             and record is None
         ):
             raise tenant_mismatch()
-        tier, epoch = ctx.tier if record is None else record.tier, self._epoch(record)
-        if principal == ctx.principal and tier == ctx.tier and epoch == ctx.epoch:
-            return ctx
-        rank = self._rank(tier) if tier else min(ctx.rank, 1) * self._tiers.highest_rank
-        return msgspec.structs.replace(ctx, principal=principal, tier=tier, rank=rank, epoch=epoch)
+        tier, epoch, acts = ctx.tier if record is None else record.tier, self._epoch(record), _acts(principal, record)
+        if principal == ctx.principal and tier == ctx.tier and epoch == ctx.epoch and acts == ctx.acts:
+            now = ctx
+        else:
+            now = msgspec.structs.replace(
+                ctx,
+                principal=principal,
+                tier=tier,
+                rank=self._rank(tier) if tier else min(ctx.rank, 1) * self._tiers.highest_rank,
+                epoch=epoch,
+                state="" if record is None else record.state.value,
+                acts=acts,
+            )
+        now.perform(Act.DISCOVER)
+        return now
 
     def begin_bootstrap(self, token: str) -> None:
         """Take the first hour's credential from now on."""
@@ -242,13 +268,12 @@ class Authentication:
         named = principal.home == tenant_id or principal.assertable is None or tenant_id in principal.assertable
         if not named:
             raise tenant_mismatch()
-        record = self._view.tenant(DomainId(tenant_id))
+        record = self._known_to(principal, DomainId(tenant_id))
         if record is None and principal.kind is not PrincipalKind.OPEN:
             # Whoever may speak for any tenant learns that this one is not there; nobody else does.
             raise tenant_unknown() if principal.assertable is None else tenant_mismatch()
         if not is_name(tenant_id) or tenant_id in (SHARED, PLATFORM):
             raise tenant_mismatch()
-        self._refuse_suspended(principal, record)
         tier = record.tier if record is not None else self._claimed_tier(claims)
         if record is not None and claims.tier is not None and claims.tier != tier:
             self.tier_claims_differing += 1
@@ -262,6 +287,8 @@ class Authentication:
             correlation_id=claims.correlation_id or "",
             caller_service=claims.service_name or "",
             origin=origin,
+            state="" if record is None else record.state.value,
+            acts=_acts(principal, record),
         )
 
     def _tenantless(self, principal: Principal, claims: Claims, origin: str) -> TenantContext:
@@ -349,14 +376,11 @@ class Authentication:
         self._standing[(key.id, proof)] = (key, now)
         return now
 
-    def _refuse_suspended(self, principal: Principal, record: Tenant | None) -> None:
-        if record is not None and record.suspended and not principal.holds(SCOPE_PLATFORM_ADMIN):
-            raise HubError(
-                "tenant_suspended",
-                Kind.DENIED,
-                "The tenant is suspended.",
-                next_step="Ask the operator to resume it.",
-            )
+    def _known_to(self, principal: Principal, domain: DomainId) -> Tenant | None:
+        """Return a tenant's record; a deleted one is as good as missing but for those who administer tenants."""
+        record = self._view.tenant(domain)
+        deleted = record is not None and record.state is State.DELETED
+        return None if deleted and principal.kind is not PrincipalKind.OPEN and not _operates(principal) else record
 
     def _claimed_tier(self, claims: Claims) -> str:
         claimed = claims.tier or DEFAULT_TIER
@@ -404,6 +428,15 @@ def _principals_of(key: Key, now_ms: int) -> Iterator[Principal]:
     yield principal_of(key, key.digest)
     if key.previous_digest and now_ms < key.previous_until_ms:
         yield principal_of(key, key.previous_digest)
+
+
+def _operates(principal: Principal) -> bool:
+    """Say whether a principal administers tenants."""
+    return principal.home == PLATFORM and principal.holds(SCOPE_TENANTS_ADMIN)
+
+
+def _acts(principal: Principal, record: Tenant | None) -> frozenset[Act]:
+    return ALL_ACTS if record is None else acts_in(record.state, operator=_operates(principal))
 
 
 def _ends_first(key: Key) -> int:

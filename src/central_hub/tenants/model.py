@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -24,9 +25,12 @@ ALGORITHMS: Final = frozenset({"EdDSA", "ES256", "RS256", "PS256"})
 """What a gateway may sign with; nothing symmetric."""
 
 TENANT_STREAM: Final = "tenant"
+SHREDDED_STREAM: Final = "shredded"
 COUNT_KEYS: Final = "count/keys"
 LEGACY_STREAM: Final = "legacy"
 GATEWAYS_STREAM: Final = "gateways"
+
+SCOPE_TENANTS_ADMIN: Final = "tenants:admin"
 
 TENANT_SCOPES: Final = frozenset(
     {
@@ -79,8 +83,18 @@ DEFAULT_SCOPES: Final = (
 )
 
 
+class State(StrEnum):
+    """Where a tenant stands in its life; `shredded` is no state but the end of the record."""
+
+    TRIAL = "trial"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+
+
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A customer: its tier, and whether it is suspended.
+    """A customer: its tier, its state and why it is in it.
 
     `epoch` is the position of the last change of what it may see; streams carry it.
     """
@@ -89,8 +103,8 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str
     tier: str
     created_at_ms: int
-    suspended: bool = False
-    suspended_reason: str = ""
+    state: State = State.ACTIVE
+    reason: str = ""
     epoch: int = 0
 
 
@@ -141,6 +155,7 @@ class TenantCreated(Fact, frozen=True, kw_only=True):
     tenant_id: str
     name: str
     tier: str
+    state: State = State.ACTIVE
 
 
 class TenantChanged(Fact, frozen=True, kw_only=True):
@@ -155,6 +170,20 @@ class TenantSuspended(Fact, frozen=True, kw_only=True):
     """A tenant's callers are refused from now on."""
 
     reason: str = ""
+
+
+class TenantStateChanged(Fact, frozen=True, kw_only=True):
+    """A tenant is in another state; suspending and resuming have facts of their own."""
+
+    state: State
+    previous_state: State
+    reason: str = ""
+
+
+class TenantShredded(Fact, frozen=True, kw_only=True):
+    """A deleted tenant ended for good; told by the platform, since nothing of the tenant's can be read any more."""
+
+    tenant_id: str
 
 
 class TenantResumed(Fact, frozen=True, kw_only=True):
@@ -215,6 +244,8 @@ VIEW_FACTS: Final[tuple[type[Fact], ...]] = (
     TenantChanged,
     TenantSuspended,
     TenantResumed,
+    TenantStateChanged,
+    TenantShredded,
     KeyCreated,
     KeyRotated,
     KeyRevoked,

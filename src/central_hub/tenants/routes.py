@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from central_hub.edge.operations import Call, Operation, Reply
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import PLATFORM, DomainId
@@ -16,6 +18,7 @@ from central_hub.tenants.schemas import (
     AddGateway,
     AuditQuery,
     ChangeTenant,
+    CreatedTenant,
     CreateKey,
     CreateTenant,
     GatewayAnswer,
@@ -27,7 +30,6 @@ from central_hub.tenants.schemas import (
     Page,
     RotateKey,
     SecretAnswer,
-    SuspendTenant,
     TenantAnswer,
     TenantList,
     WhoAmI,
@@ -37,7 +39,7 @@ from central_hub.tenants.schemas import (
     secret_answer,
     tenant_answer,
 )
-from central_hub.tenants.usecases import SECRET_SHOWN_ONCE, MintedKey, NewKey, Tenants
+from central_hub.tenants.usecases import SECRET_SHOWN_ONCE, MintedKey, NewKey, NewTenant, Tenants
 from central_hub.tenants.view import TenantsView
 
 TENANTS: Final = "tenants"
@@ -69,10 +71,12 @@ class TenantRoutes:
     async def create_tenant(self, call: Call) -> Reply:
         """Create a tenant."""
         body: CreateTenant = call.body
-        tenant = await self._tenants.create(
-            call.ctx, tenant_id=body.id, name=body.name, tier=body.tier, key=call.idempotency_key
-        )
-        return Reply(body=tenant_answer(tenant))
+        first_key = None if body.first_key is None else _wanted(body.first_key)
+        wanted = NewTenant(id=body.id, name=body.name, tier=body.tier, trial=body.trial, first_key=first_key)
+        made = await self._tenants.create(call.ctx, wanted, key=call.idempotency_key)
+        secret = None if made.key is None else self._shown(DomainId(body.id), made.key)
+        fields = msgspec.structs.asdict(tenant_answer(made.tenant))
+        return Reply(body=CreatedTenant(**fields, key=secret), headers=NO_STORE)
 
     async def list_tenants(self, call: Call) -> Reply:
         """List tenants by page."""
@@ -91,29 +95,12 @@ class TenantRoutes:
         tenant = await self._tenants.change(call.ctx, call.path["tenant_id"], name=body.name, tier=body.tier)
         return Reply(body=tenant_answer(tenant))
 
-    async def suspend_tenant(self, call: Call) -> Reply:
-        """Suspend a tenant."""
-        body: SuspendTenant | None = call.body
-        reason = "" if body is None else body.reason
-        tenant = await self._tenants.suspend(call.ctx, call.path["tenant_id"], suspended=True, reason=reason)
-        return Reply(body=tenant_answer(tenant))
-
-    async def resume_tenant(self, call: Call) -> Reply:
-        """Resume a tenant."""
-        return Reply(body=tenant_answer(await self._tenants.suspend(call.ctx, call.path["tenant_id"], suspended=False)))
-
     async def create_key(self, call: Call) -> Reply:
         """Create a key; its secret is shown once."""
         body: CreateKey = call.body
         domain = _domain(call)
-        wanted = NewKey(
-            name=body.name,
-            scopes=tuple(body.scopes),
-            expires_at_ms=body.expires_at_ms,
-            assertable_tenants=None if body.assertable_tenants is None else tuple(body.assertable_tenants),
-            environment=body.environment or "",
-        )
-        return self._secret(domain, await self._tenants.create_key(call.ctx, domain, wanted, key=call.idempotency_key))
+        minted = await self._tenants.create_key(call.ctx, domain, _wanted(body), key=call.idempotency_key)
+        return self._secret(domain, minted)
 
     async def list_keys(self, call: Call) -> Reply:
         """List keys without their secrets."""
@@ -213,9 +200,11 @@ class TenantRoutes:
         )
 
     def _secret(self, domain: DomainId, minted: MintedKey) -> Reply:
+        return Reply(body=self._shown(domain, minted), headers=NO_STORE)
+
+    def _shown(self, domain: DomainId, minted: MintedKey) -> SecretAnswer:
         key = self._tenants.get_key(domain, minted.key_id)
-        note = "" if minted.secret else SECRET_SHOWN_ONCE
-        return Reply(body=secret_answer(key, minted.secret, note), headers=NO_STORE)
+        return secret_answer(key, minted.secret, "" if minted.secret else SECRET_SHOWN_ONCE)
 
 
 def operations(routes: TenantRoutes) -> tuple[Operation, ...]:
@@ -226,12 +215,11 @@ def operations(routes: TenantRoutes) -> tuple[Operation, ...]:
 def _tenants(routes: TenantRoutes) -> tuple[Operation, ...]:
     one = "/tenants/{tenant_id}"
     path: dict[str, Any] = {"tag": TENANTS, "scope": "tenants:admin", "platform": True}  # Any: Operation's own types
-    shown: dict[str, Any] = {"answer": TenantAnswer, **path}  # Any: as above
-    named: dict[str, Any] = {"tenant_param": "tenant_id", **shown}  # Any: as above
     return (
         Operation(
             id="create_tenant", method="POST", path="/tenants", handler=routes.create_tenant, body=CreateTenant,
-            status=201, summary="Create a tenant.", problems=("tenant_exists", "unknown_tier"), **shown,
+            status=201, problems=("tenant_exists", "unknown_tier", "unknown_scope"), answer=CreatedTenant,
+            summary="Create a tenant, with its first key if wanted; the same again changes nothing.", **path,
         ),
         Operation(
             id="list_tenants", method="GET", path="/tenants", handler=routes.list_tenants, query=Page,
@@ -243,15 +231,8 @@ def _tenants(routes: TenantRoutes) -> tuple[Operation, ...]:
         ),
         Operation(
             id="change_tenant", method="PATCH", path=one, handler=routes.change_tenant, body=ChangeTenant,
-            summary="Change a tenant's name or tier; it holds before the answer.", problems=("unknown_tier",), **named,
-        ),
-        Operation(
-            id="suspend_tenant", method="POST", path=one + "/suspend", handler=routes.suspend_tenant,
-            body=SuspendTenant, body_optional=True, summary="Refuse a tenant's callers from now on.", **named,
-        ),
-        Operation(
-            id="resume_tenant", method="POST", path=one + "/resume", handler=routes.resume_tenant,
-            summary="Serve a suspended tenant's callers again.", **named,
+            summary="Change a tenant's name or tier; it holds before the answer.", problems=("unknown_tier",),
+            tenant_param="tenant_id", answer=TenantAnswer, **path,
         ),
     )  # fmt: skip
 
@@ -353,6 +334,16 @@ def _reading(routes: TenantRoutes) -> tuple[Operation, ...]:
             scope=None, public=True, summary="Show how the hub sees the caller.",
         ),
     )  # fmt: skip
+
+
+def _wanted(body: CreateKey) -> NewKey:
+    return NewKey(
+        name=body.name,
+        scopes=tuple(body.scopes),
+        expires_at_ms=body.expires_at_ms,
+        assertable_tenants=None if body.assertable_tenants is None else tuple(body.assertable_tenants),
+        environment=body.environment or "",
+    )
 
 
 def _domain(call: Call) -> DomainId:

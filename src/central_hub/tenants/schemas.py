@@ -25,6 +25,7 @@ from central_hub.tenants.model import (
     Gateway,
     Key,
     LegacyCaller,
+    State,
     Tenant,
 )
 
@@ -52,14 +53,6 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     latest: bool = False
 
 
-class CreateTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A tenant to create."""
-
-    id: Name
-    name: Title
-    tier: Word
-
-
 class ChangeTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to change of a tenant."""
 
@@ -67,10 +60,16 @@ class ChangeTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tier: Word | None = None
 
 
-class SuspendTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why a tenant is suspended; kept in its trail."""
+class MoveTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a tenant's state changes; kept in its trail."""
 
     reason: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
+class ShredTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tenant's id once more: what is shredded does not come back."""
+
+    confirm: Word
 
 
 class TenantAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +81,8 @@ class TenantAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     created_at: str
     seq: int
+    namespace: str
+    reason: str = ""
     suspended_reason: str = ""
 
 
@@ -102,6 +103,16 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     expires_at_ms: TimeMs | None = None
     assertable_tenants: Annotated[list[Name], msgspec.Meta(max_length=ASSERTABLE_MAX)] | None = None
     environment: Name | None = None
+
+
+class CreateTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tenant to create, on trial or not, with its first key if that is wanted."""
+
+    id: Name
+    name: Title
+    tier: Word
+    trial: bool = False
+    first_key: CreateKey | None = None
 
 
 class RotateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +144,12 @@ class SecretAnswer(msgspec.Struct, frozen=True, kw_only=True):
     scopes: list[str]
     expires_at: str | None
     note: str = ""
+
+
+class CreatedTenant(TenantAnswer, frozen=True, kw_only=True):
+    """A new tenant with its first key; one that was there already comes without."""
+
+    key: SecretAnswer | None = None
 
 
 class KeyList(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,10 +244,12 @@ def tenant_answer(tenant: Tenant) -> TenantAnswer:
         id=tenant.id,
         name=tenant.name,
         tier=tenant.tier,
-        status="suspended" if tenant.suspended else "active",
+        status=tenant.state.value,
         created_at=rfc3339(tenant.created_at_ms),
         seq=tenant.epoch,
-        suspended_reason=tenant.suspended_reason,
+        namespace=tenant.id,
+        reason=tenant.reason,
+        suspended_reason=tenant.reason if tenant.state is State.SUSPENDED else "",
     )
 
 

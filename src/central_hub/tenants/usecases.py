@@ -30,14 +30,13 @@ from central_hub.tenants.model import (
     KeyRotated,
     LegacyCaller,
     LegacyPolicySet,
+    State,
     Tenant,
     TenantChanged,
     TenantCreated,
-    TenantResumed,
-    TenantSuspended,
     key_stream,
 )
-from central_hub.tenants.ports import Tiers
+from central_hub.tenants.ports import Provision, Tiers
 from central_hub.tenants.rules import (
     check_assertable,
     check_environment,
@@ -58,6 +57,8 @@ from central_hub.tenants.secrets import (
 from central_hub.tenants.tiers import unknown_tier
 from central_hub.tenants.view import TenantsView
 
+_LIVING: Final = frozenset({State.TRIAL, State.ACTIVE, State.PAST_DUE})
+
 UNBOUND: Final = "*"
 """Stands for any environment where a bound credential wants to renew an unbound key's secret."""
 
@@ -74,11 +75,28 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = ""
 
 
+class NewTenant(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wanted of a tenant."""
+
+    id: str
+    name: str
+    tier: str
+    trial: bool = False
+    first_key: NewKey | None = None
+
+
 class MintedKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key and its secret; `secret` is empty when the answer is the replay of an earlier one."""
 
     key_id: str
     secret: str
+
+
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant and, when one was wanted and the tenant is new, its first key."""
+
+    tenant: Tenant
+    key: MintedKey | None
 
 
 class Tenants:
@@ -91,6 +109,7 @@ class Tenants:
         pepper: under which secrets are digested.
         reserved: words that cannot name a tenant.
         administered: called when the platform has an administrator's key of its own.
+        provisions: what else a new tenant begins with.
     """
 
     def __init__(
@@ -102,6 +121,7 @@ class Tenants:
         *,
         reserved: Set[str],
         administered: Callable[[], None],
+        provisions: Sequence[Provision] = (),
     ) -> None:
         self._view = view
         self._sequencer = sequencer
@@ -109,36 +129,43 @@ class Tenants:
         self._pepper = pepper
         self._reserved = reserved
         self._administered = administered
+        self._provisions = provisions
 
-    async def create(
-        self, ctx: TenantContext, *, tenant_id: str, name: str, tier: str, key: str | None = None
-    ) -> Tenant:
-        """Create a tenant.
+    async def create(self, ctx: TenantContext, wanted: NewTenant, *, key: str | None = None) -> Created:
+        """Create a tenant with its namespace, its first configuration and, if wanted, its first key, in one step.
+
+        A tenant that is there already with the same name and tier is returned as it is, without a key.
 
         Raises:
-            HubError: `invalid_name`, `reserved_name`, `unknown_tier` (422), `tenant_exists` (409).
+            HubError: `invalid_name`, `reserved_name`, `unknown_tier` (422), `tenant_exists` (409), or as `create_key`.
         """
-        domain = DomainId(check_name(tenant_id, "tenant", reserved=self._reserved))
-        self._check_tier(tier)
+        domain = DomainId(check_name(wanted.id, "tenant", reserved=self._reserved))
+        self._check_tier(wanted.tier)
+        if wanted.id in self._view.shredded:
+            raise _exists(wanted.id)
+        first = None if wanted.first_key is None else self._checked(ctx, domain, wanted.first_key)
+        secrets: list[str] = []
 
         def decide(tx: Tx) -> str:
             tx.touch(domain, TENANT_STREAM)
-            if self._view.tenant(domain) is not None:
-                raise HubError(
-                    "tenant_exists",
-                    Kind.CONFLICT,
-                    f"There is a tenant '{tenant_id}' already.",
-                    next_step="Choose another id, or change the one that is there.",
-                )
+            if self._is_there(domain, wanted):
+                return ""
             if self._view.count_tenants() >= TENANTS_MAX:
                 raise _limit("tenants", TENANTS_MAX)
-            tx.append(domain, TenantCreated(tenant_id=tenant_id, name=name, tier=tier), streams=(TENANT_STREAM,))
-            return tenant_id
+            state = State.TRIAL if wanted.trial else State.ACTIVE
+            fact = TenantCreated(tenant_id=wanted.id, name=wanted.name, tier=wanted.tier, state=state)
+            tx.append(domain, fact, streams=(TENANT_STREAM,))
+            for provision in self._provisions:
+                provision.provision(tx, domain, wanted.tier)
+            return "" if first is None else self._mint(ctx, tx, domain, first, secrets)
 
-        await self._sequencer.submit(
+        committed = await self._sequencer.submit(
             ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, "create_tenant", key)
         )
-        return self._get(domain)
+        minted = None
+        if committed.answer:
+            minted = MintedKey(key_id=committed.answer, secret="" if committed.replayed else secrets[0])
+        return Created(tenant=self._get(domain), key=minted)
 
     async def change(self, ctx: TenantContext, tenant_id: str, *, name: str | None, tier: str | None) -> Tenant:
         """Change a tenant's name or tier; what is the same already writes nothing.
@@ -155,23 +182,6 @@ class Tenants:
             before = self._get(domain)
             fact = TenantChanged(name=name or before.name, tier=tier or before.tier, previous_tier=before.tier)
             if (fact.name, fact.tier) != (before.name, before.tier):
-                tx.append(domain, fact, streams=(TENANT_STREAM,))
-
-        await self._sequencer.submit(ctx.actor, (domain,), decide)
-        return self._get(domain)
-
-    async def suspend(self, ctx: TenantContext, tenant_id: str, *, suspended: bool, reason: str = "") -> Tenant:
-        """Refuse a tenant's callers, or serve them again; it holds before this returns.
-
-        Raises:
-            HubError: `tenant_not_found` (404).
-        """
-        domain = DomainId(tenant_id)
-
-        def decide(tx: Tx) -> None:
-            tx.touch(domain, TENANT_STREAM)
-            if self._get(domain).suspended != suspended:
-                fact = TenantSuspended(reason=reason) if suspended else TenantResumed()
                 tx.append(domain, fact, streams=(TENANT_STREAM,))
 
         await self._sequencer.submit(ctx.actor, (domain,), decide)
@@ -195,41 +205,19 @@ class Tenants:
                 `invalid_assertable_tenants` (422), `scope_not_grantable`, `environment_not_grantable` (403),
                 `limit_reached` (429).
         """
-        scopes = check_scopes(wanted.scopes, known=grantable(domain), granter=ctx.principal)
-        assertable = check_assertable(wanted.assertable_tenants, scopes, domain)
-        environment = check_environment(wanted.environment, ctx.principal)
+        checked = self._checked(ctx, domain, wanted)
         secrets: list[str] = []
 
         def decide(tx: Tx) -> str:
             if domain != PLATFORM:
                 tx.touch(domain, TENANT_STREAM)
                 self._get(domain)
-            if len(self._view.keys(domain)) + tx.pending(domain, COUNT_KEYS) >= KEYS_PER_DOMAIN_MAX:
-                raise _limit("keys", KEYS_PER_DOMAIN_MAX)
-            key_id = mint_key_id(tx.random(KEY_ID_RANDOM_BYTES))
-            secret = mint_secret(tx.random(SECRET_RANDOM_BYTES))
-            secrets[:] = [format_key(key_id, secret)]
-            fact = KeyCreated(
-                key=Key(
-                    id=key_id,
-                    domain=domain,
-                    name=wanted.name,
-                    scopes=scopes,
-                    digest=digest_of(self._pepper, secret),
-                    created_at_ms=tx.now_ms,
-                    created_by=ctx.principal.id,
-                    expires_at_ms=check_expiry(wanted.expires_at_ms, tx.now_ms),
-                    assertable=assertable,
-                    environment=environment,
-                )
-            )
-            tx.append(domain, fact, streams=(key_stream(key_id),), counts={COUNT_KEYS: 1})
-            return key_id
+            return self._mint(ctx, tx, domain, checked, secrets)
 
         committed = await self._sequencer.submit(
             ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, "create_key", key)
         )
-        if domain == PLATFORM and SCOPE_PLATFORM_ADMIN in scopes:
+        if domain == PLATFORM and SCOPE_PLATFORM_ADMIN in checked.scopes:
             self._administered()
         return MintedKey(key_id=committed.answer, secret="" if committed.replayed else secrets[0])
 
@@ -345,6 +333,47 @@ class Tenants:
         await self._sequencer.submit(ctx.actor, (PLATFORM,), decide)
         return self._view.legacy_callers()
 
+    def _checked(self, ctx: TenantContext, domain: DomainId, wanted: NewKey) -> NewKey:
+        """Return a wanted key with what may be granted of it."""
+        scopes = check_scopes(wanted.scopes, known=grantable(domain), granter=ctx.principal)
+        return msgspec.structs.replace(
+            wanted,
+            scopes=scopes,
+            assertable_tenants=check_assertable(wanted.assertable_tenants, scopes, domain),
+            environment=check_environment(wanted.environment, ctx.principal),
+        )
+
+    def _mint(self, ctx: TenantContext, tx: Tx, domain: DomainId, checked: NewKey, secrets: list[str]) -> str:
+        """Propose a key; returns its id and leaves its secret in `secrets`, alone."""
+        if len(self._view.keys(domain)) + tx.pending(domain, COUNT_KEYS) >= KEYS_PER_DOMAIN_MAX:
+            raise _limit("keys", KEYS_PER_DOMAIN_MAX)
+        key_id = mint_key_id(tx.random(KEY_ID_RANDOM_BYTES))
+        secret = mint_secret(tx.random(SECRET_RANDOM_BYTES))
+        secrets[:] = [format_key(key_id, secret)]
+        key = Key(
+            id=key_id,
+            domain=domain,
+            name=checked.name,
+            scopes=checked.scopes,
+            digest=digest_of(self._pepper, secret),
+            created_at_ms=tx.now_ms,
+            created_by=ctx.principal.id,
+            expires_at_ms=check_expiry(checked.expires_at_ms, tx.now_ms),
+            assertable=checked.assertable_tenants,
+            environment=checked.environment,
+        )
+        tx.append(domain, KeyCreated(key=key), streams=(key_stream(key_id),), counts={COUNT_KEYS: 1})
+        return key_id
+
+    def _is_there(self, domain: DomainId, wanted: NewTenant) -> bool:
+        """Say whether the tenant has been made before; another one under its id is a conflict."""
+        found = self._view.tenant(domain)
+        if found is None:
+            return False
+        if (found.name, found.tier) == (wanted.name, wanted.tier) and found.state in _LIVING:
+            return True
+        raise _exists(wanted.id)
+
     def _check_tier(self, tier: str) -> None:
         if self._tiers.rank_of(tier) is None:
             raise unknown_tier(tier, self._tiers)
@@ -363,6 +392,15 @@ def tenant_missing() -> HubError:
         Kind.NOT_FOUND,
         "There is no such tenant.",
         next_step="Check the tenant id; a key sees its own tenant only.",
+    )
+
+
+def _exists(tenant_id: str) -> HubError:
+    return HubError(
+        "tenant_exists",
+        Kind.CONFLICT,
+        f"There is a tenant '{tenant_id}' already, or there was one.",
+        next_step="Choose another id, or change the one that is there.",
     )
 
 

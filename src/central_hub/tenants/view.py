@@ -27,10 +27,13 @@ from central_hub.tenants.model import (
     KeyRotated,
     LegacyCaller,
     LegacyPolicySet,
+    State,
     Tenant,
     TenantChanged,
     TenantCreated,
     TenantResumed,
+    TenantShredded,
+    TenantStateChanged,
     TenantSuspended,
 )
 
@@ -43,6 +46,30 @@ class _Dump(msgspec.Struct, kw_only=True):
     keys: list[Key] = []
     gateways: list[Gateway] = []
     legacy: list[LegacyCaller] = []
+    shredded: list[str] = []
+
+
+class _KeptTenant(Tenant, frozen=True, kw_only=True, gc=False):
+    """A tenant as a snapshot may have it: those of before there were states say `suspended`."""
+
+    suspended: bool = False
+    suspended_reason: str = ""
+
+    def now(self) -> Tenant:
+        """Return the tenant in today's form."""
+        return Tenant(
+            id=self.id,
+            name=self.name,
+            tier=self.tier,
+            created_at_ms=self.created_at_ms,
+            state=State.SUSPENDED if self.suspended else self.state,
+            reason=self.reason or self.suspended_reason,
+            epoch=self.epoch,
+        )
+
+
+class _Kept(_Dump, kw_only=True):
+    tenants: list[_KeptTenant] = []  # pyright: ignore[reportIncompatibleVariableOverride]  # read, never written
 
 
 class TenantsView:
@@ -56,6 +83,7 @@ class TenantsView:
         self._gateways: dict[str, Gateway] = {}
         self._by_issuer: dict[str, Gateway] = {}
         self._legacy: tuple[LegacyCaller, ...] = ()
+        self._shredded: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -66,6 +94,11 @@ class TenantsView:
     def facts(self) -> frozenset[type[Fact]]:
         """The types it folds."""
         return frozenset(VIEW_FACTS)
+
+    @property
+    def shredded(self) -> frozenset[str]:
+        """The ids of tenants that ended for good; none of them is given again."""
+        return frozenset(self._shredded)
 
     def tenant(self, domain: DomainId) -> Tenant | None:
         """Return the tenant of a domain, None when there is none."""
@@ -122,17 +155,27 @@ class TenantsView:
         """Fold one fact."""
         domain = applied.domain
         match applied.fact:
-            case TenantCreated(tenant_id=tenant_id, name=name, tier=tier):
+            case TenantCreated(tenant_id=tenant_id, name=name, tier=tier, state=state):
                 created = Tenant(
-                    id=tenant_id, name=name, tier=tier, created_at_ms=applied.time_ms, epoch=applied.domain_seq
+                    id=tenant_id,
+                    name=name,
+                    tier=tier,
+                    state=state,
+                    created_at_ms=applied.time_ms,
+                    epoch=applied.domain_seq,
                 )
                 self._put_tenant(domain, created)
             case TenantChanged(name=name, tier=tier):
                 self._change(domain, applied.domain_seq, name=name, tier=tier)
             case TenantSuspended(reason=reason):
-                self._change(domain, applied.domain_seq, suspended=True, suspended_reason=reason)
+                self._change(domain, applied.domain_seq, state=State.SUSPENDED, reason=reason)
             case TenantResumed():
-                self._change(domain, applied.domain_seq, suspended=False, suspended_reason="")
+                self._change(domain, applied.domain_seq, state=State.ACTIVE, reason="")
+            case TenantStateChanged(state=state, reason=reason):
+                self._change(domain, applied.domain_seq, state=state, reason=reason)
+            case TenantShredded(tenant_id=tenant_id):
+                self._shredded.add(tenant_id)
+                self._forget(DomainId(tenant_id))
             case KeyCreated(key=key):
                 self._put_key(key)
             case KeyRotated(key_id=key_id, digest=digest, previous_until_ms=until):
@@ -162,18 +205,21 @@ class TenantsView:
         for start in range(0, len(keys), CHUNK):
             yield _Dump(keys=keys[start : start + CHUNK])
         if domain == PLATFORM:
-            yield _Dump(gateways=list(self._gateways.values()), legacy=list(self._legacy))
+            yield _Dump(
+                gateways=list(self._gateways.values()), legacy=list(self._legacy), shredded=sorted(self._shredded)
+            )
 
     def restore(self, domain: DomainId, chunks: Iterable[bytes]) -> None:
         """Take back what `dump` yielded."""
         for chunk in chunks:
-            dumped = msgspec.msgpack.decode(chunk, type=_Dump)
+            dumped = msgspec.msgpack.decode(chunk, type=_Kept)
             for tenant in dumped.tenants:
-                self._put_tenant(domain, tenant)
+                self._put_tenant(domain, tenant.now())
             for key in dumped.keys:
                 self._put_key(key)
             for gateway in dumped.gateways:
                 self._put_gateway(gateway)
+            self._shredded.update(dumped.shredded)
             if dumped.legacy:
                 self._legacy = tuple(dumped.legacy)
 
@@ -181,6 +227,12 @@ class TenantsView:
         if domain not in self._tenants:
             insort(self._order, tenant.id)
         self._tenants[domain] = tenant
+
+    def _forget(self, domain: DomainId) -> None:
+        if self._tenants.pop(domain, None) is not None:
+            del self._order[bisect_right(self._order, str(domain)) - 1]
+        for key_id in self._by_domain.pop(domain, _NO_KEYS):
+            self._keys.pop(key_id, None)
 
     def _change(self, domain: DomainId, epoch: int, **changes: Any) -> None:  # Any: the fields' types differ
         self._tenants[domain] = msgspec.structs.replace(self._tenants[domain], epoch=epoch, **changes)

@@ -54,6 +54,9 @@ class PlainSealer:
     def open(self, domain: DomainId, key_id: str, sealed: bytes, associated: bytes) -> bytes:
         return sealed
 
+    def is_shredded(self, domain: DomainId) -> bool:
+        return False
+
     async def ensure(self, domain: DomainId) -> None:
         return None
 

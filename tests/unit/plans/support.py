@@ -22,7 +22,7 @@ from central_hub.plans.ports import EntitlementKind
 from central_hub.plans.usecases import Plans
 from central_hub.plans.view import PlansView
 from central_hub.tenants.model import FACTS as TENANTS_FACTS
-from central_hub.tenants.usecases import Tenants
+from central_hub.tenants.usecases import NewTenant, Tenants
 from central_hub.tenants.view import TenantsView
 from tests.unit.tenants.support import OPERATOR, PEPPER
 
@@ -84,7 +84,7 @@ class Desk:
 
     async def tenant(self, name: str = "acme", tier: str = "free") -> None:
         """Create a tenant."""
-        await self.tenants.create(OPERATOR, tenant_id=name, name=name, tier=tier)
+        await self.tenants.create(OPERATOR, NewTenant(id=name, name=name, tier=tier))
 
 
 @asynccontextmanager

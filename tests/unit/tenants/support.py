@@ -28,9 +28,10 @@ from central_hub.plans.view import PlansView
 from central_hub.tenants.audit import AuditTrail
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
+from central_hub.tenants.lifecycle import LifeCycle
 from central_hub.tenants.model import FACTS, TENANT_SCOPES, Gateway, Key, TenantCreated
 from central_hub.tenants.secrets import digest_of, format_key, mint_secret
-from central_hub.tenants.usecases import NewKey, Tenants
+from central_hub.tenants.usecases import NewKey, NewTenant, Tenants
 from central_hub.tenants.view import TenantsView
 
 PEPPER = b"p" * 32
@@ -136,6 +137,7 @@ class Office:
             self.view, self.sequencer, TIERS, PEPPER,
             reserved=RESERVED_WORDS | {"register"}, administered=self._note_administered,
         )  # fmt: skip
+        self.life = LifeCycle(self.view, self.sequencer, keys)
         self.denials = DenialLog(bytes(32), self.sequencer, self.clock, self.random)
         self.audit = AuditTrail(self.log, self.runner)
 
@@ -144,7 +146,7 @@ class Office:
 
     async def tenant(self, name: str = "acme", tier: str = "pro") -> None:
         """Create a tenant."""
-        await self.tenants.create(OPERATOR, tenant_id=name, name=name, tier=tier)
+        await self.tenants.create(OPERATOR, NewTenant(id=name, name=name, tier=tier))
 
     async def key(self, domain: DomainId = ACME, *scopes: str, **more: Any) -> str:
         """Create a key; returns its id."""

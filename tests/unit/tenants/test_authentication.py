@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from central_hub.edge.authenticate import CallerRefused
-from central_hub.kernel.context import PrincipalKind
+from central_hub.kernel.context import ALL_ACTS, Act, PrincipalKind
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.tenants import authentication
@@ -231,20 +231,18 @@ def test_a_revoked_key_ends_what_it_opened() -> None:
         at.authentication.current(ctx)
 
 
-def test_a_suspended_tenant_is_refused_to_everyone_but_the_operator() -> None:
+def test_a_suspended_tenants_callers_may_only_look_and_the_operator_everything() -> None:
     at = desk()
     before = at.ask(TEXT)
     told(at.view, (ACME, TenantSuspended(reason="unpaid")))
-    with pytest.raises(CallerRefused) as caught:
-        at.ask(TEXT)
-    assert (caught.value.code, caught.value.caller.tenant_id) == ("tenant_suspended", "acme")
-    assert at.refused(EDGE_TEXT, tenant_id="acme") == "tenant_suspended"
-    assert at.refused(headers=[("txn-token", token(at))]) == "tenant_suspended"
+    reading = {Act.READ, Act.GOVERN}
+    for ctx in (at.ask(TEXT), at.ask(EDGE_TEXT, tenant_id="acme"), at.ask(headers=[("txn-token", token(at))])):
+        assert (ctx.tenant_id, ctx.state, ctx.acts) == ("acme", "suspended", reading)
     with pytest.raises(HubError, match="suspended"):
         at.authentication.current(before)
-    assert at.ask(ROOT_TEXT, tenant_id="acme").tenant_id == "acme"
+    assert at.ask(ROOT_TEXT, tenant_id="acme").acts == ALL_ACTS
     told(at.view, *[(ACME, TenantResumed())] * 7)
-    assert at.ask(TEXT).tenant_id == "acme"
+    assert at.ask(TEXT).acts == ALL_ACTS
     assert at.authentication.current(before).epoch == 7
 
 

@@ -21,7 +21,15 @@ def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
 
 
 def test_what_is_the_platforms_is_in_no_tenants_or_gateways_reach() -> None:
-    only = {"platform:admin", "tenants:admin", "plans:admin", "gateways:admin", "tenant:assert", "flags:admin", "config:admin"}
+    only = {
+        "platform:admin",
+        "tenants:admin",
+        "plans:admin",
+        "gateways:admin",
+        "tenant:assert",
+        "flags:admin",
+        "config:admin",
+    }
     assert only == model.PLATFORM_SCOPES - model.TENANT_SCOPES - model.GRANTED_SCOPES
     assert not only & (model.GATEWAY_SCOPES | model.TENANT_SCOPES | model.GRANTED_SCOPES | set(model.DEFAULT_SCOPES))
 

@@ -10,9 +10,10 @@ import pytest
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.tenants import usecases
-from central_hub.tenants.model import LegacyCaller
+from central_hub.tenants.model import LegacyCaller, State
 from central_hub.tenants.secrets import digest_of, parse_key
-from central_hub.tenants.usecases import NewKey
+from central_hub.tenants.states import Move
+from central_hub.tenants.usecases import NewKey, NewTenant
 from tests.unit.tenants.support import ACME, GLOBEX, OPERATOR, PEPPER, Office, ctx_of, gateway, opened
 
 PEM = "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n"
@@ -31,8 +32,8 @@ async def written(office: Office, domain: DomainId = ACME) -> list[str]:
 
 async def test_a_tenant_is_created_once_under_a_free_name_and_a_known_tier() -> None:
     async with opened() as office:
-        made = await office.tenants.create(OPERATOR, tenant_id="acme", name="Acme", tier="pro")
-        assert (made.id, made.name, made.tier, made.suspended) == ("acme", "Acme", "pro", False)
+        made = (await office.tenants.create(OPERATOR, NewTenant(id="acme", name="Acme", tier="pro"))).tenant
+        assert (made.id, made.name, made.tier, made.state) == ("acme", "Acme", "pro", State.ACTIVE)
         for tenant_id, tier, code in (
             ("acme", "free", "tenant_exists"),
             ("fresh", "platinum", "unknown_tier"),
@@ -42,7 +43,7 @@ async def test_a_tenant_is_created_once_under_a_free_name_and_a_known_tier() -> 
             ("hub-x", "free", "reserved_name"),
             ("Acme", "free", "invalid_name"),
         ):
-            create = office.tenants.create(OPERATOR, tenant_id=tenant_id, name="n", tier=tier)
+            create = office.tenants.create(OPERATOR, NewTenant(id=tenant_id, name="n", tier=tier))
             assert await refusal(create) == code
         assert await written(office) == ["TenantCreated"]
         assert office.view.count_tenants() == 1
@@ -50,7 +51,9 @@ async def test_a_tenant_is_created_once_under_a_free_name_and_a_known_tier() -> 
 
 async def test_a_hundred_at_once_create_one() -> None:
     async with opened() as office:
-        creating = [office.tenants.create(OPERATOR, tenant_id="acme", name=str(one), tier="pro") for one in range(100)]
+        creating = [
+            office.tenants.create(OPERATOR, NewTenant(id="acme", name=str(one), tier="pro")) for one in range(100)
+        ]
         done = await asyncio.gather(*creating, return_exceptions=True)
         assert sum(not isinstance(one, HubError) for one in done) == 1
         assert await written(office) == ["TenantCreated"]
@@ -74,22 +77,22 @@ async def test_what_is_the_same_already_writes_nothing() -> None:
         await office.tenant()
         await office.tenants.change(OPERATOR, "acme", name=None, tier=None)
         await office.tenants.change(OPERATOR, "acme", name="acme", tier="pro")
-        await office.tenants.suspend(OPERATOR, "acme", suspended=False)
+        await office.life.move(OPERATOR, "acme", Move.RESUME)
         assert await written(office) == ["TenantCreated"]
         await office.tenants.change(OPERATOR, "acme", name="Acme", tier=None)
-        await office.tenants.suspend(OPERATOR, "acme", suspended=True, reason="unpaid")
-        await office.tenants.suspend(OPERATOR, "acme", suspended=True)
+        await office.life.move(OPERATOR, "acme", Move.SUSPEND, reason="unpaid")
+        await office.life.move(OPERATOR, "acme", Move.SUSPEND)
         tenant = office.tenants.get("acme")
-        assert (tenant.name, tenant.tier, tenant.suspended_reason) == ("Acme", "pro", "unpaid")
-        await office.tenants.suspend(OPERATOR, "acme", suspended=False)
-        assert not office.tenants.get("acme").suspended
+        assert (tenant.name, tenant.tier, tenant.reason) == ("Acme", "pro", "unpaid")
+        await office.life.move(OPERATOR, "acme", Move.RESUME)
+        assert office.tenants.get("acme").state is State.ACTIVE
         assert await written(office) == ["TenantCreated", "TenantChanged", "TenantSuspended", "TenantResumed"]
 
 
 async def test_what_is_not_there_is_not_found() -> None:
     async with opened() as office:
         assert await refusal(office.tenants.change(OPERATOR, "acme", name="n", tier=None)) == "tenant_not_found"
-        assert await refusal(office.tenants.suspend(OPERATOR, "acme", suspended=True)) == "tenant_not_found"
+        assert await refusal(office.life.move(OPERATOR, "acme", Move.SUSPEND)) == "tenant_not_found"
         assert await refusal(office.key(ACME)) == "tenant_not_found"
         assert await refusal(office.tenants.rotate_key(OPERATOR, ACME, "none", grace_s=0)) == "key_not_found"
         await office.tenants.revoke_key(OPERATOR, ACME, "none")
@@ -234,7 +237,7 @@ async def test_the_legacy_policy_is_replaced_whole() -> None:
 async def test_the_same_idempotency_key_means_another_command_elsewhere() -> None:
     async with opened() as office:
         for name in ("acme", "globex"):
-            await office.tenants.create(OPERATOR, tenant_id=name, name=name, tier="pro", key="k")
+            await office.tenants.create(OPERATOR, NewTenant(id=name, name=name, tier="pro"), key="k")
         wanted = NewKey(name="k", scopes=("registry:read",))
         minted = [await office.tenants.create_key(OPERATOR, one, wanted, key="k") for one in (ACME, GLOBEX)]
         assert all(one.secret for one in minted)

@@ -34,8 +34,8 @@ def test_every_change_moves_the_tenants_epoch() -> None:
         told(view, *[(ACME, fact)] * (seq + 2))
         tenant = view.tenant(ACME)
         assert tenant is not None
-        epochs.append((tenant.epoch, tenant.tier, tenant.suspended, tenant.suspended_reason))
-    assert epochs == [(2, "free", False, ""), (3, "free", True, "unpaid"), (4, "free", False, "")]
+        epochs.append((tenant.epoch, tenant.tier, tenant.state.value, tenant.reason))
+    assert epochs == [(2, "free", "active", ""), (3, "free", "suspended", "unpaid"), (4, "free", "active", "")]
 
 
 def test_a_key_is_found_in_its_own_domain_only() -> None:

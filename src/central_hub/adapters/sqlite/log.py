@@ -242,9 +242,9 @@ class SqliteLog:
         """Keep a wrapped data key durably."""
         await self._in(self._writer, lambda: self._write("put_data_key", [(domain, key_id, wrapped)]))
 
-    async def drop_keys(self, domain: str) -> None:
+    async def drop_keys(self, domain: str, *, mark: str = "") -> None:
         """Destroy a domain's data keys: what was sealed under them is unreadable from then on."""
-        await self._in(self._writer, lambda: self._forget_keys(domain))
+        await self._in(self._writer, lambda: self._forget_keys(domain, mark))
 
     async def close(self) -> None:
         """Finish what was accepted, checkpoint and let go of the file; closing twice is once."""
@@ -403,11 +403,14 @@ class SqliteLog:
         )
         return (pages - free) * size
 
-    def _forget_keys(self, domain: str) -> None:
+    def _forget_keys(self, domain: str, mark: str) -> None:
         # Overwritten, not just unlinked; and out of the write-ahead log, which still has the page.
         self._connection.pragma("secure_delete", True)
         try:
-            self._write("drop_data_keys", [(domain,)])
+            with self._transaction():
+                self._connection.execute(self._sql["drop_data_keys"], (domain,))
+                if mark:
+                    self._connection.execute(self._sql["put_data_key"], (domain, mark, b""))
         finally:
             self._connection.pragma("secure_delete", False)
         self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)

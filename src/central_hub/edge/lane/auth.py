@@ -11,7 +11,7 @@ from central_hub.edge import guard
 from central_hub.edge.authenticate import Authenticate
 from central_hub.edge.lane.entries import LanePrincipal, Limiter
 from central_hub.edge.operations import Headers
-from central_hub.kernel.context import PrincipalKind, TenantContext
+from central_hub.kernel.context import ALL_ACTS, PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError
 
 SCOPE: Final = "registry:read"
@@ -56,7 +56,7 @@ class PipelineAuth:
             )
         except HubError:
             return None
-        if ctx.principal.kind not in KINDS or not ctx.principal.holds(self._scope):
+        if ctx.principal.kind not in KINDS or not ctx.principal.holds(self._scope) or ctx.acts != ALL_ACTS:
             return None
         if claims.tier not in (None, ctx.tier):
             return None
