@@ -10,112 +10,21 @@ from __future__ import annotations
 import os
 import random
 import re
-from typing import Any
 
 import msgspec
 import pytest
 
 from central_hub.edge.pipeline import Answer
+from tests.isolation.moves import CANARY, script
 from tests.isolation.world import World, running
 
+BOOLEAN = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off"}
 STEPS = int(os.environ.get("HUB_TEST_TWO_WORLD_STEPS", "2500"))
 """Steps of tenant A in the short form."""
 
 FULL_STEPS = 100_000
-CANARY = "canary-of-tenant-b"
-FEATURES = ["advanced_ai", "max_data_storage_mb", "breaker_open_s", "teleport"]
-SERVICES = ["risk", "orders", "gold", "prices", "audit-log"]
-TAGS = ["blue", "green", CANARY]
 
 RECORD_ID = re.compile(rb"([0-9a-f]{8}-[0-9a-f]{4}-)7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-Step = tuple[str, str, Any]
-
-
-def script(seed: int, *, tenant: str, mark: str) -> Any:
-    """Yield what a tenant does: valid, invalid and hostile requests of every kind, for ever."""
-    rng = random.Random(seed)
-    other = "globex" if tenant == "acme" else "acme"
-    while True:
-        service, instance, feature = rng.choice(SERVICES), f"i-{rng.randrange(6)}", rng.choice(FEATURES)
-        at = f"/services/{service}/instances/{instance}"
-        body = {
-            "name": service, "host": f"10.0.0.{rng.randrange(1, 200)}", "port": rng.randrange(1, 65_535),
-            "instance_id": instance, "lease_ttl_s": rng.choice([1, 5, 600]), "metadata": {"owner": mark},
-            "tags": rng.sample(TAGS[:2], rng.randrange(2)), "zone": rng.choice(["", "a"]), "depends_on": ["prices"],
-        }  # fmt: skip
-        held = {
-            "resource": rng.choice(["concurrent_requests", "data_storage_mb", mark.replace("-", "_")]),
-            "amount": rng.randrange(1, 40),
-            "ttl_s": 2,
-        }
-        layer = {
-            "rate_limits": {"api_calls_per_hour": rng.randrange(20_000)},
-            "features": {feature if rng.randrange(4) else mark: bool(rng.randrange(2))},
-        }
-        yield rng.choice(
-            (
-                ("POST", "/services/register", body),
-                ("POST", "/services/register", body),
-                ("POST", "/services/register/batch", {"instances": [body, {**body, "name": "prices"}]}),
-                ("POST", "/services/register", {**body, "tenant_id": other}),
-                ("POST", "/services/register", {**body, "subscription_requirements": ["platinum"]}),
-                ("PUT", at + "/heartbeat", {"in_flight": rng.randrange(50), "latency_ms_p95": rng.random() * 100}),
-                ("POST", "/services/heartbeats", {"instances": [{"service_name": service, "instance_id": instance}]}),
-                ("POST", at + "/drain", None),
-                ("POST", at + "/undrain", None),
-                ("DELETE", at, None),
-                ("GET", at, None),
-                ("GET", f"/services/{service}", None),
-                ("GET", f"/services/discover/{service}", None),
-                ("GET", f"/services/discover/{service}?explain=1&tag=blue", None),
-                ("GET", f"/services/discover/{service}?tenant_id={other}", None),
-                ("GET", "/services/", None),
-                ("GET", "/services/discover", None),
-                ("GET", "/health/services", None),
-                ("GET", f"/health/services/{service}", None),
-                ("GET", "/health/tenant", None),
-                ("GET", "/dependencies", None),
-                ("GET", "/prometheus/targets", None),
-                ("GET", f"/tenants/{other}", None),
-                ("GET", f"/tenants/{tenant}", None),
-                ("GET", f"/tenants/{other}/audit", None),
-                ("GET", f"/tenants/{tenant}/audit?limit=5", None),
-                ("GET", f"/tenants/{tenant}/audit/verify", None),
-                ("GET", f"/config/{tenant}", None),
-                ("GET", "/plans", None),
-                ("GET", f"/tenants/{tenant}/entitlements", None),
-                ("GET", f"/tenants/{tenant}/entitlements/{feature}", None),
-                ("GET", f"/tenants/{other}/entitlements/{feature}", None),
-                ("GET", f"/tenants/{tenant}/grants?limit=2", None),
-                ("POST", f"/tenants/{other}/grants", {"feature": feature, "value": True}),
-                ("PUT", f"/tenants/{tenant}/overrides/{feature}", {"value": True}),
-                ("GET", f"/config/{other}", None),
-                ("GET", f"/config/{tenant}?service={service}&environment=production", None),
-                ("GET", f"/config/{tenant}/explain?service={service}", None),
-                ("GET", f"/config/{other}/explain", None),
-                ("GET", f"/config/layers/tenant/{tenant}", None),
-                ("GET", f"/config/layers/tenant/{other}", None),
-                ("GET", f"/config/layers/tenant/{tenant}/history?limit=3&service={service}", None),
-                ("GET", f"/config/layers/tenant/{other}/history", None),
-                ("GET", "/config/layers/global", None),
-                ("GET", "/config/schemas", None),
-                ("PUT", f"/config/layers/tenant/{tenant}", layer),
-                ("PATCH", f"/config/layers/tenant/{tenant}?service={service}", layer),
-                ("PATCH", f"/config/layers/tenant/{tenant}?dry_run=true", layer),
-                ("PATCH", f"/config/layers/tenant/{other}", layer),
-                ("POST", f"/config/layers/tenant/{tenant}/rollback", {"to_revision": rng.randrange(4)}),
-                ("POST", f"/tenants/{tenant}/allocations", held),
-                ("POST", f"/tenants/{other}/allocations", held),
-                ("GET", f"/tenants/{tenant}/allocations?limit=3", None),
-                ("GET", f"/tenants/{tenant}/usage", None),
-                ("POST", f"/tenants/{tenant}/slices", {"limit": "api_calls_per_hour", "amount": rng.randrange(1, 300)}),
-                ("POST", f"/tenants/{other}/slices", {"limit": "api_calls_per_hour"}),
-                ("GET", f"/tenants/{other}/usage", None),
-                ("GET", "/whoami", None),
-                ("GET", "/metrics", None),
-            )
-        )
 
 
 async def _furnish(world: World) -> None:
@@ -123,6 +32,14 @@ async def _furnish(world: World) -> None:
         await world.tenant(name, tier)
     await world.register("gold", key="root", subscription_requirements=["enterprise"])
     await world.register("prices", key="root")
+    rules = [{"variant": "on", "percentage": 50}]
+    for key, more in (
+        ("plain", {"overridable": True}),
+        ("half", {"overridable": True, "rules": rules}),
+        ("mine", {"only_tenants": ["acme"]}),
+        ("theirs", {"only_tenants": ["globex"]}),
+    ):
+        await world.must("PUT", f"/flags/{key}", key="root", body=BOOLEAN | more)
 
 
 async def _tick(world: World) -> None:
@@ -146,6 +63,21 @@ async def _operate(world: World, tenant: str, step: int) -> None:
         await world.must("DELETE", at + "/overrides/max_data_storage_mb", key="root")
         for layer in (await world.must("GET", at + "/grants", key="root"))["layers"]:
             await world.must("DELETE", f"{at}/grants/{layer['id']}", key="root")
+
+
+async def _single_out(world: World, tenant: str, step: int) -> None:
+    """Let the operator give one tenant a variant by rule and by override; another one is not to notice."""
+    rules = [{"variant": "on", "tenants": [tenant], "percentage": step % 100}, {"variant": "on", "percentage": 50}]
+    body = BOOLEAN | {"overridable": True, "rules": rules, "description": CANARY}
+    await world.must("PUT", "/flags/half", key="root", body=body, headers={"if-match": "*"})
+    await world.must(
+        "PUT",
+        f"/flags/only-{tenant}",
+        key="root",
+        body=BOOLEAN | {"only_tenants": [tenant]},
+        headers={"if-match": "*"} if step else {},
+    )
+    await world.must("PUT", f"/tenants/{tenant}/flags/plain", key="root", body={"variant": "on", "reason": CANARY})
 
 
 async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
@@ -178,6 +110,7 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
                 await _operate(world, "acme", step)
                 if with_b:
                     await _operate(world, "globex", step)
+                    await _single_out(world, "globex", step)
     return answers
 
 

@@ -133,7 +133,8 @@ class FlagSets:
     def _entitlement(self, asker: Asker, feature: str) -> Outcome:
         told = self._features.ask(asker.domain, asker.tier, feature)
         variant = GRANTED if told.allowed else DENIED
-        metadata = {"source": Source.ENTITLEMENT, "granted_by": told.source}
+        layer = told.source.partition(":")[0]  # which plan or grant is not every browser's to know
+        metadata = {"source": Source.ENTITLEMENT, "decided_by": layer}
         if told.upgrade_to:
             metadata["upgrade_to"] = told.upgrade_to
         encoded = encode(feature, told.allowed, variant, Reason.TARGETING_MATCH, metadata)

@@ -1,0 +1,161 @@
+"""What a tenant does in the two worlds: valid, invalid and hostile requests of every kind."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+CANARY = "canary-of-tenant-b"
+FEATURES = ["advanced_ai", "max_data_storage_mb", "breaker_open_s", "teleport"]
+SERVICES = ["risk", "orders", "gold", "prices", "audit-log"]
+TAGS = ["blue", "green", CANARY]
+FLAGS = ["plain", "half", "mine", "theirs", "nothing", "advanced_ai"]
+
+Step = tuple[str, str, Any]
+
+
+def script(seed: int, *, tenant: str, mark: str) -> Iterator[Step]:
+    """Yield what a tenant does, for ever."""
+    rng = random.Random(seed)
+    other = "globex" if tenant == "acme" else "acme"
+    while True:
+        service, feature = rng.choice(SERVICES), rng.choice(FEATURES)
+        yield rng.choice(
+            (
+                *_services(rng, service, other, mark),
+                *_tenants(tenant, other),
+                *_plans(feature, tenant, other),
+                *_configuration(rng, service, feature, tenant, other, mark),
+                *_quotas(rng, tenant, other, mark),
+                *_flags(rng, tenant, other, mark),
+            )
+        )
+
+
+def _services(rng: random.Random, service: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is done about services."""
+    instance = f"i-{rng.randrange(6)}"
+    at = f"/services/{service}/instances/{instance}"
+    body = {
+        "name": service, "host": f"10.0.0.{rng.randrange(1, 200)}", "port": rng.randrange(1, 65_535),
+        "instance_id": instance, "lease_ttl_s": rng.choice([1, 5, 600]), "metadata": {"owner": mark},
+        "tags": rng.sample(TAGS[:2], rng.randrange(2)), "zone": rng.choice(["", "a"]), "depends_on": ["prices"],
+    }  # fmt: skip
+    return (
+        ("POST", "/services/register", body),
+        ("POST", "/services/register", body),
+        ("POST", "/services/register/batch", {"instances": [body, {**body, "name": "prices"}]}),
+        ("POST", "/services/register", {**body, "tenant_id": other}),
+        ("POST", "/services/register", {**body, "subscription_requirements": ["platinum"]}),
+        ("PUT", at + "/heartbeat", {"in_flight": rng.randrange(50), "latency_ms_p95": rng.random() * 100}),
+        ("POST", "/services/heartbeats", {"instances": [{"service_name": service, "instance_id": instance}]}),
+        ("POST", at + "/drain", None),
+        ("POST", at + "/undrain", None),
+        ("DELETE", at, None),
+        ("GET", at, None),
+        ("GET", f"/services/{service}", None),
+        ("GET", f"/services/discover/{service}", None),
+        ("GET", f"/services/discover/{service}?explain=1&tag=blue", None),
+        ("GET", f"/services/discover/{service}?tenant_id={other}", None),
+        ("GET", "/services/", None),
+        ("GET", "/services/discover", None),
+        ("GET", "/health/services", None),
+        ("GET", f"/health/services/{service}", None),
+        ("GET", "/health/tenant", None),
+        ("GET", "/dependencies", None),
+        ("GET", "/prometheus/targets", None),
+    )
+
+
+def _tenants(tenant: str, other: str) -> tuple[Step, ...]:
+    """Return what is asked about tenants."""
+    return (
+        ("GET", f"/tenants/{other}", None),
+        ("GET", f"/tenants/{tenant}", None),
+        ("GET", f"/tenants/{other}/audit", None),
+        ("GET", f"/tenants/{tenant}/audit?limit=5", None),
+        ("GET", f"/tenants/{tenant}/audit/verify", None),
+        ("GET", "/whoami", None),
+        ("GET", "/metrics", None),
+    )
+
+
+def _plans(feature: str, tenant: str, other: str) -> tuple[Step, ...]:
+    """Return what is asked and tried about plans."""
+    return (
+        ("GET", "/plans", None),
+        ("GET", f"/tenants/{tenant}/entitlements", None),
+        ("GET", f"/tenants/{tenant}/entitlements/{feature}", None),
+        ("GET", f"/tenants/{other}/entitlements/{feature}", None),
+        ("GET", f"/tenants/{tenant}/grants?limit=2", None),
+        ("POST", f"/tenants/{other}/grants", {"feature": feature, "value": True}),
+        ("PUT", f"/tenants/{tenant}/overrides/{feature}", {"value": True}),
+    )
+
+
+def _configuration(
+    rng: random.Random, service: str, feature: str, tenant: str, other: str, mark: str
+) -> tuple[Step, ...]:
+    """Return what is done about configuration."""
+    layer = {
+        "rate_limits": {"api_calls_per_hour": rng.randrange(20_000)},
+        "features": {feature if rng.randrange(4) else mark: bool(rng.randrange(2))},
+    }
+    return (
+        ("GET", f"/config/{tenant}", None),
+        ("GET", f"/config/{other}", None),
+        ("GET", f"/config/{tenant}?service={service}&environment=production", None),
+        ("GET", f"/config/{tenant}/explain?service={service}", None),
+        ("GET", f"/config/{other}/explain", None),
+        ("GET", f"/config/layers/tenant/{tenant}", None),
+        ("GET", f"/config/layers/tenant/{other}", None),
+        ("GET", f"/config/layers/tenant/{tenant}/history?limit=3&service={service}", None),
+        ("GET", f"/config/layers/tenant/{other}/history", None),
+        ("GET", "/config/layers/global", None),
+        ("GET", "/config/schemas", None),
+        ("PUT", f"/config/layers/tenant/{tenant}", layer),
+        ("PATCH", f"/config/layers/tenant/{tenant}?service={service}", layer),
+        ("PATCH", f"/config/layers/tenant/{tenant}?dry_run=true", layer),
+        ("PATCH", f"/config/layers/tenant/{other}", layer),
+        ("POST", f"/config/layers/tenant/{tenant}/rollback", {"to_revision": rng.randrange(4)}),
+    )
+
+
+def _quotas(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is done about quotas."""
+    held = {
+        "resource": rng.choice(["concurrent_requests", "data_storage_mb", mark.replace("-", "_")]),
+        "amount": rng.randrange(1, 40),
+        "ttl_s": 2,
+    }
+    return (
+        ("POST", f"/tenants/{tenant}/allocations", held),
+        ("POST", f"/tenants/{other}/allocations", held),
+        ("GET", f"/tenants/{tenant}/allocations?limit=3", None),
+        ("GET", f"/tenants/{tenant}/usage", None),
+        ("POST", f"/tenants/{tenant}/slices", {"limit": "api_calls_per_hour", "amount": rng.randrange(1, 300)}),
+        ("POST", f"/tenants/{other}/slices", {"limit": "api_calls_per_hour"}),
+        ("GET", f"/tenants/{other}/usage", None),
+    )
+
+
+def _flags(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is done about flags."""
+    flag, subject = rng.choice(FLAGS), f"u{rng.randrange(20)}"
+    about = {"context": {"targetingKey": subject, "tenant_id": other, "age": rng.randrange(40), "mark": mark}}
+    variant = {"variant": rng.choice(["on", "off", mark]), "reason": mark}
+    evaluate, own, theirs = "/ofrep/v1/evaluate/flags", f"/tenants/{tenant}/flags", f"/tenants/{other}/flags"
+    return (
+        ("POST", evaluate, about),
+        ("POST", f"{evaluate}/{flag}", about),
+        ("POST", f"{evaluate}/{flag}?environment=staging", {}),
+        ("PUT", f"{own}/{flag}", variant),
+        ("DELETE", f"{own}/{flag}", None),
+        ("GET", own, None),
+        ("POST", f"{own}/{flag}/explain", about),
+        ("PUT", f"{theirs}/{flag}", variant),
+        ("GET", theirs, None),
+        ("GET", "/flags", None),
+        ("PUT", "/flags/plain", {"type": "boolean", "variants": {"on": True}, "default": "on"}),
+    )
