@@ -32,6 +32,8 @@ LOW_WATER: Final = 4
 IDLE_S: Final = 5.0
 """What nobody has spent from for so long is given back."""
 AWAY_RETRY_S: Final = 1.0
+AWAY_RETRY_S_MAX: Final = 5.0
+"""Shortest and longest time between two attempts to reach a hub that is away; it doubles."""
 EMPTY_RETRY_S: Final = 5.0
 EMPTY_DECISIONS: Final = 100
 """While the limit is used up the hub is asked again after so many refused decisions at the earliest."""
@@ -74,6 +76,7 @@ class TenantBudget:
         self._asked_s = self._spent_s = time.monotonic()
         self._demanded = 0
         self._ask_at_s = 0.0
+        self._away_s = AWAY_RETRY_S
         self._ends_s = float("inf")
         self._denied_since = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -212,6 +215,7 @@ class TenantBudget:
             self._slices.append(_Slice(answer["slice_id"], answer["granted"], until_s))
             self._low = answer["granted"] // LOW_WATER
             self.refusal = None
+            self._away_s = AWAY_RETRY_S
         self._answered.set()
 
     def _refused(self, error: HubError) -> None:
@@ -222,7 +226,8 @@ class TenantBudget:
             self._ask_at_s = now_s + min(wait_s, EMPTY_RETRY_S)
             self.refusal = TenantResourceLimitExceeded(error) if error.code == "quota_exceeded" else error
         else:
-            self._ask_at_s = now_s + AWAY_RETRY_S
+            self._ask_at_s = now_s + self._away_s
+            self._away_s = min(AWAY_RETRY_S_MAX, self._away_s * 2)
             self.refusal = error
 
     def _adapt(self, now_s: float) -> None:
