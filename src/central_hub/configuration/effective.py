@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, Protocol
+from weakref import ref
 
 from central_hub.configuration.folding import Compiled, Placed
 from central_hub.configuration.model import OWN_PLACES, Layer, layers_for
@@ -19,12 +20,23 @@ ENCODED_BYTES_MAX: Final = 134_217_728
 """Encoded values that are kept; past this the ones asked for longest ago are encoded again when asked for."""
 
 
+KNOWN_PER_TENANT_MAX: Final = 64
+"""Values of one tenant, by service and environment, that are found at once; past this they are looked for again."""
+
+_Known = tuple[int, int, Compiled, Resolved]
+"""A value, and what it hangs on: the generations of the layers, and what the tenant is granted."""
+
+
 class Layers(Protocol):
     """What the layers say: the view, or the view as it would be after a change."""
 
     @property
     def platform_generation(self) -> int:
         """Moves with every change of a layer of the platform."""
+        ...
+
+    def generation(self, domain: DomainId) -> int:
+        """Return a number that moves with every change of a layer of the domain; 0 while there are none."""
         ...
 
     def layers(self, domain: DomainId) -> Mapping[Layer, object]:
@@ -54,7 +66,8 @@ class Effective:
         self._named_at = -1
         self._services: frozenset[str] = frozenset()
         self._environments: frozenset[str] = frozenset()
-        self._kept: OrderedDict[Resolved, int] = OrderedDict()
+        self._known: dict[DomainId, dict[tuple[str, str, str], _Known]] = {}
+        self._kept: OrderedDict[ref[Resolved], int] = OrderedDict()
         self._kept_bytes = 0
 
     def of(self, domain: DomainId, service: str = "", environment: str = "") -> Resolved:
@@ -74,39 +87,53 @@ class Effective:
         Raises:
             HubError: `unknown_tier` (422).
         """
-        plain = self._of_platform(self._default(domain, tier), tier, service, environment)
-        own = self._layers.layers(domain)
-        if not own or domain == PLATFORM:
-            return plain
-        said = self._own(domain, service, environment)
-        if said == NO_OWN:
-            return plain
-        if service or environment:
-            service = service if self._names(service, "") or any(each.service == service for each in own) else ""
-            environment = (
-                environment
-                if self._names("", environment) or any(each.environment == environment for each in own)
-                else ""
-            )
-        return self._shared.get(domain, (service, environment), plain.stack, said)
+        default = self._default(domain, tier)
+        own_generation = self._layers.generation(domain)
+        if not own_generation or domain == PLATFORM:
+            return self._of_platform(default, tier, service, environment)
+        generation = self._layers.platform_generation
+        kept = self._known.setdefault(domain, {})
+        known = kept.get((tier, service, environment))
+        if known is not None and known[:3] == (generation, own_generation, default):
+            return known[3]
+        plain = self._of_platform(default, tier, service, environment)
+        same_own = known is not None and known[1] == own_generation
+        own = known[3].own if known is not None and same_own else self._own(domain, service, environment)
+        value = plain if own == NO_OWN else self._with_own(domain, plain.stack, own, service, environment)
+        if len(kept) >= KNOWN_PER_TENANT_MAX:
+            kept.clear()
+        kept[(tier, service, environment)] = (generation, own_generation, default, value)
+        return value
+
+    def _with_own(self, domain: DomainId, stack: Stack, own: OwnLayers, service: str, environment: str) -> Resolved:
+        layers = self._layers.layers(domain)
+        if service and not (self._names(service, "") or any(each.service == service for each in layers)):
+            service = ""
+        if environment and not (
+            self._names("", environment) or any(each.environment == environment for each in layers)
+        ):
+            environment = ""
+        return self._shared.get(domain, (service, environment), stack, own)
 
     def encoded(self, value: Resolved) -> bytes:
         """Return a value encoded, and let go of the encoded form of others past the limit."""
-        if value in self._kept:
-            self._kept.move_to_end(value)
+        kept = ref(value, self._dropped)
+        if kept in self._kept:
+            self._kept.move_to_end(kept)
             return value.config
         data = value.config
-        self._kept[value] = len(data)
+        self._kept[kept] = len(data)
         self._kept_bytes += len(data)
         while self._kept_bytes > ENCODED_BYTES_MAX and len(self._kept) > 1:
             oldest, freed = self._kept.popitem(last=False)
-            oldest.forget_encoded()
             self._kept_bytes -= freed
+            forgotten = oldest()
+            if forgotten is not None:
+                forgotten.forget_encoded()
         return data
 
-    def forget(self, domain: DomainId) -> None:
-        """Let go of what was resolved for a tenant, whose own layers changed."""
-        self._shared.forget(domain)
+    def _dropped(self, kept: ref[Resolved]) -> None:
+        self._kept_bytes -= self._kept.pop(kept, 0)
 
     def _own(self, domain: DomainId, service: str, environment: str) -> OwnLayers:
         named = layers_for("", domain, service, environment)

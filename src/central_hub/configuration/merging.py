@@ -83,6 +83,70 @@ def nested(leaves: Mapping[str, Json]) -> Document:
     return document
 
 
+def ordered(document: Json) -> Any:  # Any: JSON
+    """Return a document with the keys of every object in order."""
+    if not isinstance(document, dict):
+        return document
+    members = cast(Document, document)
+    return {key: ordered(members[key]) for key in sorted(members)}
+
+
+def altered(document: Document, leaves: Mapping[str, Json]) -> Document:
+    """Return a document with other leaves; objects without any of them are shared with the one given.
+
+    Args:
+        document: with its keys in order, as the answer has them.
+        leaves: new values by pointer; what is no JSON value takes away.
+    """
+    root = dict(document)
+    copies: dict[str, Document] = {"": root}
+    unordered: set[str] = set()
+    for path in sorted(leaves):
+        value = leaves[path]
+        above, _, last = path.rpartition("/")
+        node = _opened(root, above, copies, unordered)
+        key = last.replace("~1", "/").replace("~0", "~") if "~" in last else last
+        if node is None:
+            continue
+        if isinstance(value, bool | int | float | str | list):
+            if key not in node:
+                unordered.add(above)
+            node[key] = value
+        else:
+            node.pop(key, None)
+    for place in sorted(copies, key=len, reverse=True):
+        node = copies[place]
+        above, _, last = place.rpartition("/")
+        if place and not node:
+            copies[above].pop(parts_of("/" + last)[0], None)
+        elif place in unordered:
+            in_order = {key: node[key] for key in sorted(node)}
+            node.clear()
+            node.update(in_order)
+    return root
+
+
+def _opened(root: Document, place: str, copies: dict[str, Document], unordered: set[str]) -> Document | None:
+    """Return the copy of the object at a place, made on the way down; None where a value stands in the way."""
+    found = copies.get(place)
+    if found is not None:
+        return found
+    node, at = root, ""
+    for part in parts_of(place):
+        above, at = at, at + pointer((part,))
+        known = copies.get(at)
+        if known is None:
+            inner = node.get(part)
+            if inner is None:
+                unordered.add(above)
+            elif not isinstance(inner, dict):
+                return None
+            known = copies[at] = dict(cast(Document, inner or {}))
+            node[part] = known
+        node = known
+    return node
+
+
 def merge_patch(target: Json, patch: Json) -> Json:
     """Apply a merge patch (RFC 7396, section 2); neither argument is changed."""
     if not isinstance(patch, dict):

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from central_hub.configuration.folding import (
     ABSENT,
     Absent,
@@ -24,10 +26,11 @@ from central_hub.configuration.folding import (
     touched,
     trace,
 )
-from central_hub.configuration.merging import covers, encoded, nested
+from central_hub.configuration.merging import altered, covers, nested, ordered
 from central_hub.configuration.model import OWN_PLACES, Document, Json
 from central_hub.kernel.ids import DomainId
 
+_encode: Final = msgspec.json.Encoder().encode
 ETAG_HEX: Final = 24
 OwnLayers = tuple[Compiled | None, ...]
 """A tenant's own layers at `OWN_PLACES`."""
@@ -51,13 +54,14 @@ class Move:
 class Stack:
     """What the layers of the platform say to one tier, service and environment. Never changed."""
 
-    __slots__ = ("__weakref__", "_moves", "granted", "layers", "tier", "values")
+    __slots__ = ("__weakref__", "_moves", "document", "granted", "layers", "tier", "values")
 
     def __init__(self, tier: str, layers: tuple[Placed, ...], granted: Mapping[str, Json]) -> None:
         self.tier = tier
         self.layers = layers
         self.granted = granted
         self.values = fold(layers, granted)
+        self.document = ordered(nested(self.values))
         self._moves: dict[Stack, Move] = {}
 
     def move_to(self, after: Stack) -> Move:
@@ -103,14 +107,14 @@ class Resolved:
 
     @property
     def document(self) -> Document:
-        """The value as JSON."""
-        return nested(self.leaves)
+        """The value as JSON, keys in order; parts of it are shared and none is to be changed."""
+        return altered(self.stack.document, self.overlay) if self.overlay else self.stack.document
 
     @property
     def config(self) -> bytes:
         """The value, encoded."""
         if not self._config:
-            self._config = encoded(self.document)
+            self._config = _encode(self.document)
         return self._config
 
     @property
@@ -120,11 +124,6 @@ class Resolved:
             digest = hashlib.sha256(self.stack.tier.encode() + b"\n" + self.config)
             self._etag = f'"{digest.hexdigest()[:ETAG_HEX]}"'
         return self._etag
-
-    @property
-    def encoded_bytes(self) -> int:
-        """How much of it is kept encoded."""
-        return len(self._config)
 
     def forget_encoded(self) -> None:
         """Let go of the encoded form; it is made again when it is asked for."""
@@ -215,7 +214,3 @@ class Shared:
             self._by_parts[parts] = alike
         kept[variant] = alike
         return alike
-
-    def forget(self, domain: DomainId) -> None:
-        """Let go of what was resolved for a tenant, whose own layers changed."""
-        self._of.pop(domain, None)

@@ -71,6 +71,10 @@ class Proposed:
         self.changed[layer] = as_compiled(document)
         self.platform_generation += 1
 
+    def generation(self, domain: DomainId) -> int:
+        """Return whether the domain has layers; asked once all changes were put."""
+        return 1 if self.layers(domain) else 0
+
     def layers(self, domain: DomainId) -> Mapping[Layer, object]:
         """Return the layers of a domain."""
         new = {layer: folded for layer, folded in self.changed.items() if layer.domain == domain}

@@ -61,8 +61,8 @@ class ConfigurationView:
     def __init__(self) -> None:
         self._layers: dict[DomainId, dict[Layer, History]] = {}
         self._schemas: dict[str, Document] = {}
+        self._generations: dict[DomainId, int] = {}
         self.platform_generation = 0
-        self.schemas_generation = 0
 
     @property
     def name(self) -> str:
@@ -77,6 +77,10 @@ class ConfigurationView:
     def layers(self, domain: DomainId) -> Mapping[Layer, History]:
         """Return the layers of a domain that were ever written."""
         return self._layers.get(domain, _NONE)
+
+    def generation(self, domain: DomainId) -> int:
+        """Return a number that moves with every change of a layer of the domain; 0 while there are none."""
+        return self._generations.get(domain, 0)
 
     def current(self, domain: DomainId, layer: Layer) -> Revision:
         """Return the newest revision of a layer; revision 0 before it was ever written."""
@@ -120,7 +124,6 @@ class ConfigurationView:
                     self._schemas.pop(section, None)
                 else:
                     self._schemas[section] = document
-                self.schemas_generation += 1
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 
@@ -141,6 +144,7 @@ class ConfigurationView:
             layers[layer] = History([revision])
         else:
             history.add(revision)
+        self._generations[applied.domain] = self.generation(applied.domain) + 1
         if applied.domain == PLATFORM:
             self.platform_generation += 1
 
@@ -164,7 +168,7 @@ class ConfigurationView:
             dumped = msgspec.msgpack.decode(chunk, type=_Dump)
             for names, revisions in dumped.layers:
                 self._layers.setdefault(domain, {})[Layer(*names)] = History(revisions)
+                self._generations[domain] = self.generation(domain) + 1
             self._schemas.update(dumped.schemas)
         if domain == PLATFORM:
             self.platform_generation += 1
-            self.schemas_generation += 1

@@ -82,3 +82,12 @@ def test_true_is_not_one() -> None:
     assert differ([True], [1])
     assert not differ([1, "x"], [1, "x"])
     assert folded({}) is None
+
+
+@given(layer_lists(mixed=False))
+def test_a_document_that_shares_parts_is_the_one_put_together_from_leaves(documents: list[dict[str, Any]]) -> None:
+    stack, own, whole = split(documents)
+    before = encoded(stack.document)
+    value = resolve(stack, own)
+    assert value.config == encoded(nested(whole))
+    assert encoded(stack.document) == before
