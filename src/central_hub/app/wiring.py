@@ -47,7 +47,7 @@ from central_hub.kernel.probing import Probe
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
-from central_hub.monitoring.collectors import health_collector, hub_collector, refusals_collector
+from central_hub.monitoring.collectors import health_collector, hub_collector, quotas_collector, refusals_collector
 from central_hub.monitoring.metrics import Metrics, RequestMeter
 from central_hub.monitoring.process import LoopWatch, ProcessStats
 from central_hub.monitoring.routes import Readiness
@@ -64,6 +64,7 @@ from central_hub.plans.view import PlansView
 from central_hub.quotas.budgets import Budgets
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
+from central_hub.quotas.leaving import LeasesLeaving
 from central_hub.quotas.limits import Held, PlanLimits
 from central_hub.quotas.model import FACTS as QUOTAS_FACTS
 from central_hub.quotas.reading import UsageReading
@@ -144,6 +145,7 @@ def build(
     epochs = Epochs()
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
     observing.metrics.add(flags.collector())
+    observing.metrics.add(quotas_collector(quotas.keeper, quotas.endings, quotas.allocations, quotas.budgets))
     observing.metrics.add(
         hub_collector(
             core.runner,
@@ -249,7 +251,9 @@ def _core(
         runner=runner,
         positions=HubPositions(runner),
         sequencer=sequencer,
-        life=LifeCycle(tenants, sequencer, stores.sealer, (Leaving(registry, sequencer),)),
+        life=LifeCycle(
+            tenants, sequencer, stores.sealer, (Leaving(registry, sequencer), LeasesLeaving(quotas, sequencer))
+        ),
         authentication=Authentication(tenants, book, clock, stores.pepper, open_mode=settings.open),
         denials=DenialLog(stores.decision_key, sequencer, clock, source),
         egress=Egress(_policy(settings, listeners), clock),

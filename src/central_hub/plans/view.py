@@ -27,6 +27,7 @@ from central_hub.plans.model import (
     OverrideSet,
 )
 from central_hub.plans.rules import NOTHING_ABOVE, Ladder
+from central_hub.tenants.model import TenantShredded
 
 CHUNK: Final = 256
 
@@ -61,7 +62,7 @@ class PlansView:
     @property
     def facts(self) -> frozenset[type[Fact]]:
         """The types it folds."""
-        return frozenset(FACTS)
+        return frozenset((*FACTS, TenantShredded))
 
     @property
     def ladder(self) -> Ladder:
@@ -87,6 +88,9 @@ class PlansView:
         author, at_ms, fact = applied.actor.principal, applied.time_ms, applied.fact
         if isinstance(fact, CatalogueApplied):
             self._put_catalogue(fact.catalogue)
+            return
+        if isinstance(fact, TenantShredded):
+            self._above.pop(DomainId(fact.tenant_id), None)
             return
         above = self._above.setdefault(applied.domain, Above())
         match fact:

@@ -180,7 +180,11 @@ class DenialLog:
                 minute_ms=reason.minute_ms,
                 count=tally.count,
             )
-            await self._sequencer.submit(HUB_ACTOR, (reason.domain,), _journal(reason.domain, fact))
+            try:
+                await self._sequencer.submit(HUB_ACTOR, (reason.domain,), _journal(reason.domain, fact))
+            except HubError as error:
+                if error.code != "unreadable_record":  # the tenant was shredded since: nothing of it is kept
+                    raise
             del self._waiting[reason]
         return len(due)
 

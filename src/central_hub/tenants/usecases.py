@@ -99,6 +99,13 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     key: MintedKey | None
 
 
+class _There(HubError):
+    """The tenant has been made before, just as it is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__("tenant_exists", Kind.CONFLICT, "The tenant is there.")
+
+
 class Tenants:
     """Creates and changes tenants, and what lets their callers in.
 
@@ -149,7 +156,7 @@ class Tenants:
         def decide(tx: Tx) -> str:
             tx.touch(domain, TENANT_STREAM)
             if self._is_there(domain, wanted):
-                return ""
+                raise _There  # under an idempotency key the first answer is looked for, then this one is as good
             if self._view.count_tenants() >= TENANTS_MAX:
                 raise _limit("tenants", TENANTS_MAX)
             state = State.TRIAL if wanted.trial else State.ACTIVE
@@ -159,9 +166,12 @@ class Tenants:
                 provision.provision(tx, domain, wanted.tier)
             return "" if first is None else self._mint(ctx, tx, domain, first, secrets)
 
-        committed = await self._sequencer.submit(
-            ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, "create_tenant", key)
-        )
+        try:
+            committed = await self._sequencer.submit(
+                ctx.actor, (domain,), decide, idempotency=_idempotency(ctx, domain, "create_tenant", key)
+            )
+        except _There:
+            return Created(tenant=self._get(domain), key=None)
         minted = None
         if committed.answer:
             minted = MintedKey(key_id=committed.answer, secret="" if committed.replayed else secrets[0])

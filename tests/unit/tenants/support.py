@@ -127,7 +127,7 @@ class Office:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.log = MemoryLog()
-        keys = KeyRing(bytes(32), MemoryKeys())
+        keys = self.keys = KeyRing(bytes(32), MemoryKeys())
         self.view = TenantsView()
         self.runner = Runner(self.log, keys, FactTypes(FACTS), [self.view])
         self.random = random.Random(1).randbytes

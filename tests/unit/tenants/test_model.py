@@ -45,6 +45,8 @@ def test_every_fact_survives_the_log() -> None:
         model.TenantChanged(name="Acme", tier="free", previous_tier="pro"),
         model.TenantSuspended(reason="unpaid"),
         model.TenantResumed(),
+        model.TenantStateChanged(state=model.State.DELETED, previous_state=model.State.ACTIVE, reason="left"),
+        model.TenantShredded(tenant_id="acme"),
         model.KeyCreated(key=key),
         model.KeyRotated(key_id=key.id, digest=b"d", previous_until_ms=1),
         model.KeyRevoked(key_id=key.id),
