@@ -24,7 +24,7 @@ from typing import Final
 
 from tests.architecture.source_tree import PACKAGE, FunctionNode
 
-ROOMS: Final = ("kernel", "edge", "tenants", "registry", "health", "monitoring", "interop", "adapters", "app")
+ROOMS: Final = ("kernel", "edge", "tenants", "registry", "flags", "health", "monitoring", "interop", "adapters", "app")
 """Where a hub decides about callers, or keeps domains apart. What lies outside is argued in `argued.py`."""
 
 WALLS: Final = frozenset(

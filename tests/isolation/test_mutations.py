@@ -39,6 +39,7 @@ TESTS: Final = (
     "tests/routes",
     "tests/security/test_ssrf.py",
     "tests/unit/edge",
+    "tests/unit/flags",
     "tests/unit/health/test_keeper.py",
     "tests/unit/health/test_prober.py",
     "tests/unit/health/test_reading.py",
