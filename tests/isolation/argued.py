@@ -36,6 +36,10 @@ ARGUED: Final = {
     " by then, so a claim equal to it has already returned",
     "edge/pipeline.py:Pipeline._own_path: header_tenant != named -> True": "a tenant in a header is the context's own"
     " by then, so a path equal to it has already returned",
+    # flags
+    "flags/telling.py:FlagStreams.applied: one.domain == PLATFORM -> True": "looks at more streams than one tenant's"
+    " change can concern; what is told depends on each stream's own fingerprint",
+    "flags/telling.py:FlagStreams.applied: one.domain in self._by_domain -> True": _SHORTER,
     # health
     "health/prober.py:Prober._start: domain is not None -> True": "whether anything of a domain is left to probe; there"
     " is while its queue is not empty",

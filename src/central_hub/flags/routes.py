@@ -47,10 +47,9 @@ class FlagRoutes:
     async def list_flags(self, call: Call) -> Reply:
         """List definitions by page."""
         page: FlagPage = call.query
-        found = [flag for key in self._view.keys(PLATFORM) if (flag := self._view.flag(PLATFORM, key)) is not None]
         wanted = [
             flag
-            for flag in found
+            for flag in self._view.flags(PLATFORM)
             if flag.key > (page.cursor or "")
             and (flag.state is page.state if page.state else flag.state is not State.ARCHIVED)
         ]

@@ -185,13 +185,14 @@ class FlagStreams:
         return group
 
     def _leave(self, stream: _Stream) -> None:
-        streams = self._by_domain.get(stream.ctx.domain, {})
+        domain = stream.ctx.domain
+        streams = self._by_domain.get(domain, {})
         group = streams.pop(stream, None)
         if group is None:
             return
         self.open_streams -= 1
         if not streams:
-            self._by_domain.pop(stream.ctx.domain, None)
+            self._by_domain.pop(domain, None)
         group.streams.pop(stream, None)
         if not group.streams:
             self._groups.pop(group.asker, None)

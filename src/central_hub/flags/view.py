@@ -74,6 +74,10 @@ class FlagsView:
             return self._keys
         return [key for key in self._keys if is_visible(self._flags[key], domain)]
 
+    def flags(self, domain: DomainId) -> Sequence[Definition]:
+        """Return the flags a domain can see, in order of key."""
+        return [self._flags[key] for key in self.keys(domain)]
+
     def segment(self, domain: DomainId, name: str) -> Segment | None:
         """Return a segment; they are the platform's."""
         return self._segments.get(name) if domain == PLATFORM else None
@@ -126,7 +130,7 @@ class FlagsView:
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of at most `CHUNK` items."""
         if domain == PLATFORM:
-            flags = [self._flags[key] for key in self.keys(PLATFORM)]
+            flags = list(self.flags(PLATFORM))
             for start in range(0, len(flags), CHUNK):
                 yield _Dump(flags=flags[start : start + CHUNK])
             for segment in self.segments(PLATFORM):

@@ -39,6 +39,18 @@ async def test_a_flag_is_created_replaced_and_shown_by_revision() -> None:
         assert told(await world.ask("GET", "/flags/nothing", key="root"))[1]["code"] == "flag_not_found"
 
 
+async def test_a_rule_names_tenants_and_tiers_that_are_there() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        for name, rule, status in (
+            ("a", {"tenants": ["acme"]}, 201), ("b", {"tenants": ["ghost"]}, 422), ("c", {"tiers": ["pro"]}, 201),
+            ("d", {"tiers": ["platinum"]}, 422), ("e", {"segments": ["ghost"]}, 422),
+        ):  # fmt: skip
+            rules = [{"variant": "on", **rule}]
+            assert (await put(world, f"/flags/{name}", BOOLEAN | {"rules": rules})).status == status, name
+        assert told(await put(world, "/flags/advanced_ai", BOOLEAN))[1]["code"] == "flag_is_entitlement"
+
+
 async def test_flags_are_listed_by_page_and_state() -> None:
     async with running() as world:
         for key in "abcd":

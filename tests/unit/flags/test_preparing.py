@@ -249,6 +249,26 @@ def test_an_explanation_says_what_evaluation_does(
         assert [step.decided for step in told.steps] == [False] * (len(told.steps) - 1) + [True]
 
 
+@pytest.mark.parametrize(
+    ("one", "context", "because"),
+    [
+        (rule(tenants=["globex"], tiers=["free"]), {}, "it names other tenants"),
+        (rule(tenants=["acme"], tiers=["free"]), {}, "it names other tiers"),
+        (rule(tiers=["pro"], environments=["staging"]), {}, "it names other environments"),
+        (rule(segments=["adults"]), {"age": 20}, "everything it names holds"),
+        (rule(segments=["adults"]), {"age": 2}, "the context is in none of its segments"),
+        (rule(segments=["beta"]), {"targetingKey": "u1"}, "everything it names holds"),
+        (rule(segments=["beta"]), {"targetingKey": "u9"}, "the context is in none of its segments"),
+        (rule(segments=["beta"]), {}, "its segment lists targeting keys, and the context has none"),
+        (rule(percentage=5), {}, "it is for a percentage, and the context has no targeting key"),
+    ],
+)
+def test_an_explanation_says_what_a_rule_turned_on(one: Rule, context: dict[str, Any], because: str) -> None:
+    walk = Walk(flag(rules=(one,)), SEGMENTS.get, Asker(ACME, "pro", "production"), context)
+    step = walk.explain(None, whole=True).steps[0]
+    assert (step.because, step.decided) == (because, because == "everything it names holds")
+
+
 def test_a_tenant_is_not_shown_rules_about_others() -> None:
     definition = flag(
         rules=(rule(name="globex-first", tenants=["globex"]), rule(name="adults", segments=["adults"]), rule("off"))

@@ -125,14 +125,23 @@ async def test_a_stream_ends_with_its_credential() -> None:
 
 async def test_a_stream_that_may_end_is_looked_at_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("central_hub.flags.telling.SWEEP_S", 0.0)
-    monkeypatch.setattr("central_hub.flags.telling.SWEEP_ALL_EVERY", 10)
     async with opened() as house:
-        ends, stays = Listener(house, ctx_of(expires_at_ms=5)), Listener(house, ctx_of("globex", id="o", key_id="o"))
-        stays.heard()
+        ends, stays = Listener(house, ctx_of(expires_at_ms=5)), Listener(house, ctx_of("globex"))
         house.access.refused.add("k")
         sweeping = asyncio.create_task(house.streams.run())
         await settled()
-        assert (ends.sink.closed, stays.sink.closed) == (True, False)
+        assert (ends.sink.closed, stays.sink.closed) == (True, False)  # without an end there is nothing to look at
+        sweeping.cancel()
+        await asyncio.wait({sweeping})
+
+
+async def test_what_ends_by_the_clock_is_noticed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("central_hub.flags.telling.SWEEP_S", 0.0)
+    monkeypatch.setattr("central_hub.flags.telling.SWEEP_ALL_EVERY", 10)
+    async with opened() as house:
+        stays = Listener(house, ctx_of("globex"))
+        stays.heard()
+        sweeping = asyncio.create_task(house.streams.run())
         house.features.granted.add((GLOBEX, "advanced_ai"))  # as when a grant begins or ends by the clock
         await settled()
         assert len(stays.heard()) == 1
@@ -163,6 +172,8 @@ async def test_a_credential_that_no_longer_speaks_for_the_tenant_opens_nothing()
         assert house.streams.current(ctx_of()) == ctx_of()
         gateway = ctx_of(home=PLATFORM, assertable=frozenset({"acme"}))
         assert house.streams.current(gateway) is gateway
+        anyone = ctx_of(home=PLATFORM, assertable=None)
+        assert house.streams.current(anyone) is anyone
         for ctx, code in (
             (ctx_of(home=PLATFORM, assertable=frozenset({"globex"})), "tenant_mismatch"),
             (ctx_of("acme", "config:read"), "scope_missing"),
@@ -188,7 +199,9 @@ def test_a_token_says_who_asked_for_an_hour_or_two() -> None:
     assert found is not None
     ctx, environment = found
     assert (ctx.tenant_id, ctx.tier, environment) == ("acme", "pro", "production")
-    assert (ctx.principal.key_id, ctx.principal.proof, ctx.principal.kind) == ("k", b"12345678", PrincipalKind.KEY)
+    principal = ctx.principal
+    assert (principal.id, principal.key_id, principal.proof) == ("key:k", "k", b"12345678")
+    assert (principal.kind, principal.assertable, principal.scopes) == (PrincipalKind.KEY, frozenset(), {"flags:read"})
     assert TOKENS.read(token, NOW_MS + 2 * HOUR_MS) is None
 
 
@@ -219,6 +232,7 @@ def test_only_those_who_can_be_asked_after_again_get_one() -> None:
     for kind in (PrincipalKind.GATEWAY, PrincipalKind.BOOTSTRAP, PrincipalKind.LEGACY, PrincipalKind.OPEN):
         assert TOKENS.mint(ctx_of(kind=kind), ASKER, NOW_MS) is None
     in_the_open = StreamTokens(b"secret", open_mode=True)
+    assert in_the_open.mint(ctx_of(kind=PrincipalKind.GATEWAY), ASKER, NOW_MS) is None
     token = in_the_open.mint(ctx_of(kind=PrincipalKind.OPEN, id="open"), ASKER, NOW_MS)
     assert token is not None
     found = in_the_open.read(token, NOW_MS)

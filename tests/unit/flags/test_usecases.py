@@ -114,7 +114,9 @@ async def test_a_segment_that_is_used_stays() -> None:
         assert house.says(age=20)[0] is False
         await house.define(if_match="*")
         await house.flags.remove_segment(OPERATOR, "adults")
+        pos = house.runner.pos
         await house.flags.remove_segment(OPERATOR, "adults")
+        assert house.runner.pos == pos
         assert (await refusal(house.define("other", rules=(rule(segments=["adults"]),)))).code == "unknown_segment"
         with pytest.raises(HubError, match="segment_not_found"):
             house.flags.get_segment("adults")

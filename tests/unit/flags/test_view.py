@@ -83,6 +83,8 @@ def test_an_override_is_its_tenants() -> None:
     assert (mine.variant, mine.changed_at_ms) == ("on", 1_001)
     assert view.override(GLOBEX, "search") is None
     assert (len(view.overrides(ACME)), view.overrides(GLOBEX)) == (1, [])
+    told(view, (PLATFORM, FlagDefined(flag=flag())))
+    assert (len(list(view.dump(ACME))), list(view.dump(GLOBEX)), len(list(view.dump(PLATFORM)))) == (1, [], 1)
     told(view, (ACME, FlagOverrideRemoved(key="search")), (GLOBEX, FlagOverrideRemoved(key="search")))
     assert view.override(ACME, "search") is None
 
