@@ -41,6 +41,12 @@ INSTANCE = "/services/private/instances/i-1"
 NO_INSTANCE = "/services/nowhere/instances/i-1"
 CATALOGUE = msgspec.to_builtins(default_catalogue())
 FLAG = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off"}
+DOCUMENT = {
+    "format": "central-hub/tenant/1",
+    "exported_at": "2026-01-01T00:00:00Z",
+    "tenant": {"id": "imported", "name": "Imported", "tier": "pro", "status": "active"},
+    "sections": {},
+}
 REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
 
 LAYER = {"features": {"advanced_ai": False}}
@@ -170,6 +176,13 @@ ROWS: dict[str, Row] = {
         "/tenants/nobody/slices/9-1/return",
         body={"limit": "api_calls_per_hour", "unused": 5},
     ),
+    "record_usage": Row(
+        "/tenants/acme/usage/events",
+        "/tenants/nobody/usage/events",
+        body={"events": [{"id": "1", "meter": "tokens", "quantity": 5}]},
+    ),
+    "list_usage": Row("/tenants/acme/usage/meters", "/tenants/nobody/usage/meters"),
+    "export_usage": Row("/usage/export?month=2023-11"),
     "get_usage": Row("/tenants/acme/usage", "/tenants/nobody/usage"),
     "list_entitlements": Row("/tenants/acme/entitlements", "/tenants/nobody/entitlements"),
     "get_entitlement": Row("/tenants/acme/entitlements/advanced_ai", "/tenants/nobody/entitlements/advanced_ai"),
@@ -195,6 +208,8 @@ ROWS: dict[str, Row] = {
     "rotate_tenant_key": Row("/tenants/acme/keys/{acme_key}/rotate", "/tenants/nobody/keys/{acme_key}/rotate"),
     "resume_tenant": Row("/tenants/acme/resume", "/tenants/nobody/resume"),
     "suspend_tenant": Row("/tenants/acme/suspend", "/tenants/nobody/suspend"),
+    "export_tenant": Row("/tenants/acme/export", "/tenants/nobody/export"),
+    "import_tenant": Row("/tenants/import", body={"document": DOCUMENT}),
     "activate_tenant": Row("/tenants/acme/activate", "/tenants/nobody/activate"),
     "mark_tenant_past_due": Row("/tenants/acme/past-due", "/tenants/nobody/past-due"),
     "delete_tenant": Row("/tenants/acme", "/tenants/nobody"),

@@ -61,6 +61,7 @@ class RunningServices:
 class Configuring:
     """What answers about configuration and tells of its changes."""
 
+    configuration: Configuration
     effective: Effective
     announcements: Announcements
     lane: ConfigurationLane
@@ -105,6 +106,7 @@ def configuring(core: Core) -> Configuring:
         announcements.applied(batch)
 
     return Configuring(
+        configuration=configuration,
         effective=effective,
         announcements=announcements,
         lane=ConfigurationLane(effective, defaults, core.clock.now_ms, core.clock.monotonic_ms),

@@ -26,6 +26,7 @@ from central_hub.monitoring.metrics import Collector
 class Flagging:
     """What answers about flags and tells of their changes."""
 
+    flags: Flags
     sets: FlagSets
     streams: FlagStreams
     ofrep: Ofrep
@@ -56,6 +57,7 @@ def flagging(core: Core, others: Iterable[type[Fact]]) -> Flagging:
     tokens = StreamTokens(core.stores.decision_key, open_mode=core.settings.open)
     flags = Flags(core.flags, core.sequencer, HubNames(core.book, core.tenants), features)
     return Flagging(
+        flags=flags,
         sets=sets,
         streams=streams,
         ofrep=Ofrep(sets, streams, tokens, core.clock),

@@ -26,6 +26,8 @@ from central_hub.plans.view import PlansView
 from central_hub.quotas.budgets import Budgets
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
+from central_hub.quotas.metered import MeteredView
+from central_hub.quotas.metering import Metering
 from central_hub.quotas.reading import UsageReading
 from central_hub.quotas.usecases import Allocations
 from central_hub.quotas.view import QuotasView
@@ -59,6 +61,7 @@ class Core:
     tenants: TenantsView
     registry: RegistryView
     quotas: QuotasView
+    metered: MeteredView
     flags: FlagsView
     configuration: ConfigurationView
     runner: Runner
@@ -94,6 +97,7 @@ class Quotas:
     endings: Endings
     allocations: Allocations
     budgets: Budgets
+    metering: Metering
     reading: UsageReading
 
 

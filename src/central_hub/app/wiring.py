@@ -15,8 +15,10 @@ from central_hub.adapters.stores import Stores, in_memory
 from central_hub.app.configuring import CONFIG_PREFIX, Configuring, configuring
 from central_hub.app.flagging import Flagging, flagging
 from central_hub.app.hub import Hub
+from central_hub.app.limiting import collector_of, quotas_of, rows_of
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
+from central_hub.configuration.portable import PortableConfiguration
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge import openapi, problem_pages
 from central_hub.edge.asgi import Edge
@@ -28,6 +30,7 @@ from central_hub.edge.operations import Table
 from central_hub.edge.pipeline import Pipeline
 from central_hub.edge.protection import Bucket, RateProtection
 from central_hub.flags.model import FACTS as FLAGS_FACTS
+from central_hub.flags.portable import PortableOverrides
 from central_hub.flags.view import FlagsView
 from central_hub.health.keeper import Keeper
 from central_hub.health.lane_signals import HeartbeatLane
@@ -47,7 +50,7 @@ from central_hub.kernel.probing import Probe
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
-from central_hub.monitoring.collectors import health_collector, hub_collector, quotas_collector, refusals_collector
+from central_hub.monitoring.collectors import health_collector, hub_collector, refusals_collector
 from central_hub.monitoring.metrics import Metrics, RequestMeter
 from central_hub.monitoring.process import LoopWatch, ProcessStats
 from central_hub.monitoring.routes import Readiness
@@ -57,20 +60,15 @@ from central_hub.plans.document import default_catalogue, parse_catalogue
 from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.plans.model import Catalogue as PlanCatalogue
 from central_hub.plans.model import CatalogueApplied
+from central_hub.plans.portable import PortableLayers
 from central_hub.plans.routes import PlanRoutes
 from central_hub.plans.routes import operations as plans_operations
 from central_hub.plans.usecases import Plans
 from central_hub.plans.view import PlansView
-from central_hub.quotas.budgets import Budgets
-from central_hub.quotas.ending import Endings
-from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.leaving import LeasesLeaving
-from central_hub.quotas.limits import Held, PlanLimits
+from central_hub.quotas.limits import Held
+from central_hub.quotas.metered import MeteredView
 from central_hub.quotas.model import FACTS as QUOTAS_FACTS
-from central_hub.quotas.reading import UsageReading
-from central_hub.quotas.routes import QuotaRoutes
-from central_hub.quotas.routes import operations as quotas_operations
-from central_hub.quotas.usecases import Allocations
 from central_hub.quotas.view import QuotasView
 from central_hub.registry.catalogue import Catalogue
 from central_hub.registry.changes import Changes
@@ -100,6 +98,7 @@ from central_hub.tenants.model import FACTS as TENANTS_FACTS
 from central_hub.tenants.model import VIEW_FACTS as TENANTS_VIEW_FACTS
 from central_hub.tenants.routes import TenantRoutes
 from central_hub.tenants.routes import operations as tenants_operations
+from central_hub.tenants.transfers import Transfers
 from central_hub.tenants.usecases import Tenants
 from central_hub.tenants.view import TenantsView
 
@@ -133,7 +132,7 @@ def build(
     settings.check()
     core = _core(settings, stores, clock or SystemClock(), draw, source, listeners)
     discovery = _discovery(core, probe or Probes(core.egress))
-    quotas = _quotas(core)
+    quotas = quotas_of(core)
     config = configuring(core)
     flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
     observing = _observing(core, discovery)
@@ -145,7 +144,7 @@ def build(
     epochs = Epochs()
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
     observing.metrics.add(flags.collector())
-    observing.metrics.add(quotas_collector(quotas.keeper, quotas.endings, quotas.allocations, quotas.budgets))
+    observing.metrics.add(collector_of(quotas))
     observing.metrics.add(
         hub_collector(
             core.runner,
@@ -233,7 +232,9 @@ def _core(
             *CONFIGURATION_FACTS,
         )
     )
-    runner = Runner(stores.log, stores.sealer, types, (tenants, plans, registry, quotas, flags, configuration))
+    metered = MeteredView()
+    views = (tenants, plans, registry, quotas, metered, flags, configuration)
+    runner = Runner(stores.log, stores.sealer, types, views)
     runner.incarnation = stores.incarnation
     sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
     return Core(
@@ -246,6 +247,7 @@ def _core(
         tenants=tenants,
         registry=registry,
         quotas=quotas,
+        metered=metered,
         flags=flags,
         configuration=configuration,
         runner=runner,
@@ -291,18 +293,6 @@ def _discovery(core: Core, probe: Probe) -> Discovery:
             core.clock,
             lambda: core.draw(8),
         ),
-    )
-
-
-def _quotas(core: Core) -> Quotas:
-    keeper, limits = LeaseKeeper(core.clock), PlanLimits(core.book)
-    budgets = Budgets(core.quotas, core.sequencer, limits, core.authentication, core.clock)
-    return Quotas(
-        keeper=keeper,
-        endings=Endings(keeper, core.quotas, core.sequencer),
-        allocations=Allocations(core.quotas, keeper, core.sequencer, limits, core.authentication, core.clock),
-        budgets=budgets,
-        reading=UsageReading(core.quotas, budgets, limits),
     )
 
 
@@ -358,9 +348,16 @@ def _table(
         administered=core.authentication.end_bootstrap,
     )
     audit = AuditTrail(core.stores.log, core.runner)
-    tenant_routes = TenantRoutes(tenants, core.tenants, audit, core.denials, core.authentication, core.clock)
+    plans = Plans(core.plans, core.tenants, core.sequencer)
+    sections = (
+        PortableLayers(core.plans, plans, core.clock),
+        PortableConfiguration(core.configuration, config.configuration),
+        PortableOverrides(core.flags, flags.flags),
+    )
+    transfers = Transfers(core.tenants, tenants, core.sequencer, core.clock, sections)
+    tenant_routes = TenantRoutes(tenants, core.tenants, audit, core.denials, core.authentication, transfers, core.clock)
     plan_routes = PlanRoutes(
-        plans=Plans(core.plans, core.tenants, core.sequencer),
+        plans=plans,
         view=core.plans,
         book=core.book,
         tenants=tenants,
@@ -375,7 +372,7 @@ def _table(
             *tenants_operations(tenant_routes),
             *lifecycle_operations(LifeCycleRoutes(core.life)),
             *plans_operations(plan_routes),
-            *quotas_operations(QuotaRoutes(quotas.allocations, quotas.budgets, quotas.reading)),
+            *rows_of(quotas, core),
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *flags.operations(),

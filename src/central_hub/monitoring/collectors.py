@@ -11,6 +11,11 @@ from central_hub.health.view import ORDER
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.monitoring.metrics import Collector, Family, MetricKind, Sample, by_label, counter, gauge
+from central_hub.quotas.budgets import Budgets
+from central_hub.quotas.ending import Endings
+from central_hub.quotas.keeper import LeaseKeeper
+from central_hub.quotas.metering import Metering
+from central_hub.quotas.usecases import Allocations
 
 QUANTILES: Final = (0.5, 0.95, 0.99)
 
@@ -64,6 +69,37 @@ def flags_collector(
         )  # fmt: skip
         yield gauge("central_hub_flag_streams", "Open streams of flags.", open_streams())
         yield counter("central_hub_flag_changes_told_total", "Times a stream was told to ask again.", told())
+
+    return collect
+
+
+def quotas_collector(
+    keeper: LeaseKeeper, endings: Endings, allocations: Allocations, budgets: Budgets, metering: Metering
+) -> Collector:
+    """Return the collector of what quotas count; of all tenants together."""
+
+    def collect() -> Iterable[Family]:
+        yield gauge("central_hub_quota_leases", "Quota leases being held.", keeper.leases)
+        yield by_label(
+            "central_hub_quota_allocations_total", MetricKind.COUNTER, "Allocations by result.", "result",
+            {"admitted": allocations.allocated, "refused": allocations.refused},
+        )  # fmt: skip
+        yield counter("central_hub_quota_renewals_total", "Renewals of quota leases.", keeper.renewals)
+        yield counter("central_hub_quota_leases_expired_total", "Quota leases that nobody renewed.", endings.expired)
+        yield counter(
+            "central_hub_quota_expiry_failures_total",
+            "Ends of quota leases that were not recorded.",
+            endings.failed,
+        )
+        yield by_label(
+            "central_hub_quota_slices_total", MetricKind.COUNTER, "Slices of budgets by result.", "result",
+            {"granted": budgets.slices, "refused": budgets.refused},
+        )  # fmt: skip
+        yield counter("central_hub_quota_spent_total", "What was handed out as slices.", budgets.granted)
+        yield by_label(
+            "central_hub_usage_events_total", MetricKind.COUNTER, "Usage events by result.", "result",
+            {"accepted": metering.recorded, "duplicate": metering.duplicates},
+        )  # fmt: skip
 
     return collect
 

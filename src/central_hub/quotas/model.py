@@ -48,6 +48,21 @@ BUDGETS_KEPT_MAX: Final = 100_000
 LEVELS: Final = (50, 80, 95, 100)
 """Shares of a limit, in percent, at which a tenant is warned."""
 
+EVENTS_PER_BATCH_MAX: Final = 200
+EVENT_ID_LENGTH_MAX: Final = 128
+QUANTITY_MAX: Final = 1_000_000_000_000_000
+METERS_PER_TENANT_MAX: Final = 50
+LATE_MS: Final = 86_400_000
+"""How late a usage event may come. For so long its id is remembered, and after that the hour and the day are final."""
+AHEAD_MS: Final = 300_000
+"""How far ahead of the hub's clock a usage event may be."""
+EVENT_IDS_PER_TENANT_MAX: Final = 200_000
+"""Ids of usage events that a tenant may have within `LATE_MS`; add up more at the source."""
+HOURS_KEPT_MS: Final = 7 * 86_400_000
+DAYS_KEPT_MS: Final = 400 * 86_400_000
+
+USAGE_STREAM: Final = "usage"
+
 SCOPE_READ: Final = "quota:read"
 SCOPE_WRITE: Final = "quota:write"
 SCOPE_ADMIN: Final = "quota:admin"
@@ -119,12 +134,28 @@ class TenantQuotaLevelReached(Fact, frozen=True, kw_only=True):
     limit: int
 
 
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """So much of something was used at a time; `id` is unique within its meter."""
+
+    id: str
+    meter: str
+    quantity: int
+    at_ms: int
+
+
+class UsageRecorded(Fact, frozen=True, kw_only=True):
+    """A tenant used something, at the tier it then had."""
+
+    tier: str
+    events: tuple[UsageEvent, ...]
+
+
 VIEW_FACTS: Final[tuple[type[Fact], ...]] = (
     TenantResourcesAllocated,
     TenantResourcesFreed,
     TenantBudgetReserved,
 )
-FACTS: Final[tuple[type[Fact], ...]] = (*VIEW_FACTS, TenantQuotaLevelReached)
+FACTS: Final[tuple[type[Fact], ...]] = (*VIEW_FACTS, TenantQuotaLevelReached, UsageRecorded)
 
 
 def lease_stream(lease_id: str) -> str:

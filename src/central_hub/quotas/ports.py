@@ -5,6 +5,7 @@ Wired in `app`; tests bring their own small implementations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -54,4 +55,21 @@ class Access(Protocol):
         Raises:
             HubError: when the credential was revoked or expired, or the tenant suspended.
         """
+        ...
+
+
+class Named(Protocol):
+    """A tenant, as far as billing needs it."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+
+class Tenants(Protocol):
+    """The tenants there are (platform scope)."""
+
+    def tenants_after(self, cursor: str, limit: int) -> Sequence[Named]:
+        """Return up to `limit` tenants with an id after `cursor`, in order of id."""
         ...

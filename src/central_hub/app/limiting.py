@@ -1,0 +1,46 @@
+"""How quotas are put together: leases, budgets and metering."""
+
+from __future__ import annotations
+
+from central_hub.app.parts import Core, Quotas
+from central_hub.edge.operations import Operation
+from central_hub.monitoring.collectors import quotas_collector
+from central_hub.monitoring.metrics import Collector
+from central_hub.quotas.budgets import Budgets
+from central_hub.quotas.ending import Endings
+from central_hub.quotas.keeper import LeaseKeeper
+from central_hub.quotas.limits import PlanLimits
+from central_hub.quotas.metering import Metering
+from central_hub.quotas.reading import UsageReading
+from central_hub.quotas.routes import QuotaRoutes
+from central_hub.quotas.routes import operations as quotas_operations
+from central_hub.quotas.usage_routes import UsageRoutes
+from central_hub.quotas.usage_routes import operations as usage_operations
+from central_hub.quotas.usecases import Allocations
+
+
+def quotas_of(core: Core) -> Quotas:
+    """Put together what holds, counts and meters."""
+    keeper, limits = LeaseKeeper(core.clock), PlanLimits(core.book)
+    budgets = Budgets(core.quotas, core.sequencer, limits, core.authentication, core.clock)
+    return Quotas(
+        keeper=keeper,
+        endings=Endings(keeper, core.quotas, core.sequencer),
+        allocations=Allocations(core.quotas, keeper, core.sequencer, limits, core.authentication, core.clock),
+        budgets=budgets,
+        metering=Metering(core.metered, core.sequencer, core.authentication, core.clock),
+        reading=UsageReading(core.quotas, budgets, limits),
+    )
+
+
+def rows_of(quotas: Quotas, core: Core) -> tuple[Operation, ...]:
+    """Return the operations of quotas and metering."""
+    return (
+        *quotas_operations(QuotaRoutes(quotas.allocations, quotas.budgets, quotas.reading)),
+        *usage_operations(UsageRoutes(quotas.metering, core.tenants)),
+    )
+
+
+def collector_of(quotas: Quotas) -> Collector:
+    """Return the collector of what quotas count."""
+    return quotas_collector(quotas.keeper, quotas.endings, quotas.allocations, quotas.budgets, quotas.metering)
