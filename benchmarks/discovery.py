@@ -78,7 +78,7 @@ class Run:
     server_us_per_request: float
     server_busy: float
     load_busy: float
-    errors: int
+    errors: int = 0
 
 
 def load(port: int, pid: int, key: str, seconds: float, script: Path) -> Run:
@@ -96,6 +96,8 @@ def load(port: int, pid: int, key: str, seconds: float, script: Path) -> Run:
     used = cpu_s(pid) - used
     count = int(_found(r"(\d+) requests in", said))
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    if errors:
+        raise RuntimeError(f"{errors.group(1)} answers were refusals, which nobody wants to measure")
     return Run(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
         p50_ms=_percentile(50, said),
@@ -103,7 +105,6 @@ def load(port: int, pid: int, key: str, seconds: float, script: Path) -> Run:
         server_us_per_request=round(used / count * 1e6, 2),
         server_busy=round(used / elapsed, 3),
         load_busy=round((after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime) / elapsed, 3),
-        errors=int(errors.group(1)) if errors else 0,
     )
 
 
@@ -146,6 +147,7 @@ def fill(hub: HubProcess, services: int) -> str:
 def nginx(root: Path) -> Iterator[tuple[int, int]]:
     """Serve `root/files` with one pinned nginx worker; yields its port and the worker's pid."""
     port = free_port()
+    root.chmod(0o755)  # a worker that nginx runs as nobody has to get in, or it serves refusals
     (root / "nginx.conf").write_text(NGINX_CONFIG.format(root=root, port=port))
     binary = shutil.which("nginx") or "/usr/sbin/nginx"
     command = ["taskset", "-c", str(SERVER_CPU), binary, "-c", str(root / "nginx.conf"), "-e", str(root / "error.log")]

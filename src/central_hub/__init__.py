@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from central_hub.sdk.budgets import TenantBudget
     from central_hub.sdk.calling import ServiceResponse
     from central_hub.sdk.client import HubClient
+    from central_hub.sdk.configuration import ConfigDiff
     from central_hub.sdk.context import RequestContext, current_context, request_context
     from central_hub.sdk.model import Endpoint, Instance, ServiceState
     from central_hub.sdk.resources import ResourceHandle, TenantResourceLimitExceeded, TenantResourceManager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseService",
+    "ConfigDiff",
     "Endpoint",
     "HubClient",
     "HubError",
@@ -43,6 +45,7 @@ __all__ = [
 
 _HOMES = {
     "BaseService": "sdk.service",
+    "ConfigDiff": "sdk.configuration",
     "Endpoint": "sdk.model",
     "HubClient": "sdk.client",
     "HubError": "kernel.errors",

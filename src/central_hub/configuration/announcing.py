@@ -48,10 +48,11 @@ class _Watcher:
 class _Group:
     """Everyone who is to hear of one value, and the value they were told."""
 
-    __slots__ = ("domain", "told", "variant", "waiters", "watchers")
+    __slots__ = ("claimed", "domain", "told", "variant", "waiters", "watchers")
 
-    def __init__(self, domain: DomainId, variant: Variant, told: Resolved) -> None:
+    def __init__(self, domain: DomainId, variant: Variant, claimed: str, told: Resolved) -> None:
         self.domain = domain
+        self.claimed = claimed
         self.variant = variant
         self.told = told
         self.watchers: dict[_Watcher, None] = {}
@@ -73,7 +74,7 @@ class Announcements:
         self._access = access
         self._clock = clock
         self._facts = {fact.__name__ for fact in FACTS} | set(facts)
-        self._groups: dict[DomainId, dict[Variant, _Group]] = {}
+        self._groups: dict[DomainId, dict[tuple[str, str, str], _Group]] = {}
         self._waiting: dict[DomainId, int] = {}
         self._dirty: dict[DomainId, None] = {}
         self._work: Iterator[None] | None = None
@@ -100,7 +101,7 @@ class Announcements:
         variants = watched_variants(ctx, wanted)
         for service, environment in variants:
             check_environment(ctx.principal, environment)
-            self._effective.of(ctx.domain, service, environment)
+            self._effective.of(ctx.domain, service, environment, claimed=ctx.tier)
         return lambda sink: self.open(ctx, variants, sink)
 
     def open(self, ctx: TenantContext, variants: Sequence[Variant], sink: Sink) -> Callable[[], None]:
@@ -111,7 +112,7 @@ class Announcements:
         """
         opened: list[tuple[_Group, _Watcher]] = []
         for variant in dict.fromkeys(variants):
-            group = self._group(ctx.domain, variant)
+            group = self._group(ctx, variant)
             watcher = _Watcher(ctx, sink)
             group.watchers[watcher] = None
             opened.append((group, watcher))
@@ -136,9 +137,9 @@ class Announcements:
         """
         domain = ctx.domain
         until_ms = self._clock.monotonic_ms() + seconds * 1000
-        while self._effective.of(domain, *variant).etag == etag:
+        while self._effective.of(domain, *variant, claimed=ctx.tier).etag == etag:
             left_s = (until_ms - self._clock.monotonic_ms()) / 1000
-            if left_s <= 0 or not await self._wait_once(domain, variant, left_s):
+            if left_s <= 0 or not await self._wait_once(ctx, variant, left_s):
                 break
             ctx = self._access.current(ctx)
         return self._access.current(ctx)
@@ -196,7 +197,7 @@ class Announcements:
     def _moved(self, group: _Group) -> bool:
         """Look at a group's value again; says whether it is another one."""
         try:
-            now = self._effective.of(group.domain, *group.variant)
+            now = self._effective.of(group.domain, *group.variant, claimed=group.claimed)
         except HubError:  # the tenant's tier is gone: its watchers are cut by whoever watches access
             return False
         before, group.told = group.told, now
@@ -229,12 +230,14 @@ class Announcements:
             frame = self._frames[(value, variant)] = event_frame(EVENT, data)
         return frame
 
-    def _group(self, domain: DomainId, variant: Variant) -> _Group:
+    def _group(self, ctx: TenantContext, variant: Variant) -> _Group:
+        domain = ctx.domain
         groups = self._groups.setdefault(domain, {})
-        group = groups.get(variant)
+        group = groups.get((*variant, ctx.tier))
         if group is None:
             try:
-                group = groups[variant] = _Group(domain, variant, self._effective.of(domain, *variant))
+                told = self._effective.of(domain, *variant, claimed=ctx.tier)
+                group = groups[(*variant, ctx.tier)] = _Group(domain, variant, ctx.tier, told)
             finally:
                 if not groups:
                     del self._groups[domain]
@@ -251,12 +254,14 @@ class Announcements:
         if group.watchers or group.waiters:
             return
         groups = self._groups.get(group.domain, {})
-        if groups.get(group.variant) is group:
-            del groups[group.variant]
+        key = (*group.variant, group.claimed)
+        if groups.get(key) is group:
+            del groups[key]
             if not groups:
                 self._groups.pop(group.domain, None)
 
-    async def _wait_once(self, domain: DomainId, variant: Variant, seconds: float) -> bool:
+    async def _wait_once(self, ctx: TenantContext, variant: Variant, seconds: float) -> bool:
+        domain = ctx.domain
         waiting = self._waiting.get(domain, 0)
         if waiting >= WAITERS_PER_TENANT_MAX:
             raise HubError(
@@ -266,7 +271,7 @@ class Announcements:
                 next_step="Use one GET /watch?config=* instead.",
                 retry_after_s=1,
             )
-        group = self._group(domain, variant)
+        group = self._group(ctx, variant)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         group.waiters.add(future)
         self._waiting[domain] = waiting + 1

@@ -70,16 +70,21 @@ class Effective:
         self._kept: OrderedDict[ref[Resolved], int] = OrderedDict()
         self._kept_bytes = 0
 
-    def of(self, domain: DomainId, service: str = "", environment: str = "") -> Resolved:
+    def of(self, domain: DomainId, service: str = "", environment: str = "", *, claimed: str = "") -> Resolved:
         """Return a tenant's effective value.
+
+        Args:
+            domain: the tenant's.
+            service, environment: for whom, empty for none in particular.
+            claimed: tier of a tenant that there is no record of (in open mode).
 
         Raises:
             HubError: `tenant_not_found` (404); `unknown_tier` (422) for a tier that the hub no longer has.
         """
         tier = self._customers.tier_of(domain)
-        if tier is None:
+        if tier is None and not claimed:
             raise tenant_missing()
-        return self.at(domain, tier, service, environment)
+        return self.at(domain, tier or claimed, service, environment)
 
     def at(self, domain: DomainId, tier: str, service: str = "", environment: str = "") -> Resolved:
         """Return the effective value of a domain at a tier.

@@ -55,7 +55,7 @@ class ConfigurationReading:
         Raises:
             HubError: `tenant_not_found` (404).
         """
-        value = self._effective.of(domain, service, environment)
+        value = self._effective.of(domain, service, environment, claimed=ctx.tier)
         tier = value.stack.tier
         layers = (None, *layers_for(tier, domain, service, environment))
         revisions = [EMPTY if layer is None else self._view.current(layer.domain, layer) for layer in layers]

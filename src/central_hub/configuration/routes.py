@@ -81,7 +81,7 @@ class ConfigurationRoutes:
         given = call.headers.get("if-none-match")
         if query.wait_s and given is not None:
             await self.announcements.wait(ctx, variant, given, query.wait_s)
-        value = self.effective.of(domain, *variant)
+        value = self.effective.of(domain, *variant, claimed=ctx.tier)
         headers = (("etag", value.etag),)
         if given is not None and value.etag in [tag.strip().removeprefix("W/") for tag in given.split(",")]:
             return Reply(status=304, headers=headers)

@@ -9,13 +9,15 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar, cast
+from urllib.parse import urlencode
 
 import msgspec
 
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.calling import Caller, no_instance
 from central_hub.sdk.circuit import CircuitState
+from central_hub.sdk.configuration import AS_IT_IS, FIRST_VALUE_S, ConfigDiff, Configurations
 from central_hub.sdk.context import RequestContext, current_context, request_context
 from central_hub.sdk.following import Follower
 from central_hub.sdk.link import ATTEMPTS_MAX, HubLink
@@ -26,7 +28,9 @@ from central_hub.sdk.store import ViewStore, default_directory, who
 REPORT_S: Final = 1.0
 REPORT_MAX: Final = 1_000
 READY_S: Final = 5.0
+UPDATE_ATTEMPTS_MAX: Final = 5
 
+T = TypeVar("T")
 Json = dict[str, Any]  # Any: a JSON document
 
 
@@ -74,6 +78,8 @@ class HubClient:
         self.cache_dir = Path(directory) if directory else None
         store = None if self.cache_dir is None else ViewStore(self.cache_dir, who(url, key, tenant_id, tier))
         self._link = HubLink(self._protocol)
+        kept = None if self.cache_dir is None else self.cache_dir / f"config-{who(url, key, tenant_id, tier)}.json"
+        self._configurations = Configurations(self._link, kept)
         self._follower = Follower(self._link, store, zone=zone, names=watch)
         self._caller = Caller(
             self._follower, tenant_id=tenant_id, user_id=user_id, tier=tier, service_name=service_name
@@ -105,6 +111,7 @@ class HubClient:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reporter
             self._reporter = None
+        await self._configurations.close()
         await self._follower.close()
         await self._caller.close()
         await self._link.close()
@@ -292,6 +299,52 @@ class HubClient:
             if error.code != "hub_unreachable" or filters or state is None or not state.known:
                 raise
         return self._discover_locally(state)
+
+    async def config(
+        self, kind: type[T] = AS_IT_IS, *, service: str = "", environment: str = "",
+        timeout: float = FIRST_VALUE_S,  # noqa: ASYNC109  # its own bound, not a cancel scope
+    ) -> T:  # fmt: skip
+        """Return the tenant's effective configuration, which is followed from the first call on.
+
+        Args:
+            kind: what it is returned as: a dict, or a `msgspec.Struct` with the sections that are needed.
+            service, environment: for whom; none in particular when empty.
+            timeout: seconds to wait for the first value. While the hub is away the last one is in force, that of an
+                earlier run included.
+
+        Raises:
+            HubError: `config_unknown` (503), `config_mismatch` (422), what the hub refused.
+        """
+        return await self._configurations.value((service, environment), kind, timeout)
+
+    async def config_changes(self, *, service: str = "", environment: str = "") -> AsyncIterator[ConfigDiff]:
+        """Yield the configuration now and whenever it is another one, each with what differs."""
+        async for diff in self._configurations.changes((service, environment)):
+            yield diff
+
+    async def update_global_config(self, changes: Mapping[str, object], *, reason: str = "") -> Json:
+        """Merge changes into the layer of everyone, on top of whatever it says now; needs `config:admin`.
+
+        Args:
+            changes: a merge patch (RFC 7396): null takes a member away.
+            reason: kept in the layer's history.
+
+        Returns:
+            The layer: `{layer, revision, etag, document, …}`.
+
+        Raises:
+            HubError: what the hub refused.
+        """
+        path = "/config/layers/global"
+        target = path + "?" + urlencode({"reason": reason}) if reason else path
+        for left in reversed(range(UPDATE_ATTEMPTS_MAX)):
+            layer = await self._json(self._protocol.get(path))
+            try:
+                return await self._json(self._protocol.patch_layer(target, changes, layer["etag"]))
+            except HubError as error:
+                if error.code != "revision_moved" or not left:
+                    raise
+        raise AssertionError("the last attempt returned or raised")
 
     async def ask(self, path: str, **query: object) -> Json:
         """Read from the hub's own API: `await hub.ask("/tenants/acme/usage")`.

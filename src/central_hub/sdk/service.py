@@ -7,6 +7,7 @@ then the socket is closed. Stand-alone (`run`) it serves over aiohttp; `asgi` wr
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from central_hub.sdk.client import HubClient
+from central_hub.sdk.configuration import ConfigDiff
 from central_hub.sdk.idempotency import Once
 from central_hub.sdk.meter import Meter
 from central_hub.sdk.registration import Registrar
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 LEASE_TTL_S: Final = 15.0
 DRAIN_S: Final = 10.0
+_log: Final = logging.getLogger("central_hub")
 INSTANCE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 
 
@@ -54,6 +57,7 @@ class ServiceConfig(_Named, frozen=True, kw_only=True):
         drain_s: longest wait for requests in flight when leaving.
         max_in_flight: requests at which the service counts as fully loaded (reported as load).
         shared: register as shared although the key belongs to a tenant (needs `registry:shared`).
+        environment: whose configuration `on_config` is given, as "production"; none in particular when empty.
     """
 
     host: str = "127.0.0.1"
@@ -74,6 +78,7 @@ class ServiceConfig(_Named, frozen=True, kw_only=True):
     tenant_id: str | None = None
     tenant_namespace: str | None = None
     shared: bool = False
+    environment: str = ""
 
 
 class BaseService:
@@ -97,6 +102,7 @@ class BaseService:
         self.handlers: dict[tuple[str, str], tuple[Handler, bool]] = {}
         self._instance_id = config.instance_id or os.environ.get("HUB_INSTANCE_ID") or ""
         self._registrar: Registrar | None = None
+        self._configured: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
     async def on_start(self) -> None:
@@ -111,6 +117,12 @@ class BaseService:
     async def is_healthy(self) -> bool:
         """Say whether the service can work; its health endpoint answers 503 when not."""
         return True
+
+    async def on_config(self, diff: ConfigDiff) -> None:
+        """Take up configuration: called with the first value and with every other one, one at a time.
+
+        What this service is configured with in `config.environment` is followed only where this is overridden.
+        """
 
     @property
     def instance_id(self) -> str:
@@ -190,10 +202,15 @@ class BaseService:
         await self.on_start()
         self._registrar = Registrar(self.hub, self._registration(), self.meter)
         self._registrar.start()
+        if type(self).on_config is not BaseService.on_config:
+            self._configured = asyncio.create_task(self._follow_config(), name="central_hub.on_config")
 
     async def leave(self) -> int:
         """Drain, wait for requests in flight, deregister; returns how many requests were not done in time."""
         self.draining = True
+        if self._configured is not None:
+            self._configured.cancel()
+            await asyncio.wait((self._configured,))
         await self.on_drain()
         until_s = time.monotonic() + self.config.drain_s
         if self._registrar is not None:
@@ -224,6 +241,14 @@ class BaseService:
             "registered": self.registered,
             "hub": {"connected": self.hub.connected, "view_age_s": self.hub.view_age_s},
         }
+
+    async def _follow_config(self) -> None:
+        config = self.config
+        async for diff in self.hub.config_changes(service=config.service_name, environment=config.environment):
+            try:
+                await self.on_config(diff)
+            except Exception:
+                _log.exception("on_config failed for %s; the service goes on with what it has", diff.etag)
 
     async def _close_hub(self) -> None:
         if self._owns_hub:

@@ -16,6 +16,7 @@ from central_hub.kernel.errors import HubError
 from central_hub.sdk.calling import ServiceResponse
 from central_hub.sdk.circuit import CircuitState
 from central_hub.sdk.client import READY_S, HubClient
+from central_hub.sdk.configuration import AS_IT_IS, FIRST_VALUE_S, ConfigDiff
 from central_hub.sdk.context import RequestContext
 from central_hub.sdk.model import CALL_TIMEOUT_S, Endpoint, ServiceState
 
@@ -225,6 +226,27 @@ class SyncHubClient:
     def discover(self, name: str, **filters: object) -> Json:
         """Ask the hub where to call; as `HubClient.discover`."""
         return self._run(self._client.discover(name, **filters))
+
+    def config(
+        self, kind: type[T] = AS_IT_IS, *, service: str = "", environment: str = "",
+        timeout: float = FIRST_VALUE_S,
+    ) -> T:  # fmt: skip
+        """Return the tenant's effective configuration; as `HubClient.config`."""
+        return self._run(self._client.config(kind, service=service, environment=environment, timeout=timeout))
+
+    def config_changes(self, *, service: str = "", environment: str = "") -> Iterator[ConfigDiff]:
+        """Yield the configuration now and whenever it is another one; as `HubClient.config_changes`."""
+        changes = self._client.config_changes(service=service, environment=environment)
+
+        async def following() -> ConfigDiff | None:
+            return await anext(changes, None)
+
+        while (diff := self._run(following())) is not None:
+            yield diff
+
+    def update_global_config(self, changes: Mapping[str, object], *, reason: str = "") -> Json:
+        """Merge changes into the layer of everyone; as `HubClient.update_global_config`."""
+        return self._run(self._client.update_global_config(changes, reason=reason))
 
     def ask(self, path: str, **query: object) -> Json:
         """Read from the hub's own API; as `HubClient.ask`."""

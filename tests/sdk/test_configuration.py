@@ -1,0 +1,131 @@
+"""Configuration in the SDK against a real hub: typed, followed, kept on disk, and taken up by a service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from central_hub import BaseService, ConfigDiff, HubClient, HubError, ServiceConfig, SyncHubClient
+from central_hub.sdk.configuration import difference
+from tests.sdk.conftest import until
+from tests.sdk.test_real_hub import HubProcess
+
+
+class Rates(msgspec.Struct, frozen=True):
+    api_calls_per_hour: int
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    rate_limits: Rates
+
+
+class Wrong(msgspec.Struct, frozen=True):
+    rate_limits: str
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[HubProcess]:
+    hub = HubProcess(tmp_path, "--open")
+    await hub.start()
+    yield hub
+    with contextlib.suppress(ProcessLookupError):
+        await hub.kill()
+
+
+def client_of(hub: HubProcess, tmp_path: Path, tenant: str | None = "acme") -> HubClient:
+    tier = "pro" if tenant else None
+    return HubClient(hub.url, cache_dir=tmp_path / "cache", tenant_id=tenant, tier=tier)
+
+
+async def calls(client: HubClient, at_most: int) -> Any:
+    return await client.update_global_config({"rate_limits": {"api_calls_per_hour": at_most}}, reason="a test")
+
+
+async def test_configuration_is_typed_followed_and_survives_the_hub(hub: HubProcess, tmp_path: Path) -> None:
+    async with client_of(hub, tmp_path) as client, client_of(hub, tmp_path, None) as operator:
+        assert (await client.config(Wanted)).rate_limits.api_calls_per_hour == 10_000
+        assert (await client.config())["features"]["advanced_ai"] is True
+        with pytest.raises(HubError, match="config_mismatch"):
+            await client.config(Wrong)
+        layer = await calls(operator, 77)
+        assert (layer["revision"], layer["reason"]) == (1, "a test")
+        async with asyncio.timeout(5):
+            while (await client.config(Wanted)).rate_limits.api_calls_per_hour != 77:
+                await asyncio.sleep(0.01)
+    await hub.kill()
+    async with client_of(hub, tmp_path) as again:
+        assert (await again.config(Wanted)).rate_limits.api_calls_per_hour == 77
+        with pytest.raises(HubError):
+            await again.config(Wanted, service="never-asked", timeout=0.2)
+
+
+async def test_every_value_comes_with_what_differs(hub: HubProcess, tmp_path: Path) -> None:
+    async with client_of(hub, tmp_path) as client, client_of(hub, tmp_path, None) as operator:
+        diffs = client.config_changes(service="risk", environment="production")
+        async with asyncio.timeout(10):
+            first = await anext(diffs)
+            assert first.changed("/rate_limits")
+            await calls(operator, 50)
+            second = await anext(diffs)
+        assert [(each.path, each.before, each.after) for each in second.changes] == [
+            ("/rate_limits/api_calls_per_hour", 10_000, 50)
+        ]
+        assert not second.changed("/features")
+        await diffs.aclose()
+
+
+async def test_updates_at_once_are_all_made(hub: HubProcess, tmp_path: Path) -> None:
+    async with client_of(hub, tmp_path, None) as operator:
+        await asyncio.gather(
+            operator.update_global_config({"rate_limits": {"api_calls_per_hour": 5}}),
+            operator.update_global_config({"features": {"advanced_ai": False}}),
+            operator.update_global_config({"resource_limits": {"websocket_connections": 2}}),
+        )
+        layer = await operator.ask("/config/layers/global")
+        assert layer["revision"] == 3
+        assert set(layer["document"]) == {"rate_limits", "features", "resource_limits"}
+        with pytest.raises(HubError, match="unknown_key"):
+            await operator.update_global_config({"rate_limit": {}})
+
+
+async def test_a_service_takes_up_every_value_and_outlives_a_failure(hub: HubProcess, tmp_path: Path) -> None:
+    seen: list[ConfigDiff] = []
+
+    class Service(BaseService):
+        async def on_config(self, diff: ConfigDiff) -> None:
+            seen.append(diff)
+            if len(seen) == 1:
+                raise ValueError("the first one is not for me")
+
+    async with client_of(hub, tmp_path) as client, client_of(hub, tmp_path, None) as operator:
+        service = Service(ServiceConfig("risk", "1.0", port=1, environment="production"), client)
+        await service.start()
+        await until(lambda: len(seen) == 1)
+        await calls(operator, 50)
+        await until(lambda: len(seen) == 2)
+        assert seen[1].config["rate_limits"] == {"api_calls_per_hour": 50}
+        assert (seen[1].service, seen[1].environment) == ("risk", "production")
+        await service.leave()
+
+
+async def test_the_blocking_face_has_the_same(hub: HubProcess, tmp_path: Path) -> None:
+    def ask() -> tuple[int, int, int]:
+        acme = SyncHubClient(hub.url, cache_dir=tmp_path / "sync", tenant_id="acme", tier="pro")
+        with acme, SyncHubClient(hub.url, cache_dir="") as operator:
+            first = next(acme.config_changes())
+            revision = operator.update_global_config({"features": {"advanced_ai": False}})["revision"]
+            return acme.config(Wanted).rate_limits.api_calls_per_hour, len(first.changes), revision
+
+    assert await asyncio.to_thread(ask) == (10_000, 7, 1)
+
+
+def test_a_difference_names_each_place_by_its_pointer() -> None:
+    before, after = {"a": {"b": 1, "c/d": [1]}, "e": "x"}, {"a": {"b": 2, "c/d": [1]}, "f": True}
+    found = [(each.path, each.before, each.after) for each in difference(before, after)]
+    assert found == [("/a/b", 1, 2), ("/e", "x", msgspec.UNSET), ("/f", msgspec.UNSET, True)]
