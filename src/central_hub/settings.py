@@ -61,7 +61,10 @@ class Settings(BaseSettings):
         default="info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
     )
     log_format: LogFormat = Field(default=LogFormat.CONSOLE, description="json or console.")
-    tiers: Path | None = Field(default=None, description="YAML file of plans that holds until others are applied, instead of the built-in ones.")
+    tiers: Path | None = Field(
+        default=None,
+        description="YAML file of plans that holds until others are applied, instead of the built-in ones.",
+    )
     probe_loopback: bool = Field(
         default=False, description="Allow health probes to loopback addresses (open mode always does)."
     )

@@ -92,6 +92,8 @@ ASKED = {
     "set_legacy_policy": "gateways:admin platform",
     "set_override": "tenants:admin platform {tenant_id}",
     "shred_tenant": "tenants:admin platform {tenant_id}",
+    "export_tenant": "tenants:admin platform {tenant_id}",
+    "import_tenant": "tenants:admin platform",
     "suspend_tenant": "tenants:admin platform {tenant_id}",
     "undrain_instance": "registry:write",
     "verify_audit": "audit:read {tenant_id}",

@@ -156,6 +156,7 @@ class TenantCreated(Fact, frozen=True, kw_only=True):
     name: str
     tier: str
     state: State = State.ACTIVE
+    reason: str = ""
 
 
 class TenantChanged(Fact, frozen=True, kw_only=True):

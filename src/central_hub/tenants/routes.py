@@ -13,7 +13,7 @@ from central_hub.kernel.placing import ChainCheck
 from central_hub.tenants.audit import AuditPage, AuditTrail
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import Decision, DenialLog
-from central_hub.tenants.model import Gateway, LegacyCaller
+from central_hub.tenants.model import Gateway, LegacyCaller, State
 from central_hub.tenants.schemas import (
     AddGateway,
     AuditQuery,
@@ -23,6 +23,7 @@ from central_hub.tenants.schemas import (
     CreateTenant,
     GatewayAnswer,
     GatewayList,
+    ImportTenant,
     KeyAnswer,
     KeyList,
     LegacyAnswer,
@@ -39,13 +40,15 @@ from central_hub.tenants.schemas import (
     secret_answer,
     tenant_answer,
 )
-from central_hub.tenants.usecases import SECRET_SHOWN_ONCE, MintedKey, NewKey, NewTenant, Tenants
+from central_hub.tenants.transfers import TenantDocument, Transfers
+from central_hub.tenants.usecases import SECRET_SHOWN_ONCE, Created, MintedKey, NewKey, NewTenant, Tenants
 from central_hub.tenants.view import TenantsView
 
 TENANTS: Final = "tenants"
 KEYS: Final = "keys"
 GATEWAYS: Final = "gateways"
 AUDIT: Final = "audit"
+IMPORT_BYTES_MAX: Final = 16 * 1024 * 1024
 NO_STORE: Final = (("cache-control", "no-store"),)
 
 
@@ -59,6 +62,7 @@ class TenantRoutes:
         audit: AuditTrail,
         denials: DenialLog,
         authentication: Authentication,
+        transfers: Transfers,
         clock: Clock,
     ) -> None:
         self._tenants = tenants
@@ -66,17 +70,29 @@ class TenantRoutes:
         self._audit = audit
         self._denials = denials
         self._authentication = authentication
+        self._transfers = transfers
         self._clock = clock
 
     async def create_tenant(self, call: Call) -> Reply:
         """Create a tenant."""
         body: CreateTenant = call.body
         first_key = None if body.first_key is None else _wanted(body.first_key)
-        wanted = NewTenant(id=body.id, name=body.name, tier=body.tier, trial=body.trial, first_key=first_key)
+        state = State.TRIAL if body.trial else State.ACTIVE
+        wanted = NewTenant(id=body.id, name=body.name, tier=body.tier, state=state, first_key=first_key)
         made = await self._tenants.create(call.ctx, wanted, key=call.idempotency_key)
-        secret = None if made.key is None else self._shown(DomainId(body.id), made.key)
-        fields = msgspec.structs.asdict(tenant_answer(made.tenant))
-        return Reply(body=CreatedTenant(**fields, key=secret), headers=NO_STORE)
+        return self._created(made)
+
+    async def export_tenant(self, call: Call) -> Reply:
+        """Show a tenant as a document."""
+        return Reply(body=self._transfers.export(call.path["tenant_id"]), headers=NO_STORE)
+
+    async def import_tenant(self, call: Call) -> Reply:
+        """Make a tenant from a document."""
+        body: ImportTenant = call.body
+        first_key = None if body.first_key is None else _wanted(body.first_key)
+        return self._created(
+            await self._transfers.take(call.ctx, body.document, tenant_id=body.id, first_key=first_key)
+        )
 
     async def list_tenants(self, call: Call) -> Reply:
         """List tenants by page."""
@@ -199,6 +215,11 @@ class TenantRoutes:
             )
         )
 
+    def _created(self, made: Created) -> Reply:
+        secret = None if made.key is None else self._shown(DomainId(made.tenant.id), made.key)
+        fields = msgspec.structs.asdict(tenant_answer(made.tenant))
+        return Reply(body=CreatedTenant(**fields, key=secret), headers=NO_STORE)
+
     def _secret(self, domain: DomainId, minted: MintedKey) -> Reply:
         return Reply(body=self._shown(domain, minted), headers=NO_STORE)
 
@@ -233,6 +254,17 @@ def _tenants(routes: TenantRoutes) -> tuple[Operation, ...]:
             id="change_tenant", method="PATCH", path=one, handler=routes.change_tenant, body=ChangeTenant,
             summary="Change a tenant's name or tier; it holds before the answer.", problems=("unknown_tier",),
             tenant_param="tenant_id", answer=TenantAnswer, **path,
+        ),
+        Operation(
+            id="export_tenant", method="GET", path=one + "/export", handler=routes.export_tenant,
+            answer=TenantDocument, tenant_param="tenant_id",
+            summary="Show a tenant as a document: its record, entitlements, configuration and flags.", **path,
+        ),
+        Operation(
+            id="import_tenant", method="POST", path="/tenants/import", handler=routes.import_tenant, status=201,
+            body=ImportTenant, body_bytes_max=IMPORT_BYTES_MAX, answer=CreatedTenant,
+            problems=("invalid_export", "tenant_exists", "unknown_tier", "unknown_feature", "unknown_addon"),
+            summary="Make a tenant from such a document; the same again goes on after a failure.", **path,
         ),
     )  # fmt: skip
 

@@ -28,6 +28,7 @@ from central_hub.tenants.model import (
     State,
     Tenant,
 )
+from central_hub.tenants.transfers import TenantDocument
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
@@ -112,6 +113,14 @@ class CreateTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: Title
     tier: Word
     trial: bool = False
+    first_key: CreateKey | None = None
+
+
+class ImportTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tenant to make from a document, under its own id or another one, with a first key if that is wanted."""
+
+    document: TenantDocument
+    id: Name | None = None
     first_key: CreateKey | None = None
 
 

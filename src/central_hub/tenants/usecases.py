@@ -81,7 +81,8 @@ class NewTenant(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     tier: str
-    trial: bool = False
+    state: State = State.ACTIVE
+    reason: str = ""
     first_key: NewKey | None = None
 
 
@@ -159,8 +160,9 @@ class Tenants:
                 raise _There  # under an idempotency key the first answer is looked for, then this one is as good
             if self._view.count_tenants() >= TENANTS_MAX:
                 raise _limit("tenants", TENANTS_MAX)
-            state = State.TRIAL if wanted.trial else State.ACTIVE
-            fact = TenantCreated(tenant_id=wanted.id, name=wanted.name, tier=wanted.tier, state=state)
+            fact = TenantCreated(
+                tenant_id=wanted.id, name=wanted.name, tier=wanted.tier, state=wanted.state, reason=wanted.reason
+            )
             tx.append(domain, fact, streams=(TENANT_STREAM,))
             for provision in self._provisions:
                 provision.provision(tx, domain, wanted.tier)
@@ -380,7 +382,8 @@ class Tenants:
         found = self._view.tenant(domain)
         if found is None:
             return False
-        if (found.name, found.tier) == (wanted.name, wanted.tier) and found.state in _LIVING:
+        as_wanted = (found.state, found.reason) == (wanted.state, wanted.reason) or found.state in _LIVING
+        if (found.name, found.tier) == (wanted.name, wanted.tier) and as_wanted:
             return True
         raise _exists(wanted.id)
 

@@ -155,12 +155,13 @@ class TenantsView:
         """Fold one fact."""
         domain = applied.domain
         match applied.fact:
-            case TenantCreated(tenant_id=tenant_id, name=name, tier=tier, state=state):
+            case TenantCreated(tenant_id=tenant_id, name=name, tier=tier, state=state, reason=reason):
                 created = Tenant(
                     id=tenant_id,
                     name=name,
                     tier=tier,
                     state=state,
+                    reason=reason,
                     created_at_ms=applied.time_ms,
                     epoch=applied.domain_seq,
                 )

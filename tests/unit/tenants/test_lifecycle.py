@@ -38,7 +38,7 @@ async def test_a_tenant_and_its_first_key_are_one_step_and_the_same_again_is_non
         assert written(office) == ["TenantCreated", "KeyCreated"]
         again = await office.tenants.create(OPERATOR, FIRST)
         assert (again.tenant, again.key) == (made.tenant, None)
-        trial = msgspec.structs.replace(FIRST, id="try", trial=True, first_key=None)
+        trial = msgspec.structs.replace(FIRST, id="try", state=State.TRIAL, first_key=None)
         assert (await office.tenants.create(OPERATOR, trial)).tenant.state is State.TRIAL
         for other in ({"name": "Other"}, {"tier": "free"}):
             assert await refusal(office.tenants.create(OPERATOR, msgspec.structs.replace(FIRST, **other))) == (
@@ -93,7 +93,7 @@ async def test_what_a_template_gives_is_part_of_the_same_step() -> None:
 
 async def test_a_tenant_lives_from_trial_to_the_end() -> None:
     async with opened() as office:
-        await office.tenants.create(OPERATOR, msgspec.structs.replace(FIRST, trial=True))
+        await office.tenants.create(OPERATOR, msgspec.structs.replace(FIRST, state=State.TRIAL))
         seen: list[str] = []
         for move in ("activate", "past_due", "activate", "suspend", "resume", "delete", "restore", "delete", "delete"):
             tenant = await office.life.move(OPERATOR, "acme", Move(move), reason=f"because {move}")

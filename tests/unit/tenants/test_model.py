@@ -14,7 +14,8 @@ from tests.unit.tenants.support import ACME, ctx_of, gateway, key_and_text, prin
 
 def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
     assert set(model.TENANT_SCOPES) == {
-        "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write", "keys:admin", "audit:read",
+        "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write",
+        "keys:admin", "audit:read",
         "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin",
     }  # fmt: skip
     assert set(model.GRANTED_SCOPES) == {"registry:shared", "metrics:read"}
