@@ -73,9 +73,45 @@ def test_a_tenant_lives_its_life(hub: Hub, unique: str) -> None:
     hub.json("tenant", "suspend", unique)
     refused = hub.run("services", "list", key=key)
     assert (refused.returncode, "tenant_suspended" in refused.stderr) == (4, True)
+    assert hub.run("entitlement", "list", unique, key=key).returncode == 0
     hub.json("tenant", "resume", unique)
     assert hub.run("services", "list", key=key).returncode == 0
     assert hub.json("tenant", "show", unique)["name"] == "A Tenant"
+
+
+def test_a_tenant_begins_on_trial_with_a_key_and_ends_for_good(hub: Hub, unique: str) -> None:
+    made = hub.run("tenant", "create", unique, "--trial", "--with-key")
+    key = made.stdout.strip()
+    assert key.startswith("chk_")
+    assert hub.run("services", "list", key=key).returncode == 0
+    again = hub.run("tenant", "create", unique, "--trial", "--with-key")
+    assert (again.returncode, "no key was made" in again.stderr) == (0, True)
+    assert hub.json("tenant", "activate", unique)["status"] == "active"
+    assert hub.json("tenant", "past-due", unique, "--reason", "March")["reason"] == "March"
+    assert "March" in hub.run("tenant", "show", unique).stdout
+    wrong = hub.run("tenant", "restore", unique)
+    assert (wrong.returncode, "wrong_state" in wrong.stderr) == (5, True)
+    assert hub.json("tenant", "delete", unique)["status"] == "deleted"
+    assert hub.run("services", "list", key=key).returncode == 4
+    assert hub.json("tenant", "restore", unique)["status"] == "suspended"
+    hub.json("tenant", "delete", unique)
+    assert hub.run("tenant", "shred", unique).returncode == 2
+    hub.json("tenant", "shred", unique, "--confirm", unique)
+    assert hub.run("tenant", "show", unique).returncode == 3
+    assert hub.run("tenant", "create", unique).returncode == 5
+
+
+def test_a_tenant_is_printed_as_a_document_and_made_from_it(hub: Hub, unique: str, tmp_path: Path) -> None:
+    hub.json("tenant", "create", unique, "--tier", "pro")
+    hub.json("entitlement", "override", unique, "max_data_storage_mb", "5")
+    file = tmp_path / "tenant.json"
+    file.write_text(hub.run("tenant", "export", unique).stdout)
+    made = hub.run("tenant", "import", str(file), "--as", f"{unique}b", "--with-key")
+    assert hub.run("services", "list", key=made.stdout.strip()).returncode == 0
+    assert hub.json("entitlement", "explain", f"{unique}b", "max_data_storage_mb")["limit"] == 5
+    assert hub.run("tenant", "import", str(file)).returncode == 5
+    file.write_text("{")
+    assert hub.run("tenant", "import", str(file)).returncode == 2
 
 
 def test_a_key_is_listed_rotated_and_revoked(hub: Hub, unique: str) -> None:

@@ -14,6 +14,7 @@ COLUMN_WIDTH_MAX: Final = 60
 
 _STYLES: Final = {
     "healthy": "32", "active": "32", "ok": "32", "live": "32",
+    "trial": "36", "past_due": "33", "deleted": "31",
     "degraded": "33", "warn": "33", "draining": "33", "unknown": "36", "skip": "36",
     "unhealthy": "31", "fail": "31", "suspended": "31", "revoked": "31", "gone": "31",
 }  # fmt: skip
