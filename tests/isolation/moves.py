@@ -124,6 +124,7 @@ def _configuration(
 
 def _quotas(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Step, ...]:
     """Return what is done about quotas."""
+    used = {"id": str(rng.randrange(40)), "meter": "tokens", "quantity": rng.randrange(100)}
     held = {
         "resource": rng.choice(["concurrent_requests", "data_storage_mb", mark.replace("-", "_")]),
         "amount": rng.randrange(1, 40),
@@ -137,6 +138,14 @@ def _quotas(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Ste
         ("POST", f"/tenants/{tenant}/slices", {"limit": "api_calls_per_hour", "amount": rng.randrange(1, 300)}),
         ("POST", f"/tenants/{other}/slices", {"limit": "api_calls_per_hour"}),
         ("GET", f"/tenants/{other}/usage", None),
+        ("POST", f"/tenants/{tenant}/slices/1-1/return", {"limit": "api_calls_per_hour", "unused": 3}),
+        ("POST", f"/tenants/{tenant}/allocations/never-was/renew", None),
+        ("DELETE", f"/tenants/{tenant}/allocations/never-was", None),
+        ("GET", f"/tenants/{other}/allocations/never-was", None),
+        ("POST", f"/tenants/{tenant}/usage/events", {"events": [used, used]}),
+        ("POST", f"/tenants/{other}/usage/events", {"events": [used]}),
+        ("GET", f"/tenants/{tenant}/usage/meters?period=hour", None),
+        ("GET", "/usage/export?month=2023-11", None),
     )
 
 

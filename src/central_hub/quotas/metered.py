@@ -47,13 +47,12 @@ class _Dump(msgspec.Struct, kw_only=True):
 class _Used:
     """What one domain used."""
 
-    __slots__ = ("days", "hours", "seen", "seen_count")
+    __slots__ = ("days", "hours", "seen")
 
     def __init__(self) -> None:
         self.hours: dict[str, dict[At, Sum]] = {}
         self.days: dict[str, dict[At, Sum]] = {}
         self.seen: dict[int, set[int]] = {}
-        self.seen_count = 0
 
     def add(self, event: UsageEvent, tier: str) -> None:
         hour_ms = event.at_ms - event.at_ms % HOUR_MS
@@ -63,12 +62,11 @@ class _Used:
 
     def note(self, hour_ms: int, mark: int) -> None:
         self.seen.setdefault(hour_ms, set()).add(mark)
-        self.seen_count += 1
 
     def forget(self, now_ms: int) -> None:
         """Let go of what can neither change nor be asked for any more."""
-        for hour_ms in [hour for hour in self.seen if hour + HOUR_MS + LATE_MS + AHEAD_MS < now_ms]:
-            self.seen_count -= len(self.seen.pop(hour_ms))
+        for hour_ms in [hour for hour in self.seen if _over(hour, now_ms)]:
+            del self.seen[hour_ms]
         for sums, kept_ms in ((self.hours, HOURS_KEPT_MS), (self.days, DAYS_KEPT_MS)):
             for buckets in sums.values():
                 while buckets and next(iter(buckets))[0] < now_ms - kept_ms:
@@ -97,10 +95,10 @@ class MeteredView:
         mark = fingerprint(meter, event_id)
         return used is not None and any(mark in marks for marks in used.seen.values())
 
-    def count_seen(self, domain: DomainId) -> int:
-        """Return how many ids are remembered."""
+    def count_seen(self, domain: DomainId, now_ms: int) -> int:
+        """Return how many ids have to be remembered at a time."""
         used = self._used.get(domain)
-        return 0 if used is None else used.seen_count
+        return 0 if used is None else sum(len(marks) for hour, marks in used.seen.items() if not _over(hour, now_ms))
 
     def meters(self, domain: DomainId) -> tuple[str, ...]:
         """Return the names of a domain's meters, sorted."""
@@ -153,6 +151,11 @@ class MeteredView:
                     _add(sums, one)
             for hour_ms, mark in dumped.seen:
                 used.note(hour_ms, mark)
+
+
+def _over(hour_ms: int, now_ms: int) -> bool:
+    """Say whether every event of an hour would come too late."""
+    return hour_ms + HOUR_MS + LATE_MS + AHEAD_MS < now_ms
 
 
 def fingerprint(meter: str, event_id: str) -> int:

@@ -99,7 +99,7 @@ class Metering:
             tx.touch(domain, USAGE_STREAM)
             tier = self._access.current(ctx).tier
             taken, duplicates, refused = self._sort(domain, events, tx.now_ms)
-            if self._view.count_seen(domain) + len(taken) > EVENT_IDS_PER_TENANT_MAX:
+            if self._view.count_seen(domain, tx.now_ms) + len(taken) > EVENT_IDS_PER_TENANT_MAX:
                 raise _too_many_events()
             if taken:
                 tx.append(domain, UsageRecorded(tier=tier, events=tuple(taken)), streams=(USAGE_STREAM,))

@@ -18,6 +18,8 @@ from central_hub.kernel.sequencer import Sequencer
 from central_hub.quotas.budgets import Budgets
 from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
+from central_hub.quotas.metered import MeteredView
+from central_hub.quotas.metering import Metering
 from central_hub.quotas.model import FACTS
 from central_hub.quotas.ports import Allowance
 from central_hub.quotas.reading import UsageReading
@@ -64,13 +66,14 @@ class House:
     def __init__(self, clock: ManualClock, log: MemoryLog, keys: KeyRing, limits: LimitTable) -> None:
         self.clock, self.log, self.keys, self.limits = clock, log, keys, limits
         self.access = OpenAccess()
-        self.view = QuotasView()
-        self.runner = Runner(log, keys, FactTypes(FACTS), [self.view])
+        self.view, self.metered = QuotasView(), MeteredView()
+        self.runner = Runner(log, keys, FactTypes(FACTS), [self.view, self.metered])
         self.sequencer = Sequencer(log, keys, self.runner, clock, os.urandom)
         self.keeper = LeaseKeeper(clock)
         self.endings = Endings(self.keeper, self.view, self.sequencer)
         self.allocations = Allocations(self.view, self.keeper, self.sequencer, limits, self.access, clock)
         self.budgets = Budgets(self.view, self.sequencer, limits, self.access, clock)
+        self.metering = Metering(self.metered, self.sequencer, self.access, clock)
         self.reading = UsageReading(self.view, self.budgets, limits)
 
     async def hold(
