@@ -10,7 +10,9 @@ import typer
 from central_hub.cli import (
     access,
     audit,
+    config,
     doctor,
+    flags,
     hub_state,
     legacy,
     plans,
@@ -35,7 +37,22 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
     app.callback()(_root)
-    for module in (serving, demo, doctor, services, watching, tenants, plans, access, quotas, legacy, audit, hub_state):
+    for module in (
+        serving,
+        demo,
+        doctor,
+        services,
+        watching,
+        tenants,
+        plans,
+        config,
+        access,
+        quotas,
+        flags,
+        legacy,
+        audit,
+        hub_state,
+    ):
         module.add_commands(app)
     return app
 

@@ -16,7 +16,7 @@ import msgspec
 from central_hub.cli.failures import Failure, failure_of_problem, unreachable, usage
 from central_hub.kernel.errors import HubError
 from central_hub.sdk.model import DEFAULT_URL, HUB_ANSWER_BYTES_MAX, STREAM_SILENCE_S
-from central_hub.sdk.protocol import FAILED_FROM, HubProtocol, HubRequest, segment
+from central_hub.sdk.protocol import FAILED_FROM, HubProtocol, HubRequest, segment, target_of
 from central_hub.sdk.sse import SseParser
 
 __all__ = ["DEFAULT_URL", "Answer", "Connection", "Json", "StreamEvent", "segment", "wait_until_reachable"]
@@ -89,14 +89,21 @@ class Connection:
         body: object = None,
         query: Mapping[str, object] | None = None,
         timeout_s: float = TIMEOUT_S,
+        if_match: str = "",
     ) -> Answer:
         """Send one request and read the whole answer.
+
+        Args:
+            if_match: entity tag of the revision that a write replaces, empty for none.
 
         Raises:
             Failure: the hub refused (its problem, as a failure) or could not be reached.
         """
         read = method == "GET"
-        request = self._protocol.get(path, query) if read else self._protocol.command(method, path, body)
+        target = target_of(path, query)
+        request = self._protocol.get(target) if read else self._protocol.command(method, target, body)
+        if if_match:
+            request.headers["if-match"] = if_match
         connection = self._open(timeout_s)
         try:
             response = self._send(connection, request)
