@@ -78,6 +78,19 @@ BENCHMARKS: Final = (
         short=("--json", "--pairs", "2", "--seconds", "2", "--services", "200", "--settle", "0"),
     ),
     Benchmark(
+        "configuration",
+        (
+            Bar(
+                "effective configuration over HTTP against nginx serving the same bytes", ("http", "ratio_median"), 0.6,
+                "of nginx", peer=("http", "nginx", "requests_per_s"), peer_is="requests/s of nginx",
+            ),
+            Bar("one of 10,000 tenants' values in process", ("read_us",), 5.0, "us", most=True),
+            Bar("a global change resolved for 10,000 tenants", ("change_resolve_ms",), 300, "ms", most=True),
+            Bar("tenants told of a change of nobody's value", ("announced_where_nobody_changed",), 0, "tenants", most=True),
+            Bar("memory of a tenant without layers of its own", ("shared_bytes_per_tenant",), 1, "bytes", most=True),
+        ),
+    ),
+    Benchmark(
         "register",
         (
             Bar("durable registration over HTTP, one by one", ("single", "per_s"), 9_000, "/s", **FSYNCS),

@@ -20,6 +20,7 @@ from central_hub.cli import (
     services,
     serving,
     tenants,
+    usage,
     watching,
 )
 from central_hub.cli.demo import command as demo
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
         config,
         access,
         quotas,
+        usage,
         flags,
         legacy,
         audit,

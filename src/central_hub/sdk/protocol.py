@@ -112,7 +112,7 @@ class HubProtocol:
     def get(self, path: str, query: Mapping[str, object] | None = None) -> HubRequest:
         """Build a read; members of the query that are None are left out."""
         return HubRequest(
-            method="GET", target=_target(path, query), headers={**self._headers, "accept": "application/json"}
+            method="GET", target=target_of(path, query), headers={**self._headers, "accept": "application/json"}
         )
 
     def command(self, method: str, path: str, body: object = None) -> HubRequest:
@@ -259,7 +259,8 @@ def _unreadable(reply: HubReply, why: str) -> HubError:
     )
 
 
-def _target(path: str, query: Mapping[str, object] | None) -> str:
+def target_of(path: str, query: Mapping[str, object] | None) -> str:
+    """Return path and query ready for the wire; members that are None are left out."""
     given = {name: _query_value(value) for name, value in (query or {}).items() if value is not None}
     return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
