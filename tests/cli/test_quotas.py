@@ -45,3 +45,21 @@ def test_a_budget_is_spent_until_it_is_used_up(hub: Hub, unique: str) -> None:
     shown = hub.run("quota", "spend", unique, "api_calls_per_hour", "10", key=key).stdout.split()
     assert shown[:4] == ["limit", "api_calls_per_hour", "spent", "10"]
     assert hub.run("quota", "spend", unique, "max_concurrent_requests", key=key).returncode == 2
+
+
+def test_use_is_recorded_once_shown_and_exported(hub: Hub, unique: str) -> None:
+    key = hub.tenant(unique, "pro")
+    for duplicates in (0, 1):
+        answer = hub.json("usage", "record", unique, "tokens", "120", "--id", "req-1", key=key)
+        assert answer["duplicates"] == duplicates
+    late = hub.run("usage", "record", unique, "tokens", "1", "--id", "req-2", "--at-ms", "1000", key=key)
+    assert "too_late" in late.stdout
+    (row,) = hub.json("usage", "show", unique, "--by", "month", "--meter", "tokens", key=key)["rows"]
+    assert (row["quantity"], row["events"], row["tier"], row["final"]) == (120, 1, "pro", False)
+    assert hub.run("usage", "show", unique, key=key).stdout.split()[:3] == ["METER", "FROM", "TIER"]
+    month = row["period_start"][:7]
+    exported = hub.run("usage", "export", "--month", month).stdout.splitlines()
+    assert exported[0] == "tenant_id,meter,period_start,period_end,tier,quantity,events,final"
+    assert [line for line in exported if line.startswith(f"{unique},tokens,")]
+    assert hub.run("usage", "export", "--month", month, key=key).returncode == 4
+    assert hub.run("usage", "export", "--month", "november").returncode == 2

@@ -184,3 +184,79 @@ def test_the_fields_are_structured_fields() -> None:
     )
     assert rate_limit_lines_of({"limit": 5}, 1) == ()
     assert rate_limit_lines_of({}, None) == ()
+
+
+def events(*ids: str, **more: object) -> dict[str, object]:
+    return {"events": [{"id": one, "meter": "tokens", "quantity": 5, **more} for one in ids]}
+
+
+async def test_usage_is_recorded_once_and_added_up() -> None:
+    async with running() as world:
+        await acme(world)
+        answer = await world.ask("POST", "/tenants/acme/usage/events", key="acme", body=events("1", "2", "1"))
+        assert answer.status == 201
+        assert body(answer) == {"accepted": 2, "duplicates": 1, "refused": []}
+        late = body(await world.ask("POST", "/tenants/acme/usage/events", key="acme", body=events("3", at_ms=5)))
+        assert late["refused"] == [{"id": "3", "meter": "tokens", "code": "too_late"}]
+        (row,) = (await world.must("GET", "/tenants/acme/usage/meters?period=month", key="acme"))["rows"]
+        assert row == {
+            "meter": "tokens", "period_start": "2023-11-01T00:00:00.000Z", "period_end": "2023-12-01T00:00:00.000Z",
+            "tier": "free", "quantity": 10, "events": 2, "final": False,
+        }  # fmt: skip
+
+
+async def test_meters_come_whole_page_by_page() -> None:
+    async with running() as world:
+        await acme(world)
+        for meter in ("a", "b", "c"):
+            sent = {"events": [{"id": "1", "meter": meter}, {"id": "2", "meter": meter, "at_ms": 1_699_990_000_000}]}
+            await world.must("POST", "/tenants/acme/usage/events", key="acme", body=sent)
+        target, seen = "/tenants/acme/usage/meters?period=hour&limit=1", []
+        cursor = ""
+        while True:
+            page = await world.must("GET", target + cursor, key="acme")
+            seen.append([row["meter"] for row in page["rows"]])
+            if page["next_cursor"] is None:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert seen == [["a", "a"], ["b", "b"], ["c", "c"]]
+
+
+async def test_billing_gets_every_tenant_and_nobody_else_does() -> None:
+    async with running() as world:
+        await acme(world)
+        await world.tenant("globex", "enterprise")
+        for tenant in ("acme", "globex"):
+            await world.must("POST", f"/tenants/{tenant}/usage/events", key=tenant, body=events("1"))
+        first = await world.must("GET", "/usage/export?month=2023-11&limit=1", key="root")
+        rest = await world.must("GET", f"/usage/export?month=2023-11&cursor={first['next_cursor']}", key="root")
+        assert [(row["tenant_id"], row["tier"], row["quantity"]) for row in first["rows"] + rest["rows"]] == [
+            ("acme", "free", 5),
+            ("globex", "enterprise", 5),
+        ]
+        assert (await world.must("GET", "/usage/export?month=2023-12", key="root"))["rows"] == []
+        assert (await world.ask("GET", "/usage/export?month=2023-11", key="acme")).status in (403, 404)
+        for month in ("2023-13", "0000-01", "1969-12", "november"):
+            assert (await world.ask("GET", f"/usage/export?month={month}", key="root")).status in (400, 422), month
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"events": []},
+        {"events": [{"id": "1"}]},
+        {"events": [{"id": "", "meter": "tokens"}]},
+        {"events": [{"id": "1", "meter": "Tokens"}]},
+        {"events": [{"id": "1", "meter": "tokens", "quantity": -1}]},
+        {"events": [{"id": "1", "meter": "tokens", "at_ms": -1}]},
+        {"events": [{"id": "1", "meter": "tokens", "when": 5}]},
+        {"events": [{"id": str(number), "meter": "tokens"} for number in range(201)]},
+    ],
+)
+async def test_malformed_usage_is_422_and_counts_nothing(sent: dict[str, object]) -> None:
+    async with running() as world:
+        await acme(world)
+        answer = await world.ask("POST", "/tenants/acme/usage/events", key="acme", body=sent)
+        assert answer.status in (400, 422), answer.body
+        assert (await world.must("GET", "/tenants/acme/usage/meters", key="acme"))["rows"] == []
