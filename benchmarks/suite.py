@@ -86,7 +86,10 @@ BENCHMARKS: Final = (
             ),
             Bar("one of 10,000 tenants' values in process", ("read_us",), 5.0, "us", most=True),
             Bar("a global change resolved for 10,000 tenants", ("change_resolve_ms",), 300, "ms", most=True),
-            Bar("tenants told of a change of nobody's value", ("announced_where_nobody_changed",), 0, "tenants", most=True),
+            Bar(
+                "tenants told of a change of nobody's value", ("announced_where_nobody_changed",), 0, "tenants",
+                most=True,
+            ),
             Bar("memory of a tenant without layers of its own", ("shared_bytes_per_tenant",), 1, "bytes", most=True),
         ),
     ),

@@ -321,24 +321,6 @@ def _table(
 ) -> Table:
     """Make the operations table; the words it reserves are told to those who accept names."""
     reserved: set[str] = set()
-    registry = Registry(
-        core.registry,
-        core.sequencer,
-        discovery.keeper,
-        core.book,
-        core.authentication,
-        reserved=reserved,
-        limits=Limits(instances=core.settings.instances_per_tenant_max),
-    )
-    registry_routes = RegistryRoutes(
-        registry=registry,
-        reading=discovery.reading,
-        dependencies=discovery.dependencies,
-        watch=discovery.watch,
-        config=config.announcements,
-        loads=discovery.loads,
-        authenticate=core.authentication,
-    )
     tenants = Tenants(
         core.tenants,
         core.sequencer,
@@ -367,7 +349,7 @@ def _table(
     )
     table = Table(
         (
-            *registry_operations(registry_routes),
+            *registry_operations(_registry_routes(core, discovery, config, reserved)),
             *health_operations(heartbeats, HealthReading(discovery.keeper, core.registry, core.book, core.clock)),
             *tenants_operations(tenant_routes),
             *lifecycle_operations(LifeCycleRoutes(core.life)),
@@ -383,6 +365,27 @@ def _table(
     )
     reserved |= table.reserved_words()
     return table
+
+
+def _registry_routes(core: Core, discovery: Discovery, config: Configuring, reserved: set[str]) -> RegistryRoutes:
+    registry = Registry(
+        core.registry,
+        core.sequencer,
+        discovery.keeper,
+        core.book,
+        core.authentication,
+        reserved=reserved,
+        limits=Limits(instances=core.settings.instances_per_tenant_max),
+    )
+    return RegistryRoutes(
+        registry=registry,
+        reading=discovery.reading,
+        dependencies=discovery.dependencies,
+        watch=discovery.watch,
+        config=config.announcements,
+        loads=discovery.loads,
+        authenticate=core.authentication,
+    )
 
 
 def _version() -> str:
