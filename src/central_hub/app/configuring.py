@@ -20,6 +20,8 @@ from central_hub.configuration.usecases import Configuration
 from central_hub.edge.operations import Operation
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.records import Applied
+from central_hub.monitoring.collectors import configuration_collector
+from central_hub.monitoring.metrics import Collector
 from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.registry.view import RegistryView
 from central_hub.tenants.model import TenantChanged, TenantCreated
@@ -71,6 +73,10 @@ class Configuring:
     def operations(self) -> tuple[Operation, ...]:
         """Return the rows of configuration."""
         return configuration_operations(self.routes)
+
+    def collector(self) -> Collector:
+        """Return the collector of what is counted here."""
+        return configuration_collector(self.announcements)
 
 
 def configuring(core: Core) -> Configuring:

@@ -144,6 +144,7 @@ def build(
     epochs = Epochs()
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
     observing.metrics.add(flags.collector())
+    observing.metrics.add(config.collector())
     observing.metrics.add(collector_of(quotas))
     observing.metrics.add(
         hub_collector(

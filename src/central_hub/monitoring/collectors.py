@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from central_hub.configuration.announcing import Announcements
 from central_hub.health.keeper import Keeper
 from central_hub.health.monitor import Monitor
 from central_hub.health.view import ORDER
@@ -69,6 +70,24 @@ def flags_collector(
         )  # fmt: skip
         yield gauge("central_hub_flag_streams", "Open streams of flags.", open_streams())
         yield counter("central_hub_flag_changes_told_total", "Times a stream was told to ask again.", told())
+
+    return collect
+
+
+def configuration_collector(announcements: Announcements) -> Collector:
+    """Return the collector of who is told of configuration; of all tenants together."""
+
+    def collect() -> Iterable[Family]:
+        yield gauge("central_hub_config_watches", "Values of configuration that are watched.", announcements.watchers)
+        yield counter(
+            "central_hub_config_values_looked_at_total",
+            "Watched values looked at after a change.",
+            announcements.looked,
+        )
+        yield counter(
+            "central_hub_config_values_changed_total", "Those of them that were other ones.", announcements.changed
+        )
+        yield counter("central_hub_config_changes_told_total", "Times a stream was told a value.", announcements.told)
 
     return collect
 
