@@ -107,7 +107,7 @@ ARGUED: Final = {
     "tenants/authentication.py:Authentication._standing_principal: known[0] is key -> False": _MEMO,
     "tenants/authentication.py:Authentication._standing_principal: 0 < known[1].expires_at_ms <= now_ms -> True": _MEMO,
     "tenants/authentication.py:Authentication._standing_principal: len(self._standing) >= PROVEN_MAX -> True": _LIMIT,
-    "tenants/authentication.py:_principals_of: key.previous_digest -> True": "a key without a secret before has no time"
+    "tenants/principals.py:principals_of: key.previous_digest -> True": "a key without a secret before has no time"
     " until which that one would live",
     "tenants/tokens.py:TokenVerifier.verify: found is None -> True": _MEMO,
     "tenants/tokens.py:TokenVerifier.verify: self._view.gateway(found.gateway.id) is not found.gateway -> True": _MEMO,

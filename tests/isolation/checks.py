@@ -24,7 +24,20 @@ from typing import Final
 
 from tests.architecture.source_tree import PACKAGE, FunctionNode
 
-ROOMS: Final = ("kernel", "edge", "tenants", "registry", "flags", "health", "monitoring", "interop", "adapters", "app")
+ROOMS: Final = (
+    "kernel",
+    "edge",
+    "tenants",
+    "registry",
+    "flags",
+    "plans",
+    "quotas",
+    "health",
+    "monitoring",
+    "interop",
+    "adapters",
+    "app",
+)
 """Where a hub decides about callers, or keeps domains apart. What lies outside is argued in `argued.py`."""
 
 WALLS: Final = frozenset(
@@ -34,6 +47,8 @@ WALLS: Final = frozenset(
         "kernel/context.py",
         "registry/visibility.py",
         "tenants/authentication.py",
+        "tenants/principals.py",
+        "tenants/states.py",
         "tenants/rules.py",
         "tenants/secrets.py",
         "tenants/tokens.py",
@@ -54,10 +69,10 @@ WORDS: Final = frozenset(
 GUARDS: Final = frozenset(
     {
         "_admit_kind", "_claimed", "_current_principal", "_hold_access", "_may_change", "_may_see", "_own", "_own_path",
-        "_refuse_suspended", "_sees", "admit", "agree", "assume", "check", "check_assertable", "check_expiry",
-        "check_gateway", "check_legacy", "check_open", "check_resource_limits", "check_scopes", "current", "holds",
-        "is_loopback_authority", "may_assert", "may_change", "may_see_figures", "require", "require_visible", "same",
-        "visible",
+        "_sees", "admit", "agree", "assume", "check", "check_assertable", "check_expiry", "check_gateway",
+        "check_holder", "check_legacy", "check_open", "check_resource_limits", "check_scopes", "current", "holds",
+        "is_loopback_authority", "may_assert", "may_change", "may_see_figures", "perform", "require",
+        "require_visible", "same", "visible",
     }
 )  # fmt: skip
 """Functions and methods that answer, or refuse, for the walls."""

@@ -8,7 +8,7 @@ mode, which exists on loopback only, claims are taken as given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -20,8 +20,6 @@ from central_hub.edge.guard import Claims
 from central_hub.edge.operations import Headers
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import (
-    ALL_ACTS,
-    SCOPE_ASSERT,
     SCOPE_PLATFORM_ADMIN,
     Act,
     Principal,
@@ -33,15 +31,14 @@ from central_hub.kernel.ids import PLATFORM, SHARED, DomainId, TenantId, is_name
 from central_hub.tenants.model import (
     GRANTED_SCOPES,
     PLATFORM_SCOPES,
-    SCOPE_TENANTS_ADMIN,
     TENANT_SCOPES,
     Key,
     State,
     Tenant,
 )
 from central_hub.tenants.ports import Tiers
+from central_hub.tenants.principals import acts_of, operates, principal_of, principals_of
 from central_hub.tenants.secrets import BOOTSTRAP_PREFIX, digest_of, parse_key, same
-from central_hub.tenants.states import acts_in
 from central_hub.tenants.tiers import DEFAULT_TIER, unknown_tier
 from central_hub.tenants.tokens import TokenVerifier
 from central_hub.tenants.view import TenantsView
@@ -51,8 +48,6 @@ COUNTED_CALLERS_MAX: Final = 10_000
 RANK_OF_NOBODY: Final = 0
 PROVEN_MAX: Final = 8_192
 """Credentials whose proof is remembered; one more and all are proven again."""
-PROOF_BYTES: Final = 8
-"""How much of a secret's digest tells it from the other secret of its key."""
 
 _READS: Final = frozenset({"GET", "HEAD"})
 _OPEN_SCOPES: Final = TENANT_SCOPES | GRANTED_SCOPES
@@ -151,7 +146,7 @@ class Authentication:
             and record is None
         ):
             raise tenant_mismatch()
-        tier, epoch, acts = ctx.tier if record is None else record.tier, self._epoch(record), _acts(principal, record)
+        tier, epoch, acts = ctx.tier if record is None else record.tier, self._epoch(record), acts_of(principal, record)
         if principal == ctx.principal and tier == ctx.tier and epoch == ctx.epoch and acts == ctx.acts:
             now = ctx
         else:
@@ -288,7 +283,7 @@ class Authentication:
             caller_service=claims.service_name or "",
             origin=origin,
             state="" if record is None else record.state.value,
-            acts=_acts(principal, record),
+            acts=acts_of(principal, record),
         )
 
     def _tenantless(self, principal: Principal, claims: Claims, origin: str) -> TenantContext:
@@ -368,7 +363,7 @@ class Authentication:
         known = self._standing.get((key.id, proof))
         if known is not None and known[0] is key and not (0 < known[1].expires_at_ms <= now_ms):
             return known[1]
-        now = next((one for one in _principals_of(key, now_ms) if one.proof == proof), None)
+        now = next((one for one in principals_of(key, now_ms) if one.proof == proof), None)
         if now is None:
             raise _invalid_credential("its secret was replaced")
         if len(self._standing) >= PROVEN_MAX:
@@ -380,7 +375,7 @@ class Authentication:
         """Return a tenant's record; a deleted one is as good as missing but for those who administer tenants."""
         record = self._view.tenant(domain)
         deleted = record is not None and record.state is State.DELETED
-        return None if deleted and principal.kind is not PrincipalKind.OPEN and not _operates(principal) else record
+        return None if deleted and principal.kind is not PrincipalKind.OPEN and not operates(principal) else record
 
     def _claimed_tier(self, claims: Claims) -> str:
         claimed = claims.tier or DEFAULT_TIER
@@ -395,52 +390,6 @@ class Authentication:
     def _rank(self, tier: str) -> int:
         rank = self._tiers.rank_of(tier)
         return RANK_OF_NOBODY if rank is None else rank
-
-
-def principal_of(key: Key, digest: bytes) -> Principal:
-    """Return the principal that one secret of a key proves.
-
-    Args:
-        key: the key.
-        digest: of the secret; the one before a rotation proves the same principal for less long.
-    """
-    scopes = frozenset(key.scopes)
-    any_tenant = key.domain == PLATFORM and SCOPE_PLATFORM_ADMIN in scopes
-    assertable: frozenset[str] | None = frozenset()
-    if any_tenant:
-        assertable = None
-    elif SCOPE_ASSERT in scopes:
-        assertable = None if key.assertable is None else frozenset(key.assertable)
-    return Principal(
-        id=f"key:{key.id}",
-        kind=PrincipalKind.KEY,
-        home=key.domain,
-        scopes=scopes,
-        assertable=assertable,
-        key_id=key.id,
-        expires_at_ms=key.expires_at_ms if digest == key.digest else _ends_first(key),
-        proof=digest[:PROOF_BYTES],
-        environment=key.environment,
-    )
-
-
-def _principals_of(key: Key, now_ms: int) -> Iterator[Principal]:
-    yield principal_of(key, key.digest)
-    if key.previous_digest and now_ms < key.previous_until_ms:
-        yield principal_of(key, key.previous_digest)
-
-
-def _operates(principal: Principal) -> bool:
-    """Say whether a principal administers tenants."""
-    return principal.home == PLATFORM and principal.holds(SCOPE_TENANTS_ADMIN)
-
-
-def _acts(principal: Principal, record: Tenant | None) -> frozenset[Act]:
-    return ALL_ACTS if record is None else acts_in(record.state, operator=_operates(principal))
-
-
-def _ends_first(key: Key) -> int:
-    return min(key.previous_until_ms, key.expires_at_ms or key.previous_until_ms)
 
 
 def _at_home(principal: Principal, claims: Claims, origin: str) -> TenantContext:
