@@ -63,10 +63,12 @@ def _operations(operations: tuple[Operation, ...]) -> str:
     return "\n".join(lines)
 
 
-def _fields(kind: type | None) -> str:
+def _fields(kind: Any) -> str:  # Any: a struct, another type as msgspec takes it, or None
     """Name a struct's fields, those that have to be there in bold."""
     if kind is None:
         return ""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return "a JSON document"
     return ", ".join(
         f"**`{field.encode_name}`**" if field.required else f"`{field.encode_name}`"
         for field in msgspec.structs.fields(kind)

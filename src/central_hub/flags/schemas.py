@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -32,8 +32,8 @@ from central_hub.flags.model import (
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.ids import NAME_PATTERN
 
-PAGE_MAX = 500
-CONTEXT_MEMBERS_MAX = 256
+PAGE_MAX: Final = 500
+CONTEXT_MEMBERS_MAX: Final = 256
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Key = Annotated[str, msgspec.Meta(pattern=KEY_PATTERN, max_length=KEY_LENGTH_MAX)]
