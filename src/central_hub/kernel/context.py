@@ -117,12 +117,18 @@ class TenantContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """
         if act in self.acts:
             return
-        deleted = self.state == "deleted"
+        if self.state == "deleted":
+            raise HubError(
+                "tenant_deleted",
+                Kind.DENIED,
+                "The tenant is deleted.",
+                next_step="Ask the operator to restore it.",
+            )
         raise HubError(
-            "tenant_deleted" if deleted else "tenant_suspended",
+            "tenant_suspended",
             Kind.DENIED,
-            f"The tenant is {'deleted' if deleted else 'suspended'}.",
-            next_step=f"Ask the operator to {'restore' if deleted else 'resume'} it.",
+            "The tenant is suspended.",
+            next_step="Ask the operator to resume it.",
         )
 
     def require(self, scope: str) -> None:
