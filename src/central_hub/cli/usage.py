@@ -102,7 +102,7 @@ def export(
 
     def in_words(out: Output) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, EXPORT_COLUMNS, lineterminator="\n")
+        writer: csv.DictWriter[str] = csv.DictWriter(text, list(EXPORT_COLUMNS), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         out.text(text.getvalue().rstrip("\n"))

@@ -12,7 +12,7 @@ from central_hub.adapters.memory import MemoryLog
 from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.facts import FactTypes
-from central_hub.kernel.ids import DomainId, TenantId
+from central_hub.kernel.ids import SHARED, DomainId, TenantId
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.quotas.budgets import Budgets
@@ -32,20 +32,24 @@ REQUESTS = "concurrent_requests"
 
 
 class LimitTable:
-    """Limits by name, the same for every tenant."""
+    """Limits by name: a domain's own, or those of everyone; the shared domain has none."""
 
     def __init__(self, **limits: int | None) -> None:
         self.found = {name: Allowance(name=name, limit=limit, source="plan:pro") for name, limit in limits.items()}
         self.found["api_calls_per_hour"] = Allowance(name="api_calls_per_hour", limit=1_000, period="hour")
 
-    def put(self, allowance: Allowance) -> None:
-        self.found[allowance.name] = allowance
+        self.own: dict[DomainId, dict[str, Allowance]] = {SHARED: {}}
+
+    def put(self, allowance: Allowance, domain: DomainId | None = None) -> None:
+        found = self.found if domain is None else self.own.setdefault(domain, {})
+        found[allowance.name] = allowance
 
     def allowance(self, domain: DomainId, tier: str, name: str) -> Allowance | None:
-        return self.found.get(name)
+        return self.own.get(domain, self.found).get(name)
 
     def allowances(self, domain: DomainId, tier: str) -> tuple[Allowance, ...]:
-        return tuple(self.found[name] for name in sorted(self.found))
+        found = self.own.get(domain, self.found)
+        return tuple(found[name] for name in sorted(found))
 
 
 def ctx_of(

@@ -14,6 +14,7 @@ from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ports import Append, Verdict
 from central_hub.quotas import model
+from central_hub.quotas.leaving import LeasesLeaving
 from central_hub.quotas.ports import Allowance
 from tests.unit.quotas.house import ACME, GLOBEX, REQUESTS, House, LimitTable, ctx_of, opened
 
@@ -101,6 +102,11 @@ async def test_tenants_have_limits_of_their_own() -> None:
         await house.hold(10)
         await house.hold(10, ctx=ctx_of("globex"))
         assert (house.used(ACME), house.used(GLOBEX)) == (10, 10)
+        house.limits.put(Allowance(name="max_concurrent_requests", limit=12), GLOBEX)
+        assert (await house.hold(2, ctx=ctx_of("globex"))).limit == 12
+        assert [limit.limit for limit in house.reading.usage(ctx_of("globex"), "globex").limits] == [12]
+        with pytest.raises(HubError, match="quota_exceeded"):
+            await house.hold()
 
 
 async def test_a_lower_limit_takes_nothing_back_and_lets_nothing_more_in() -> None:
@@ -327,3 +333,11 @@ async def test_leases_are_listed_in_pages() -> None:
         rest = house.allocations.list(ctx_of(), after=first[-1].lease.fencing_token, limit=3, resource=REQUESTS)
         assert [len(first), len(rest)] == [3, 2]
         assert house.allocations.list(ctx_of("globex"), after=0, limit=3, resource=None) == []
+
+
+async def test_a_deleted_tenant_leaves_nothing_held() -> None:
+    async with opened(max_gpus=None) as house:
+        await asyncio.gather(*(house.hold(resource="gpus") for _ in range(model.FREED_PER_RECORD_MAX + 5)))
+        await house.hold(resource="gpus", ctx=ctx_of("globex"))
+        await LeasesLeaving(house.view, house.sequencer).leave(ACME)
+        assert (house.used(ACME, "gpus"), house.used(GLOBEX, "gpus"), house.keeper.leases) == (0, 1, 1)

@@ -17,7 +17,7 @@ from central_hub.quotas.budgets import Slice
 from central_hub.quotas.model import LEVELS, TenantBudgetReserved, TenantQuotaLevelReached
 from central_hub.quotas.ports import Allowance
 from central_hub.quotas.rules import fair_slice, level_of, levels_between
-from tests.unit.quotas.house import ACME, House, ctx_of, opened
+from tests.unit.quotas.house import ACME, GLOBEX, House, ctx_of, opened
 
 CALLS = "api_calls_per_hour"
 LIMIT = 1_000
@@ -286,3 +286,18 @@ async def test_a_snapshot_keeps_what_was_set_aside() -> None:
         dumped = list(house.view.dump(ACME))
         assert len(dumped) == 1
         assert TenantBudgetReserved in house.view.facts
+
+
+async def test_tenants_have_budgets_of_their_own() -> None:
+    async with opened() as house:
+        house.limits.put(Allowance(name="pages_per_day", limit=50, period="day"), GLOBEX)
+        globex = ctx_of("globex")
+        with pytest.raises(HubError, match="unknown_limit"):
+            await take(house, name="pages_per_day")
+        with pytest.raises(HubError, match="unknown_limit"):
+            await house.budgets.give_back(ctx_of(), "pages_per_day", "1-1", 1)
+        taken = await house.budgets.take(globex, "pages_per_day", wanted=50, at_least=50, holder="", key=None)
+        assert (taken.used, taken.limit) == (50, 50)
+        assert await house.budgets.give_back(globex, "pages_per_day", taken.id, 20) == 20
+        assert house.budgets.used(GLOBEX, "pages_per_day", "day")[0] == 30
+        assert used(house) == 0
