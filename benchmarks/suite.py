@@ -201,4 +201,15 @@ BENCHMARKS: Final = (
             Bar("calls of the hub per 100 decisions", ("calls_per_100_admitted",), 1, "calls", most=True),
         ),
     ),
+    Benchmark(
+        "flags",
+        (
+            Bar("a flag evaluated in process, nothing left to ask", ("in_process", "static_us"), 5.0, "us", most=True),
+            Bar("a flag evaluated in process, segment and percentage", ("in_process", "rules_us"), 5.0, "us", most=True),
+            Bar("memory of a tenant that no rule names", ("in_process", "bytes_per_tenant"), 10, "bytes", most=True),
+            Bar("a flag evaluated over HTTP, p99", ("http", "alone", "p99_ms"), 2.0, "ms", most=True),
+            Bar("polls that found nothing new and were told so", ("polling", "unchanged_percent"), 99, "%"),
+            Bar("the last of 1,000 flag streams told after", ("streams", "last_told_ms_median"), 100, "ms", most=True),
+        ),
+    ),
 )  # fmt: skip
