@@ -94,6 +94,16 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "customers",
+        (
+            Bar(
+                "a customer provisioned, up to its key's first answer (99 %)", ("one_by_one", "p99_ms"), 1_000, "ms",
+                most=True,
+            ),
+            Bar("what a customer may do, in process, its plan alone", ("ask_us", "plan_alone"), 5.0, "us", most=True),
+        ),
+    ),
+    Benchmark(
         "register",
         (
             Bar("durable registration over HTTP, one by one", ("single", "per_s"), 9_000, "/s", **FSYNCS),
