@@ -215,7 +215,7 @@ BENCHMARKS: Final = (
         "flags",
         (
             Bar("a flag evaluated in process, nothing left to ask", ("in_process", "static_us"), 5.0, "us", most=True),
-            Bar("a flag evaluated in process, segment and percentage", ("in_process", "rules_us"), 5.0, "us", most=True),
+            Bar("a flag evaluated in process, with rules to ask", ("in_process", "rules_us"), 5.0, "us", most=True),
             Bar("memory of a tenant that no rule names", ("in_process", "bytes_per_tenant"), 10, "bytes", most=True),
             Bar("a flag evaluated over HTTP, p99", ("http", "alone", "p99_ms"), 2.0, "ms", most=True),
             Bar("polls that found nothing new and were told so", ("polling", "unchanged_percent"), 99, "%"),

@@ -16,6 +16,9 @@ from central_hub.flags.conditions import Attributes
 from central_hub.flags.model import Definition, Override, State
 from central_hub.flags.ports import Features
 from central_hub.flags.preparing import (
+    ENVIRONMENT,
+    TENANT_ID,
+    TIER,
     Outcome,
     Prepared,
     Reason,
@@ -79,7 +82,7 @@ class FlagSets:
         prepared = self.prepared(asker, key)
         if prepared is None:
             return None
-        return prepared.evaluate(_attributes(asker, context)) if prepared.steps else prepared.otherwise
+        return prepared.evaluate(_attributes(asker, context) if prepared.asks_hub else context)
 
     def evaluate_all(self, asker: Asker, context: Attributes) -> list[Evaluated]:
         """Return every flag that the asker sees, in order of key."""
@@ -203,7 +206,7 @@ class _Kept:
 def _attributes(asker: Asker, context: Attributes) -> Attributes:
     """Return the context with what the hub knows better than the client."""
     attributes: dict[str, Any] = {**context}  # Any: JSON values
-    attributes["tenant_id"] = asker.domain
-    attributes["tier"] = asker.tier
-    attributes["environment"] = asker.environment
+    attributes[TENANT_ID] = asker.domain
+    attributes[TIER] = asker.tier
+    attributes[ENVIRONMENT] = asker.environment
     return attributes

@@ -20,6 +20,11 @@ PLACES: Final = 100_000
 """Places a subject can have in a flag: a percentage counts in thousandths of a percent."""
 
 TARGETING_KEY: Final = "targetingKey"
+TENANT_ID: Final = "tenant_id"
+TIER: Final = "tier"
+ENVIRONMENT: Final = "environment"
+KNOWN_TO_HUB: Final = frozenset({TENANT_ID, TIER, ENVIRONMENT})
+"""Attributes that the hub sets, whatever the client says."""
 
 
 class Reason:
@@ -76,6 +81,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     """A flag for one kind of asker: rules that are left, and what is answered when none holds.
 
     `missed` is the answer for those whom a percentage left out. `digest` is the same for the same behaviour.
+    `asks_hub` says that a condition is about what the hub knows of the asker.
     """
 
     key: str
@@ -83,6 +89,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     otherwise: Outcome
     missed: Outcome
     digest: bytes
+    asks_hub: bool = False
 
     def evaluate(self, attributes: Attributes) -> Outcome:
         """Return the answer for a context.
@@ -133,22 +140,26 @@ def prepare(
         return fixed(flag, flag.default, Reason.DISABLED, Source.DEFAULT)
     steps: list[Step] = []
     traits: list[object] = []
+    asks_hub = False
     for rule in flag.rules:
         if not concerns(rule, tenant_id=tenant_id, tier=tier, environment=environment):
             continue
         if not rule.segments and rule.percentage is None:
-            return _finished(flag, steps, traits, (rule.variant, Reason.TARGETING_MATCH, Source.RULE))
+            last = (rule.variant, Reason.TARGETING_MATCH, Source.RULE)
+            return _finished(flag, steps, traits, last, asks_hub=asks_hub)
         segments = [found for name in rule.segments if (found := segment_of(name)) is not None]
         if rule.segments and not segments:
             continue
         places = None if rule.percentage is None else places_of(rule.percentage)
         reason = Reason.TARGETING_MATCH if places is None else Reason.SPLIT
+        asks_hub = asks_hub or any(test.attribute in KNOWN_TO_HUB for one in segments for test in one.conditions)
         outcome = outcome_of(flag, rule.variant, reason, Source.RULE)
         steps.append(Step(tuple((frozenset(one.keys), all_hold(one)) for one in segments), places, outcome))
         traits.append(([(sorted(one.keys), one.conditions) for one in segments], places, outcome.encoded))
     if not steps:
         return fixed(flag, flag.default, Reason.STATIC, Source.DEFAULT)
-    return _finished(flag, steps, traits, (flag.default, Reason.DEFAULT, Source.DEFAULT))
+    last = (flag.default, Reason.DEFAULT, Source.DEFAULT)
+    return _finished(flag, steps, traits, last, asks_hub=asks_hub)
 
 
 def fixed(flag: Definition, variant: str, reason: str, source: str) -> Prepared:
@@ -184,13 +195,20 @@ def encode(key: str, value: object, variant: str, reason: str, metadata: Mapping
     )
 
 
-def _finished(flag: Definition, steps: list[Step], traits: list[object], last: tuple[str, str, str]) -> Prepared:
+def _finished(
+    flag: Definition,
+    steps: list[Step],
+    traits: list[object],
+    last: tuple[str, str, str],
+    *,
+    asks_hub: bool = False,
+) -> Prepared:
     otherwise = outcome_of(flag, *last)
     missed = otherwise
     if last[1] == Reason.DEFAULT and any(step.places is not None for step in steps):
         missed = outcome_of(flag, flag.default, Reason.SPLIT, Source.DEFAULT)
     digest = hashlib.sha256(msgspec.msgpack.encode((flag.key, traits, otherwise.encoded))).digest()
-    return Prepared(flag.key, tuple(steps), otherwise, missed, digest)
+    return Prepared(flag.key, tuple(steps), otherwise, missed, digest, asks_hub)
 
 
 def _in_any(segments: tuple[Member, ...], subject: object, attributes: Attributes) -> bool:

@@ -8,6 +8,7 @@ from central_hub.edge.operations import Call, Operation, Reply
 from central_hub.flags.evaluation import Asker, FlagSets
 from central_hub.flags.explaining import ExplainedStep, Explanation, Walk
 from central_hub.flags.model import DEFAULT_ENVIRONMENT, SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, Override, State
+from central_hub.flags.preparing import ENVIRONMENT, TENANT_ID, TIER
 from central_hub.flags.rules import check_environment, etag_of, flag_missing
 from central_hub.flags.schemas import (
     DefineFlag,
@@ -134,7 +135,7 @@ class FlagRoutes:
         flag = self._view.flag(domain, key)
         if flag is None:
             raise flag_missing()
-        own = {"tenant_id": domain, "tier": asker.tier, "environment": environment}
+        own = {TENANT_ID: domain, TIER: asker.tier, ENVIRONMENT: environment}
         walk = Walk(flag, lambda name: self._view.segment(PLATFORM, name), asker, {**body.context, **own})
         return Reply(walk.explain(self._view.override(domain, key), whole=call.ctx.principal.holds(SCOPE_ADMIN)))
 
