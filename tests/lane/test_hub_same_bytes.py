@@ -86,12 +86,12 @@ class Side:
         await self.call("POST", "/services/register", body, key=key, must=must)
 
     async def call(
-        self, method: str, path: str, body: object = None, *, key: str = "", must: bool = True
+        self, method: str, path: str, body: object = None, *, key: str = "", must: bool = True, more: str = ""
     ) -> Any:  # Any: JSON
         payload = b"" if body is None else json.dumps(body).encode()
         raw = (
             f"{method} {path} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {key or self.hub.bootstrap_token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
+            f"Content-Type: application/json\r\n{more}Content-Length: {len(payload)}\r\n\r\n"
         ).encode() + payload
         answer = await self.run([(raw, True)])
         head, _, document = answer.partition(b"\r\n\r\n")
@@ -150,6 +150,12 @@ def _with_keys(chunk: bytes, keys: dict[str, str]) -> bytes:
     )
 
 
+def _of_configuration(chunk: bytes, rng: random.Random) -> bytes:
+    """Ask for configuration instead of a service, now and then; of another tenant too."""
+    tenant = rng.choice([b"acme", b"acme", b"globex", b"nobody"])
+    return chunk.replace(b"/services/discover/risk ", b"/config/%b " % tenant) if rng.random() < 0.3 else chunk
+
+
 async def _happen(rng: random.Random, sides: tuple[Side, Side]) -> None:
     dice, at = rng.random(), rng.randrange(5)
     for side in sides:
@@ -166,6 +172,10 @@ async def _happen(rng: random.Random, sides: tuple[Side, Side]) -> None:
             await side.call("POST", "/tenants/acme/resume", must=False)
         elif dice < 0.15:
             side.clock.advance(40)
+        elif dice < 0.2:
+            layer = f"/config/layers/{['global', 'tenant/acme', 'tier/pro'][at % 3]}"
+            patch = {"rate_limits": {"api_calls_per_hour": at * 100}}
+            await side.call("PATCH", layer, patch, must=False, more="If-Match: *\r\n")
 
 
 @pytest.mark.timeout(900)
@@ -176,7 +186,8 @@ async def test_lane_and_framework_of_the_hub_answer_the_same_bytes() -> None:
         while sent < REQUESTS:
             await _happen(rng, (fast, plain))
             # Cut where the client waits: what is in flight while the world changes is nobody's promise.
-            chunks = [(_with_keys(chunk, fast.keys), wait) for chunk, wait in script(rng)]
+            asked = [(_of_configuration(chunk, rng), wait) for chunk, wait in script(rng)]
+            chunks = [(_with_keys(chunk, fast.keys), wait) for chunk, wait in asked]
             sent += max(1, b"".join(chunk for chunk, _ in chunks).count(b"HTTP/1"))
             one, other = await fast.run(chunks), await plain.run(chunks)
             assert one == other, chunks

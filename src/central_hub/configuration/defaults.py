@@ -18,7 +18,7 @@ from central_hub.plans.view import PlansView
 RATES: Final = "rate_limits"
 FEATURES: Final = "features"
 RESOURCES: Final = "resource_limits"
-FOREVER_MS: Final = math.inf
+FOREVER: Final = math.inf
 
 
 class PlanDefaults:
@@ -91,7 +91,7 @@ class PlanDefaults:
 
     def _next_end(self, domain: DomainId, now_ms: int) -> float:
         ends = (each.expires_at_ms for each in self._view.above(domain).grants.values())
-        return min((end for end in ends if end > now_ms), default=FOREVER_MS)
+        return min((end for end in ends if end > now_ms), default=FOREVER)
 
     def _document(self, domain: DomainId, tier: str) -> Document:
         ladder, above, now_ms = self._view.ladder, self._view.above(domain), self._now_ms()

@@ -57,7 +57,7 @@ class ConfigurationLane:
         head, rest = config_answer(ctx.domain, value, self._effective.encoded(value))
         ends_ms = self._defaults.fresh_until_ms(ctx.domain)
         fresh = math.inf if ends_ms == math.inf else self._monotonic_ms() + ends_ms - self._now_ms()
-        entry = LaneEntry(openings=(head,), rest=rest, picks=_ONE, etag=value.etag, fresh_until_ms=fresh)
+        entry = LaneEntry(openings=(head,), rest=rest, picks=_ONE, etag=value.etag, fresh_until_ms=fresh, drawn=False)
         if len(self._entries) >= ENTRIES_MAX:
             self._entries.clear()
         self._entries[ctx.domain] = (value, entry)

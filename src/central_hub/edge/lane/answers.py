@@ -170,7 +170,7 @@ class Lane:
             entry = plan.entry = fresh
         if principal.limiter.take(now_ms):
             return None
-        variant = entry.table[self._draw(DRAW_BITS)]
+        variant = entry.only or entry.table[self._draw(DRAW_BITS)]
         plan.counter.count += 1
         self.hits += 1
         return b"".join((self._opening_of(default_headers), variant.lines, tail, variant.opening, entry.rest))

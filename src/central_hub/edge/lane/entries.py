@@ -42,9 +42,10 @@ class LaneEntry:
         etag: weak entity tag of membership, status and metadata, without the pick.
         fresh_until_ms: monotonic time from which the entry must be asked for again. Whoever made
             it may bring this forward (after a signal); what facts change needs no such hint.
+        drawn: whether an answer is picked by a draw; where not, there is one opening and it is the answer.
     """
 
-    __slots__ = ("etag", "fresh_until_ms", "rest", "table")
+    __slots__ = ("etag", "fresh_until_ms", "only", "rest", "table")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class LaneEntry:
         picks: Sequence[int],
         etag: str,
         fresh_until_ms: float = math.inf,
+        drawn: bool = True,
     ) -> None:
         assert len(picks) == PICKS, f"a pick table has {PICKS} places"
         lines: dict[int, bytes] = {}  # candidates differ in the pick, seldom in its length
@@ -62,6 +64,7 @@ class LaneEntry:
                 lines[len(opening)] = entry_lines(len(opening) + len(rest), etag)
         variants = [Variant(lines[len(opening)], opening) for opening in openings]
         self.table = tuple([variants[pick] for pick in picks])
+        self.only = None if drawn else variants[0]
         self.rest = rest
         self.etag = etag
         self.fresh_until_ms = fresh_until_ms
