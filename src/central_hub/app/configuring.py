@@ -16,6 +16,7 @@ from central_hub.configuration.reading import ConfigurationReading
 from central_hub.configuration.routes import ConfigurationRoutes
 from central_hub.configuration.routes import operations as configuration_operations
 from central_hub.configuration.sections import Sections
+from central_hub.configuration.templates import Templates
 from central_hub.configuration.usecases import Configuration
 from central_hub.edge.operations import Operation
 from central_hub.kernel.ids import DomainId
@@ -101,6 +102,7 @@ def configuring(core: Core) -> Configuring:
         ),
         announcements=announcements,
         sections=sections,
+        templates=Templates(core.configuration, core.sequencer),
         view=core.configuration,
         authenticate=core.authentication,
     )

@@ -22,6 +22,8 @@ CHANGES_PER_SET_MAX: Final = 256
 PATCH_OPERATIONS_MAX: Final = 512
 REASON_LENGTH_MAX: Final = 256
 SECTIONS_MAX: Final = 256
+TEMPLATES_MAX: Final = 256
+PARAMETERS_MAX: Final = 64
 SCHEMA_BYTES_MAX: Final = 65_536
 SCHEMA_DEPTH_MAX: Final = 16
 
@@ -32,6 +34,7 @@ SCOPE_ADMIN: Final = "config:admin"
 GUARDS: Final = "$guards"
 """The member of a document that binds the layers after it: `lock`, `ceiling` and `floor`."""
 
+TEMPLATES_STREAM: Final = "config/templates"
 SCHEMAS_STREAM: Final = "config/schemas"
 COUNT_LAYERS: Final = "count/config-layers"
 
@@ -120,9 +123,28 @@ class ConfigurationSchemaSet(Fact, frozen=True, kw_only=True):
     document: Document | None
 
 
+class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A document with parameters: each has a schema, which may name a default; `${name}` stands for its value."""
+
+    parameters: dict[str, dict[str, Any]]  # Any: JSON
+    document: Document
+
+
+class ConfigurationTemplateSet(Fact, frozen=True, kw_only=True):
+    """A template is kept under this name from now on; None: none is."""
+
+    name: str
+    template: Template | None
+
+
 LayerRevised = TenantConfigurationChanged | ConfigurationReloaded
 
-FACTS: Final[tuple[type[Fact], ...]] = (TenantConfigurationChanged, ConfigurationReloaded, ConfigurationSchemaSet)
+FACTS: Final[tuple[type[Fact], ...]] = (
+    TenantConfigurationChanged,
+    ConfigurationReloaded,
+    ConfigurationSchemaSet,
+    ConfigurationTemplateSet,
+)
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True, gc=False):

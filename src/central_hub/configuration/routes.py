@@ -19,10 +19,12 @@ from central_hub.configuration.model import (
     Document,
     Json,
     Layer,
+    Template,
 )
 from central_hub.configuration.reading import ConfigurationReading, config_answer, diff_answer
 from central_hub.configuration.rules import check_environment, check_layer, etag_of
 from central_hub.configuration.schemas import (
+    ApplyTemplate,
     ChangeQuery,
     ChangeSet,
     ChangeSetAnswer,
@@ -37,13 +39,17 @@ from central_hub.configuration.schemas import (
     LayerAnswer,
     LayerBody,
     LayerChange,
+    LayerName,
     LayerQuery,
     PatchOperation,
     Rollback,
     SectionAnswer,
     SectionList,
+    TemplateAnswer,
+    TemplateList,
 )
 from central_hub.configuration.sections import Sections
+from central_hub.configuration.templates import Templates, rendered
 from central_hub.configuration.usecases import Configuration, Edit, Wish
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge.authenticate import Authenticate
@@ -70,6 +76,7 @@ class ConfigurationRoutes:
     impact: Impact
     announcements: Announcements
     sections: Sections
+    templates: Templates
     view: ConfigurationView
     authenticate: Authenticate
 
@@ -171,6 +178,29 @@ class ConfigurationRoutes:
         await self.configuration.describe(call.ctx, call.path["section"], None)
         return Reply()
 
+    async def list_templates(self, call: Call) -> Reply:
+        """List the templates."""
+        known = self.view.templates(PLATFORM)
+        return Reply(body=TemplateList(templates=[_template(name, known[name]) for name in sorted(known)]))
+
+    async def put_template(self, call: Call) -> Reply:
+        """Keep a template."""
+        template: Template = call.body
+        await self.templates.put(call.ctx, call.path["template"], template, key=call.idempotency_key)
+        return Reply(body=_template(call.path["template"], template))
+
+    async def remove_template(self, call: Call) -> Reply:
+        """Take a template away; what it made stays."""
+        await self.templates.put(call.ctx, call.path["template"], None)
+        return Reply()
+
+    async def apply_template(self, call: Call) -> Reply:
+        """Make a layer of a template."""
+        body: ApplyTemplate = call.body
+        document = rendered(self.templates.get(call.path["template"]), body.parameters)
+        wish = Wish(layer=self._named(call.ctx, body.layer), if_match=body.if_match, edit=lambda _: document)
+        return await self._made(call, wish, body.reason, dry_run=body.dry_run)
+
     def _layer(self, call: Call) -> Layer:
         """Read the layer from the path, and from the query what makes it an exact combination."""
         query: LayerQuery = call.query
@@ -217,10 +247,7 @@ class ConfigurationRoutes:
 
     def _wish(self, ctx: TenantContext, change: LayerChange) -> Wish:
         """Read one change of a set; a tenant that the caller may not act for is as good as missing."""
-        names = {name: value for name, value in msgspec.to_builtins(change.layer).items() if value}
-        layer = Layer(**names)
-        if layer.tenant and layer.tenant != ctx.tenant_id:
-            self.authenticate.assume(ctx, layer.tenant)
+        layer = self._named(ctx, change.layer)
         edits: list[Edit] = []
         if change.document is not None:
             document = change.document
@@ -239,6 +266,16 @@ class ConfigurationRoutes:
                 next_step="Choose one for each layer.",
             )
         return Wish(layer=layer, if_match=change.if_match, edit=edits[0])
+
+    def _named(self, ctx: TenantContext, name: LayerName) -> Layer:
+        layer = Layer(**{kind: value for kind, value in msgspec.to_builtins(name).items() if value})
+        if layer.tenant and layer.tenant != ctx.tenant_id:
+            self.authenticate.assume(ctx, layer.tenant)
+        return layer
+
+
+def _template(name: str, template: Template) -> TemplateAnswer:
+    return TemplateAnswer(template=name, parameters=template.parameters, document=template.document)
 
 
 def _environment(ctx: TenantContext, given: str | None) -> str:
@@ -397,5 +434,31 @@ def _sections(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
             id="delete_config_schema", method="DELETE", path=path, handler=routes.remove_section, status=204,
             problems=("built_in_section", "schema_breaks_layers"),
             summary="Take a section away that no layer uses.", **row,
+        ),
+        *_templates(routes),
+    )  # fmt: skip
+
+
+def _templates(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
+    row: dict[str, Any] = {"tag": TAG, "platform": True, "scope": SCOPE_ADMIN}  # Any: Operation's own types
+    path = "/config/templates/{template}"
+    return (
+        Operation(
+            id="list_config_templates", method="GET", path="/config/templates", handler=routes.list_templates,
+            answer=TemplateList, summary="List the templates with their parameters.", **row,
+        ),
+        Operation(
+            id="put_config_template", method="PUT", path=path, handler=routes.put_template, body=Template,
+            body_bytes_max=BODY_BYTES_MAX, answer=TemplateAnswer, problems=("invalid_template", "limit_reached"),
+            summary="Keep a document with typed parameters under a name.", **row,
+        ),
+        Operation(
+            id="delete_config_template", method="DELETE", path=path, handler=routes.remove_template, status=204,
+            summary="Take a template away; layers that were made of it stay.", **row,
+        ),
+        Operation(
+            id="apply_config_template", method="POST", path=path + "/apply", handler=routes.apply_template,
+            body=ApplyTemplate, answer=LayerAnswer, problems=(*REFUSED, "template_not_found", "parameter_missing"),
+            summary="Make a layer of a template and its parameters, or say what that would change.", **row,
         ),
     )  # fmt: skip

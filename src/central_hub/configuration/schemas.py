@@ -221,6 +221,31 @@ class ChangeSetAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     blast_radius: BlastRadius | None = None
 
 
+class TemplateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A template: its parameters with their schemas, and its document."""
+
+    template: str
+    parameters: dict[str, dict[str, Any]]  # Any: JSON
+    document: dict[str, Any]  # Any: JSON
+
+
+class TemplateList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every template."""
+
+    templates: list[TemplateAnswer]
+    next_cursor: str | None = None
+
+
+class ApplyTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The layer that becomes what the template says with these parameters, for the revision that is named."""
+
+    layer: LayerName
+    if_match: Tag
+    parameters: dict[str, Any] = {}  # Any: JSON
+    reason: Reason = ""
+    dry_run: bool = False
+
+
 class SectionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A section and its schema; a built-in one comes from the tiers."""
 

@@ -18,9 +18,11 @@ from central_hub.configuration.model import (
     HISTORY_MAX,
     ConfigurationReloaded,
     ConfigurationSchemaSet,
+    ConfigurationTemplateSet,
     Document,
     Layer,
     Revision,
+    Template,
     TenantConfigurationChanged,
 )
 from central_hub.kernel.facts import Fact
@@ -50,6 +52,7 @@ class History:
 class _Dump(msgspec.Struct, kw_only=True):
     layers: list[tuple[tuple[str, str, str, str], list[Revision]]] = []
     schemas: dict[str, Document] = {}
+    templates: dict[str, Template] = {}
 
 
 class ConfigurationView:
@@ -61,6 +64,7 @@ class ConfigurationView:
     def __init__(self) -> None:
         self._layers: dict[DomainId, dict[Layer, History]] = {}
         self._schemas: dict[str, Document] = {}
+        self._templates: dict[str, Template] = {}
         self._generations: dict[DomainId, int] = {}
         self.platform_generation = 0
 
@@ -109,6 +113,10 @@ class ConfigurationView:
         """Return the schemas of the sections that the platform described; other domains have none."""
         return self._schemas if domain == PLATFORM else {}
 
+    def templates(self, domain: DomainId) -> Mapping[str, Template]:
+        """Return the platform's templates by name; other domains have none."""
+        return self._templates if domain == PLATFORM else {}
+
     def domains(self, domain: DomainId) -> list[DomainId]:
         """Return every domain with layers, for the platform; a tenant has only its own."""
         return list(self._layers) if domain == PLATFORM else [domain]
@@ -124,6 +132,11 @@ class ConfigurationView:
                     self._schemas.pop(section, None)
                 else:
                     self._schemas[section] = document
+            case ConfigurationTemplateSet(name=name, template=template):
+                if template is None:
+                    self._templates.pop(name, None)
+                else:
+                    self._templates[name] = template
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 
@@ -158,8 +171,8 @@ class ConfigurationView:
                 yield chunk
                 chunk, size = _Dump(), 0
         if domain == PLATFORM:
-            chunk.schemas = dict(self._schemas)
-        if chunk.layers or chunk.schemas:
+            chunk.schemas, chunk.templates = dict(self._schemas), dict(self._templates)
+        if chunk.layers or chunk.schemas or chunk.templates:
             yield chunk
 
     def restore(self, domain: DomainId, chunks: Iterable[bytes]) -> None:
@@ -170,5 +183,6 @@ class ConfigurationView:
                 self._layers.setdefault(domain, {})[Layer(*names)] = History(revisions)
                 self._generations[domain] = self.generation(domain) + 1
             self._schemas.update(dumped.schemas)
+            self._templates.update(dumped.templates)
         if domain == PLATFORM:
             self.platform_generation += 1
