@@ -65,3 +65,22 @@ def test_what_is_no_layer_place_or_value_is_said(hub: Hub, unique: str) -> None:
     assert refused.returncode == 2
     assert "Did you mean 'rate_limits'" in refused.stderr
     assert refused.stderr.splitlines()[-1] == "try:   central-hub config sections"
+
+
+def test_a_template_makes_layers(hub: Hub, unique: str, tmp_path: Path) -> None:
+    hub.tenant(unique)
+    file = tmp_path / "template.json"
+    parameters = {"calls": {"type": "integer", "default": 7}}
+    file.write_text(
+        json.dumps({"parameters": parameters, "document": {"rate_limits": {"api_calls_per_hour": "${calls}"}}})
+    )
+    assert hub.json("template", "put", unique, str(file))["template"] == unique
+    assert "calls (integer)" in hub.run("template", "list").stdout
+    dry = hub.run("template", "apply", unique, f"tenant/{unique}", "calls=9", "--dry-run")
+    assert "It would reach 1 tenants" in dry.stderr
+    made = hub.json("template", "apply", unique, f"tenant/{unique}", "calls=9")
+    assert made["document"] == {"rate_limits": {"api_calls_per_hour": 9}}
+    assert hub.run("template", "apply", unique, "global", "calls").returncode == 2
+    hub.json("template", "remove", unique)
+    gone = hub.run("template", "apply", unique, "global")
+    assert (gone.returncode, gone.stderr.splitlines()[-1]) == (3, "try:   central-hub template list")

@@ -77,7 +77,7 @@ def explain(session: Session, tenant_id: Tenant, service: Service = "", environm
 
 def layer(session: Session, name: LayerOf, for_service: Combined = "", for_environment: CombinedToo = "") -> None:
     """Print what a layer says, as the file that `config apply` takes."""
-    answer = session.hub.get(_path(name), **_for(for_service, for_environment))
+    answer = session.hub.get(path_of(name), **_for(for_service, for_environment))
     session.show(answer, lambda out: out.data(answer["document"]))
 
 
@@ -96,7 +96,7 @@ def set_values(
         path, equals, text = each.partition("=")
         if not equals:
             raise usage(f"'{each}' is not PATH=VALUE.", "central-hub config set --help")
-        _put(patch, path, _value(text))
+        _put(patch, path, value_of(text))
     _change(session, name, _for(for_service, for_environment), patch, reason, dry_run=dry_run)
 
 
@@ -127,12 +127,8 @@ def apply(
 ) -> None:
     """Show what a file would make of a layer; with --yes make it so."""
     query = _for(for_service, for_environment)
-    try:
-        document = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        reason_not = getattr(error, "strerror", None) or str(error)
-        raise usage(f"{file} cannot be read: {reason_not}.", f"central-hub config layer {name} > {file}") from None
-    etag = session.hub.get(_path(name), **query)["etag"]
+    document = read_json(file, f"central-hub config layer {name} > {file}")
+    etag = session.hub.get(path_of(name), **query)["etag"]
     _send(session, "PUT", name, query, document, etag, reason, dry_run=not yes)
     if not yes:
         session.out.talk(f"Nothing is changed yet. Next: central-hub config apply {name} {file} --yes")
@@ -140,7 +136,7 @@ def apply(
 
 def history(session: Session, name: LayerOf, for_service: Combined = "", for_environment: CombinedToo = "") -> None:
     """List the revisions of a layer, newest first."""
-    answer = session.hub.get(_path(name) + "/history", **_for(for_service, for_environment))
+    answer = session.hub.get(path_of(name) + "/history", **_for(for_service, for_environment))
 
     def in_words(out: Output) -> None:
         rows = [
@@ -162,7 +158,7 @@ def diff(
 ) -> None:
     """Compare two revisions of a layer."""
     query: dict[str, object] = {"from": since, "to": until, **_for(for_service, for_environment)}
-    answer = session.hub.get(_path(name) + "/diff", **query)
+    answer = session.hub.get(path_of(name) + "/diff", **query)
 
     def in_words(out: Output) -> None:
         rows = [(one["path"], _said(one.get("before")), _said(one.get("after"))) for one in answer["changes"]]
@@ -182,7 +178,7 @@ def rollback(
 ) -> None:
     """Go back to an earlier revision; it becomes a new one."""
     query = _for(for_service, for_environment)
-    etag = session.hub.get(_path(name), **query)["etag"]
+    etag = session.hub.get(path_of(name), **query)["etag"]
     body = {"to_revision": revision, "reason": reason}
     _send(session, "POST", name, query, body, etag, "", dry_run=dry_run, what="/rollback")
 
@@ -211,18 +207,28 @@ def describe(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON file with its schema.")],
 ) -> None:
     """Say by a JSON Schema what a section may hold."""
-    try:
-        schema = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise usage(f"{file} cannot be read: {error}.", "central-hub config sections -o json") from None
+    schema = read_json(file, "central-hub config sections -o json")
     answer = session.hub.request("PUT", f"/config/schemas/{segment(section)}", body=schema).body
     session.show(answer, lambda out: out.talk(f"The section {section} may be configured."))
+
+
+def read_json(file: Path, next_command: str) -> Json:
+    """Read a file of JSON.
+
+    Raises:
+        Failure: it cannot be read.
+    """
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise usage(f"{file} cannot be read: {reason}.", next_command) from None
 
 
 def _change(
     session: Session, name: str, query: dict[str, object], patch: dict[str, Any], reason: str, *, dry_run: bool
 ) -> None:
-    etag = session.hub.get(_path(name), **query)["etag"]
+    etag = session.hub.get(path_of(name), **query)["etag"]
     _send(session, "PATCH", name, query, patch, etag, reason, dry_run=dry_run)
 
 
@@ -239,11 +245,12 @@ def _send(
     what: str = "",
 ) -> None:
     told: dict[str, object] = {**query, "reason": reason or None, "dry_run": "true" if dry_run else None}
-    answer = session.hub.request(method, _path(name) + what, body=body, query=told, if_match=etag).body
-    session.show(answer, lambda out: _tell(out, answer))
+    answer = session.hub.request(method, path_of(name) + what, body=body, query=told, if_match=etag).body
+    session.show(answer, lambda out: tell_change(out, answer))
 
 
-def _tell(out: Output, answer: Json) -> None:
+def tell_change(out: Output, answer: Json) -> None:
+    """Say what a change did, or would do."""
     radius = answer.get("blast_radius")
     if radius is None:
         out.talk(f"{answer['layer']} is at revision {answer['revision']}.")
@@ -254,7 +261,12 @@ def _tell(out: Output, answer: Json) -> None:
     out.talk(f"It would reach {reach}.")
 
 
-def _path(name: str) -> str:
+def path_of(name: str) -> str:
+    """Return the path of a layer.
+
+    Raises:
+        Failure: it names none.
+    """
     kind, _, rest = name.partition("/")
     if name != "global" and (kind not in SINGLE or not rest):
         raise usage(f"'{name}' is not a layer.", "central-hub config set --help")
@@ -278,7 +290,8 @@ def _put(patch: dict[str, Any], path: str, value: Json) -> None:
     node[parts[-1]] = value
 
 
-def _value(text: str) -> Json:
+def value_of(text: str) -> Json:
+    """Read a value: JSON, or else a text."""
     try:
         return json.loads(text)
     except ValueError:

@@ -67,6 +67,7 @@ NEXT_OF_CODE: Final[Mapping[str, str]] = {
     "invalid_plans": "central-hub plan show",
     "plan_in_use": "central-hub tenant list",
     "plans_changed": "central-hub plan apply FILE",
+    "template_not_found": "central-hub template list",
     "unknown_key": "central-hub config sections",
     "revision_not_found": "central-hub config history LAYER",
     "locked": "central-hub config explain TENANT",
