@@ -1,7 +1,7 @@
 """One process of benchmarks/allocations.py: holds and releases capacity over many connections until it is killed.
 
 What it is certain to hold it writes down at once (a write survives SIGKILL): when a lease was asked for, when it was
-answered, and when its release was sent. A request whose answer did not come is sent again with the same idempotency key.
+answered, and when its release was sent. A request whose answer did not come is sent again with its idempotency key.
 """
 
 from __future__ import annotations

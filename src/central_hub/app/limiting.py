@@ -22,6 +22,7 @@ from central_hub.quotas.usecases import Allocations
 def quotas_of(core: Core) -> Quotas:
     """Put together what holds, counts and meters."""
     keeper, limits = LeaseKeeper(core.clock), PlanLimits(core.book)
+    core.runner.listen(keeper.applied)
     budgets = Budgets(core.quotas, core.sequencer, limits, core.authentication, core.clock)
     return Quotas(
         keeper=keeper,

@@ -160,7 +160,6 @@ def build(
     # Health first: what is encoded for readers and watchers overlays its verdicts.
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
-    core.runner.listen(quotas.keeper.applied)
     core.runner.listen(flags.streams.applied)
     core.runner.listen(config.applied)
     core.runner.listen(_access_listener(epochs, discovery.watch, core.registry))

@@ -193,8 +193,18 @@ async def test_a_wall_clock_that_is_set_back_brings_no_old_period_back() -> None
     async with opened() as house:
         house.clock.advance(LEFT_MS)
         await exhaust(house)
+        taken = house.budgets.used(ACME, CALLS, "hour")[0]
         house.clock.jump_wall(-HOUR_MS)
         assert await exhaust(house) == 0
+        assert house.budgets.used(ACME, CALLS, "hour")[0] == taken == LIMIT
+
+
+async def test_a_slice_comes_back_after_the_wall_clock_was_set_back() -> None:
+    async with opened() as house:
+        house.clock.advance(LEFT_MS)
+        taken = await take(house, 50)
+        house.clock.jump_wall(-HOUR_MS)
+        assert await house.budgets.give_back(ctx_of(), CALLS, taken.id, 50) == 50
 
 
 async def test_a_slice_ends_with_the_period_it_was_carved_out_of() -> None:
