@@ -39,6 +39,7 @@ TESTS: Final = (
     "tests/lane/test_lane.py",
     "tests/routes",
     "tests/security/test_ssrf.py",
+    "tests/unit/configuration",
     "tests/unit/edge",
     "tests/unit/flags",
     "tests/unit/health/test_keeper.py",
@@ -93,7 +94,7 @@ def verdicts(
         **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         "HUB_MUTANTS": str(wanted),
         "HUB_MUTANT_VERDICTS": str(out),
-        "HUB_TEST_TWO_WORLD_STEPS": "150",
+        "HUB_TEST_TWO_WORLD_STEPS": "800",
     }
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds, check=False
