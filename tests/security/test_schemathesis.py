@@ -32,6 +32,10 @@ def fill(hub: RealHub) -> None:
     tenants = ("0", "acme", "globex")
     for tenant in tenants:
         hub.must("POST", "/tenants", {"id": tenant, "name": tenant, "tier": "pro"})
+    boolean = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off", "overridable": True}
+    for key, rules in (("0", []), ("search", []), ("half", [{"variant": "on", "percentage": 50}])):
+        hub.must("PUT", f"/flags/{key}", boolean | {"rules": rules})
+    hub.must("PUT", "/segments/beta", {"keys": ["0"]})
     for service in ("0", "risk", "ledger"):
         for instance in ("0", "i-1"):
             wanted = {

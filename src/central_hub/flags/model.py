@@ -23,6 +23,10 @@ SEGMENT_KEYS_MAX: Final = 1_000
 TEXT_MAX: Final = 256
 """Characters of a targeting key, an attribute's name, or a value that a condition compares with."""
 DESCRIPTION_MAX: Final = 512
+DEFINITION_BYTES_MAX: Final = 262_144
+"""Largest body that defines a flag."""
+SEGMENT_BYTES_MAX: Final = 524_288
+"""Largest body that defines a segment: every subject at its longest, and room for more."""
 PERCENT_MAX: Final = 100.0
 INTEGER_MAX: Final = 2**53 - 1
 """Largest whole number that every client's numbers can hold."""

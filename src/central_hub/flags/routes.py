@@ -7,7 +7,16 @@ from typing import Any, Final
 from central_hub.edge.operations import Call, Operation, Reply
 from central_hub.flags.evaluation import Asker, FlagSets
 from central_hub.flags.explaining import ExplainedStep, Explanation, Walk
-from central_hub.flags.model import DEFAULT_ENVIRONMENT, SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, Override, State
+from central_hub.flags.model import (
+    DEFAULT_ENVIRONMENT,
+    DEFINITION_BYTES_MAX,
+    SCOPE_ADMIN,
+    SCOPE_READ,
+    SCOPE_WRITE,
+    SEGMENT_BYTES_MAX,
+    Override,
+    State,
+)
 from central_hub.flags.preparing import ENVIRONMENT, TENANT_ID, TIER
 from central_hub.flags.rules import check_environment, etag_of, flag_missing
 from central_hub.flags.schemas import (
@@ -170,7 +179,7 @@ def _definitions(routes: FlagRoutes) -> tuple[Operation, ...]:
         ),
         Operation(
             id="define_flag", method="PUT", path=one, handler=routes.define_flag, body=DefineFlag, answer=FlagAnswer,
-            statuses=(201,), problems=revised,
+            statuses=(201,), problems=revised, body_bytes_max=DEFINITION_BYTES_MAX,
             summary="Create a flag, or replace the revision that If-Match names.", **row,
         ),
         Operation(
@@ -195,7 +204,7 @@ def _segments(routes: FlagRoutes) -> tuple[Operation, ...]:
         ),
         Operation(
             id="define_segment", method="PUT", path=one, handler=routes.define_segment, body=DefineSegment,
-            answer=SegmentAnswer, statuses=(201,),
+            answer=SegmentAnswer, statuses=(201,), body_bytes_max=SEGMENT_BYTES_MAX,
             problems=("precondition_required", "revision_moved", "invalid_segment"),
             summary="Create a segment, or replace the revision that If-Match names.", **row,
         ),

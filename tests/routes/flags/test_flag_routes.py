@@ -88,6 +88,19 @@ async def test_segments_are_kept_like_flags() -> None:
         assert told(await world.ask("GET", "/segments/adults", key="root"))[1]["code"] == "segment_not_found"
 
 
+async def test_the_longest_lists_fit_into_a_body_and_one_more_is_too_many() -> None:
+    async with running() as world:
+        longest = [f"{number:0256}" for number in range(1_000)]
+        assert (await put(world, "/segments/crowd", {"keys": longest})).status == 201
+        assert (await put(world, "/segments/more", {"keys": [*longest, "x"]})).status == 422
+        assert (await put(world, "/segments/long", {"keys": ["x" * 257]})).status == 422
+        assert (await put(world, "/segments/vast", {"keys": ["x" * 600_000]})).status == 413
+        values = {f"v{number}": "x" * 4_000 for number in range(32)}
+        flag = {"type": "string", "variants": values, "default": "v0"}
+        assert (await put(world, "/flags/wide", flag)).status == 201
+        assert (await put(world, "/flags/wider", flag | {"variants": values | {"more": ""}})).status == 422
+
+
 async def test_a_tenant_lists_and_changes_what_is_its_own() -> None:
     async with running() as world:
         await world.tenant("acme", "pro")
