@@ -110,6 +110,8 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
                 await _operate(world, "acme", step)
                 if with_b:
                     await _operate(world, "globex", step)
+                    move = "suspend" if step % 100 == 0 else "resume"
+                    await world.ask("POST", f"/tenants/globex/{move}", key="root")
                     await _single_out(world, "globex", step)
     return answers
 

@@ -1,5 +1,5 @@
 """Tenants: who exists, at which tier, with which keys and gateways, and what was refused to whom.
 
-Owns the facts about tenants, keys, gateways and the legacy policy, authentication (the edge's
-`Authenticate` and `Denials` ports), tiers, and the audit trail's reading side.
+Owns the facts about tenants, keys, gateways and the legacy policy, the life of a tenant, authentication
+(the edge's `Authenticate` and `Denials` ports), and the audit trail's reading side.
 """
