@@ -17,6 +17,7 @@ from central_hub.kernel.ids import DomainId
 from central_hub.kernel.records import Applied
 from central_hub.quotas.model import AHEAD_MS, DAYS_KEPT_MS, HOURS_KEPT_MS, LATE_MS, UsageEvent, UsageRecorded
 from central_hub.quotas.periods import DAY, HOUR, bounds_ms
+from central_hub.tenants.model import TenantShredded
 
 CHUNK: Final = 256
 HOUR_MS: Final = 3_600_000
@@ -87,7 +88,7 @@ class MeteredView:
     @property
     def facts(self) -> frozenset[type[Fact]]:
         """The types it folds."""
-        return frozenset({UsageRecorded})
+        return frozenset({UsageRecorded, TenantShredded})
 
     def seen(self, domain: DomainId, meter: str, event_id: str) -> bool:
         """Say whether an event has been recorded already."""
@@ -123,6 +124,9 @@ class MeteredView:
     def apply(self, applied: Applied) -> None:
         """Fold one fact."""
         fact = applied.fact
+        if isinstance(fact, TenantShredded):
+            self._used.pop(DomainId(fact.tenant_id), None)
+            return
         assert isinstance(fact, UsageRecorded)
         used = self._used.setdefault(applied.domain, _Used())
         for event in fact.events:

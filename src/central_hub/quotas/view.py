@@ -19,6 +19,7 @@ from central_hub.quotas.model import (
     TenantResourcesAllocated,
     TenantResourcesFreed,
 )
+from central_hub.tenants.model import TenantShredded
 
 CHUNK: Final = 256
 
@@ -65,7 +66,7 @@ class QuotasView:
     @property
     def facts(self) -> frozenset[type[Fact]]:
         """The types it folds."""
-        return frozenset(VIEW_FACTS)
+        return frozenset((*VIEW_FACTS, TenantShredded))
 
     def lease(self, domain: DomainId, lease_id: str) -> Lease | None:
         """Return a lease of a domain; None when it is missing, ended or another domain's."""
@@ -126,6 +127,9 @@ class QuotasView:
             case TenantBudgetReserved(name=name, period_start_ms=start_ms, reserved=reserved):
                 budgets = self._reserved.setdefault(applied.domain, {})
                 budgets[name] = Reserved(name=name, period_start_ms=start_ms, amount=reserved)
+            case TenantShredded(tenant_id=tenant_id):
+                self._held.pop(DomainId(tenant_id), None)
+                self._reserved.pop(DomainId(tenant_id), None)
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 

@@ -7,11 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central_hub.kernel.facts import Fact
-from central_hub.kernel.ids import DomainId
+from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import HUB_ACTOR, Applied, Category
-from central_hub.quotas.model import Ending, TenantResourcesAllocated, TenantResourcesFreed
+from central_hub.quotas.metered import MeteredView
+from central_hub.quotas.model import (
+    Ending,
+    TenantBudgetReserved,
+    TenantResourcesAllocated,
+    TenantResourcesFreed,
+    UsageEvent,
+    UsageRecorded,
+)
 from central_hub.quotas.view import CHUNK, QuotasView
+from central_hub.tenants.model import TenantShredded
 from tests.unit.quotas.house import ACME, GLOBEX
+
+
+def applied_of(domain: DomainId, seq: int, fact: Fact) -> Applied:
+    return Applied(
+        pos=seq, domain=domain, domain_seq=seq, streams=("s",), category=Category.FACT, type=type(fact).__name__,
+        id=str(seq), time_ms=seq, actor=HUB_ACTOR, fact=fact,
+    )  # fmt: skip
 
 
 class Fold:
@@ -23,12 +39,7 @@ class Fold:
 
     def tell(self, domain: DomainId, fact: Fact) -> None:
         seq = self.seq[domain] = self.seq.get(domain, 0) + 1
-        self.view.apply(
-            Applied(
-                pos=seq, domain=domain, domain_seq=seq, streams=("s",), category=Category.FACT,
-                type=type(fact).__name__, id=str(seq), time_ms=seq, actor=HUB_ACTOR, fact=fact,
-            )
-        )  # fmt: skip
+        self.view.apply(applied_of(domain, seq, fact))
 
     def allocate(self, domain: DomainId, lease_id: str, amount: int = 1, resource: str = "cpu") -> None:
         fact = TenantResourcesAllocated(
@@ -65,6 +76,28 @@ def test_a_page_is_of_one_resource_when_that_is_asked_for() -> None:
         fold.allocate(ACME, f"l{number}", resource="cpu" if number % 2 else "gpu")
     found = fold.view.leases_after(ACME, 2, 2, "cpu")
     assert [lease.id for lease in found] == ["l3", "l5"]
+
+
+def test_nothing_is_left_of_a_tenant_that_was_shredded() -> None:
+    fold = Fold()
+    for domain in (ACME, GLOBEX):
+        fold.allocate(domain, f"of-{domain}")
+        fold.tell(domain, TenantBudgetReserved(name="calls", period_start_ms=0, amount=5, reserved=5))
+    fold.tell(PLATFORM, TenantShredded(tenant_id="acme"))
+    assert fold.view.domains() == (GLOBEX,)
+    assert fold.view.reserved(ACME, "calls") is None
+    assert list(fold.view.dump(ACME)) == []
+    assert len(list(fold.view.dump(GLOBEX))) == 2
+    metered = MeteredView()
+    for seq, (domain, fact) in enumerate(
+        (
+            (ACME, UsageRecorded(tier="pro", events=(UsageEvent(id="1", meter="a", quantity=1, at_ms=0),))),
+            (PLATFORM, TenantShredded(tenant_id="acme")),
+        ),
+        start=1,
+    ):
+        metered.apply(applied_of(domain, seq, fact))
+        assert metered.meters(ACME) == (("a",) if seq == 1 else ())
 
 
 Step = tuple[bool, int, int]
