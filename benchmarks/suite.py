@@ -73,6 +73,10 @@ BENCHMARKS: Final = (
                 "discovery over HTTP against nginx serving the same bytes", ("ratio_median",), 0.5, "of nginx",
                 peer=("nginx", "requests_per_s"), peer_is="requests/s of nginx",
             ),
+            Bar(
+                "discovery over HTTP, 64 connections, p99", ("hub", "p99_ms"), 3.0, "ms", most=True,
+                peer=("nginx", "p99_ms"), peer_is="ms p99 of nginx",
+            ),
         ),
         full=("--json",),
         short=("--json", "--pairs", "2", "--seconds", "2", "--services", "200", "--settle", "0"),
