@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+import msgspec
+
 from central_hub.edge.lane.entries import PICKS, LaneEntry
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
@@ -36,16 +38,21 @@ NO_INSTANCE_ELIGIBLE: Final = "no_eligible_instance"
 NO_INSTANCE_MATCHES: Final = "no_instance_matches"
 
 
-class Shown:
-    """An instance as readers see it: with this hub's verdict over the journaled status, encoded once."""
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """An instance as readers see it: with this hub's verdict over the journaled status, encoded once.
 
-    __slots__ = ("encoded", "instance", "status", "verdict")
+    Untracked by the collector: there are as many as instances, and none refers back.
+    """
 
-    def __init__(self, instance: Instance, verdict: Verdict | None) -> None:
-        self.instance = instance
-        self.verdict = verdict
-        self.status = status_of(instance, verdict)
-        self.encoded = encode_instance(instance, verdict)
+    instance: Instance
+    verdict: Verdict | None
+    status: Status
+    encoded: bytes
+
+
+def shown_as(instance: Instance, verdict: Verdict | None) -> Shown:
+    """Encode an instance under a verdict."""
+    return Shown(instance, verdict, status_of(instance, verdict), encode_instance(instance, verdict))
 
 
 @dataclass(slots=True)
@@ -181,7 +188,7 @@ class Catalogue:
             verdict = verdict_of(domain, service.name, instance_id)
             kept = before.get(instance_id)
             if kept is None or kept.instance is not instance or kept.verdict != verdict:
-                kept = Shown(instance, verdict)
+                kept = shown_as(instance, verdict)
             shown[instance_id] = kept
         return shown
 
