@@ -131,6 +131,10 @@ BENCHMARKS: Final = (
         short=("--tenants", "20", "--instances", "2000"),
     ),
     Benchmark(
+        "steps",
+        (Bar("the longest step of the event loop, all of this going on", ("longest_ms",), 2.0, "ms", most=True),),
+    ),
+    Benchmark(
         "health",
         (
             Bar(

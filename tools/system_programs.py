@@ -56,7 +56,8 @@ def fetch(programs: list[str]) -> None:
     try:
         subprocess.run([*apt, "update"], check=True, timeout=APT_TIMEOUT_S)
         alone = [program for program in programs if program not in WITH_LIBRARIES]
-        subprocess.run([*apt, "download", *alone], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
+        if alone:
+            subprocess.run([*apt, "download", *alone], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
         with_libraries = sorted(WITH_LIBRARIES.intersection(programs))
         if with_libraries:
             options = ["-y", "--no-install-recommends", "--download-only", "-o", "Debug::NoLocking=1"]
