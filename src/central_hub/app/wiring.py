@@ -126,7 +126,7 @@ def build(
     # Health first: what is encoded for readers and watchers overlays its verdicts.
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
-    core.runner.listen(_access_listener(epochs, discovery.watch))
+    core.runner.listen(_access_listener(epochs, discovery.changes))
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
@@ -295,8 +295,8 @@ def describe() -> tuple[Table, dict[str, Any]]:  # Any: a JSON document
     return table, openapi.document(table, version=_version())
 
 
-def _access_listener(epochs: Epochs, watch: WatchHub) -> Callable[[Sequence[Applied]], None]:
-    """Forget what the lane knew of callers, and look at open streams, when who may do what changed."""
+def _access_listener(epochs: Epochs, changes: Changes) -> Callable[[Sequence[Applied]], None]:
+    """Forget what the lane knew of callers, and look at streams and blocking reads, when who may do what changed."""
 
     def applied(batch: Sequence[Applied]) -> None:
         epochs.applied(batch)
@@ -304,7 +304,7 @@ def _access_listener(epochs: Epochs, watch: WatchHub) -> Callable[[Sequence[Appl
         if domains:
             epochs.auth += 1
             for domain in domains:
-                watch.access_changed(domain)
+                changes.access_changed(domain)
 
     return applied
 
