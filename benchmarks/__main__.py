@@ -61,8 +61,8 @@ def page(rows: list[Row], *, full: bool) -> str:
         "# Measured\n",
         (
             f"Written by `python -m benchmarks {'--full ' if full else ''}--write`, on {datetime.now(UTC):%Y-%m-%d}: "
-            f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}. The hub has one core, the load "
-            "generator the other. What stands beside a figure was measured in the same run.\n"
+            f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}. The hub has one core, the "
+            "load generator the other. What stands beside a figure was measured in the same run.\n"
         ),
         "| what | measured | bar | beside it | benchmark |",
         "|---|---|---|---|---|",
@@ -102,17 +102,23 @@ def main() -> int:
     chosen = [benchmark for benchmark in BENCHMARKS if not options.only or benchmark.name in options.only]
     console = Console()
     rows: list[Row] = []
+    broken = 0
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         for at, benchmark in enumerate(chosen, start=1):
             task = progress.add_task(f"{at}/{len(chosen)} {benchmark.name}", total=1)
-            report = run(benchmark, full=options.full)
+            try:
+                report = run(benchmark, full=options.full)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                progress.console.print(f"{benchmark.name} did not end well: {error}", style="red")
+                broken += 1
+                continue
             rows.extend((bar, benchmark, report) for bar in benchmark.bars)
             progress.update(task, completed=1)
     console.print(table_of(rows))
     if options.write:
         options.write.write_text(page(rows, full=options.full), "utf-8")
-    return 0 if all(bar.holds(report) for bar, _, report in rows) else 1
+    return 0 if not broken and all(bar.holds(report) for bar, _, report in rows) else 1
 
 
 if __name__ == "__main__":

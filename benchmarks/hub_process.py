@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,19 +103,22 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_hub(data: Path, *, cpu: int | None = None, **options: str) -> Iterator[HubProcess]:
+def running_hub(
+    data: Path, *, cpu: int | None = None, launcher: Sequence[str] = ("-m", "central_hub"), **options: str
+) -> Iterator[HubProcess]:
     """Run a hub on a free port until the block ends.
 
     Args:
         data: its data directory.
         cpu: core it is pinned to.
+        launcher: what the interpreter is given to run the command line.
         options: settings by name, as `HUB_*` has them.
     """
     port = free_port()
     token = mint_bootstrap(secrets.token_bytes(SECRET_RANDOM_BYTES))
     environment = {**os.environ, "HUB_BOOTSTRAP_TOKEN": token, "HUB_LOG_LEVEL": "warning"}
     environment.update({f"HUB_{name.upper()}": value for name, value in options.items()})
-    command = [sys.executable, "-m", "central_hub", "serve", "--port", str(port), "--data", str(data)]
+    command = [sys.executable, *launcher, "serve", "--port", str(port), "--data", str(data)]
     log = (data.parent / f"hub-{port}.log").open("wb")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:

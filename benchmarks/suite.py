@@ -73,6 +73,10 @@ BENCHMARKS: Final = (
                 "discovery over HTTP against nginx serving the same bytes", ("ratio_median",), 0.5, "of nginx",
                 peer=("nginx", "requests_per_s"), peer_is="requests/s of nginx",
             ),
+            Bar(
+                "discovery over HTTP, 64 connections, p99", ("hub", "p99_ms"), 3.0, "ms", most=True,
+                peer=("nginx", "p99_ms"), peer_is="ms p99 of nginx",
+            ),
         ),
         full=("--json",),
         short=("--json", "--pairs", "2", "--seconds", "2", "--services", "200", "--settle", "0"),
@@ -151,6 +155,10 @@ BENCHMARKS: Final = (
             Bar("their memory", ("full_rss_mb",), 500, "MB", most=True),
         ),
         short=("--tenants", "20", "--instances", "2000"),
+    ),
+    Benchmark(
+        "steps",
+        (Bar("the longest step of the event loop, all of this going on", ("longest_ms",), 2.0, "ms", most=True),),
     ),
     Benchmark(
         "health",

@@ -20,8 +20,8 @@ TOOLS: Final = ROOT / ".tools"
 SEARCH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 APT_TIMEOUT_S: Final = 300
 APT_RETRIES: Final = 3
-LIBRARIES: Final = {"wrk": ("libluajit-5.1-2", "libluajit-5.1-common")}
-"""Packages that a program needs and a small system has not."""
+WITH_LIBRARIES: Final = frozenset({"wrk", "curl"})
+"""Programs that need libraries which a small system has not."""
 
 
 class FetchError(Exception):
@@ -55,11 +55,18 @@ def fetch(programs: list[str]) -> None:
     ]  # fmt: skip
     try:
         subprocess.run([*apt, "update"], check=True, timeout=APT_TIMEOUT_S)
-        packages = [*programs, *(library for program in programs for library in LIBRARIES.get(program, ()))]
-        subprocess.run([*apt, "download", *packages], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
+        alone = [program for program in programs if program not in WITH_LIBRARIES]
+        if alone:
+            subprocess.run([*apt, "download", *alone], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
+        with_libraries = sorted(WITH_LIBRARIES.intersection(programs))
+        if with_libraries:
+            options = ["-y", "--no-install-recommends", "--download-only", "-o", "Debug::NoLocking=1"]
+            subprocess.run([*apt, *options, "install", *with_libraries], check=True, timeout=APT_TIMEOUT_S)
+            for package in (TOOLS / "apt/cache/archives").glob("*.deb"):
+                package.rename(downloads / package.name)
         for package in sorted(downloads.glob("*.deb")):
             subprocess.run(["dpkg-deb", "--extract", package, TOOLS], check=True, timeout=APT_TIMEOUT_S)
-        for program in set(programs) & set(LIBRARIES):
+        for program in with_libraries:
             _wrap(TOOLS / "usr/bin" / program)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise FetchError(f"could not fetch {' '.join(programs)}; try: apt-get install {' '.join(programs)}") from error

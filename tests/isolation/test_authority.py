@@ -9,6 +9,7 @@ from central_hub.app import build, describe
 from central_hub.edge.operations import Operation
 from central_hub.kernel.errors import HubError
 from central_hub.settings import Settings
+from central_hub.tenants.model import GATEWAY_SCOPES, GRANTED_SCOPES, TENANT_SCOPES
 from tests.isolation.test_matrix import REGISTRATION, ROWS
 from tests.isolation.world import running
 
@@ -152,6 +153,14 @@ def asked_by(operation: Operation) -> str:
 
 def test_every_operation_asks_what_it_always_asked() -> None:
     assert {operation.id: asked_by(operation) for operation in describe()[0].operations} == ASKED
+
+
+def test_what_is_the_platforms_asks_for_a_scope_that_no_tenant_and_no_gateway_can_hold() -> None:
+    within_reach = TENANT_SCOPES | GRANTED_SCOPES | GATEWAY_SCOPES
+    platforms = {operation.id: operation.scope for operation in describe()[0].operations if operation.platform}
+    open_to_tenants = {name for name, scope in platforms.items() if scope in within_reach}
+    assert open_to_tenants == {"metrics"}, "its handler asks where the key is at home; test_walls.py holds it to that"
+    assert len(platforms) > 10
 
 
 @pytest.mark.parametrize("name", sorted(ASKED))

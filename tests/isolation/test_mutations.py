@@ -58,15 +58,18 @@ TESTS: Final = (
 QUICK: Final = (
     "tests/edge/test_guard.py",
     "tests/isolation/test_authority.py",
+    "tests/isolation/test_lane_walls.py",
     "tests/isolation/test_matrix.py",
     "tests/isolation/test_states.py",
     "tests/isolation/test_walls.py",
+    "tests/lane/test_auth.py",
+    "tests/lane/test_lane.py",
     "tests/unit/edge/test_pipeline.py",
     "tests/unit/tenants",
 )
 """What notices most of them, and runs in seconds."""
 
-QUICK_WALLS: Final = ("edge/guard.py", "edge/pipeline.py", "kernel/context.py", "tenants")
+QUICK_WALLS: Final = ("edge/guard.py", "edge/lane", "edge/pipeline.py", "kernel/context.py", "tenants")
 QUICK_PARTS: Final = 6
 """The short form takes down one in so many, another part every day."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tests.security.raw_requests import Attack, body, request
 
@@ -11,6 +12,8 @@ READ = frozenset({200, 204, 304})
 SLOW_PAUSE_S = 0.9
 SLOW_PIECES = 16
 FLOOD = 400
+CLOSE = b"connection: close\r\n"
+KEPT_PAUSE_S = 0.5
 
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(189)
 
@@ -18,8 +21,17 @@ TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(189)
 def attacks(key: str) -> list[Attack]:
     """Return every attack, with a valid key in it."""
     every = [*lines(key), *heads(key), *framing(key), *truncated(key), *slow(key), *bodies(key), *floods(key)]
+    every += [kept(attack) for attack in every if len(attack.pieces) == 1 and CLOSE in attack.pieces[0]]
     assert len({attack.name for attack in every}) == len(every)
     return every
+
+
+def kept(attack: Attack) -> Attack:
+    """Return the attack on a connection that is to be kept: only there does the lane look at writes."""
+    whole = attack.pieces[0].replace(CLOSE, b"")
+    return replace(
+        attack, count=None, name=attack.name + ", kept", pieces=(whole,), pause_s=KEPT_PAUSE_S, half_close=True
+    )
 
 
 def lines(key: str) -> Iterator[Attack]:
@@ -247,10 +259,16 @@ def bodies(key: str) -> Iterator[Attack]:
 
 def floods(key: str) -> Iterator[Attack]:
     """Many requests at once, on one connection."""
-    bad = request(key, body(port=0), close=False) * FLOOD + request(key, body(port=0))
+    command = request(key, body(port=0), close=False)
+    bad = command * FLOOD + request(key, body(port=0))
+    yield Attack("flood: behind a command", (command, bad), pause_s=0.001, count=FLOOD + 2)
+    every = (*[command] * FLOOD, request(key, body(port=0)))
+    yield Attack("flood: command after command", every, pause_s=0.0005, count=FLOOD + 1)
+    yield Attack("flood: garbage behind a command", (command, b"\x00" * 300_000), pause_s=0.001)
+    yield Attack("flood: behind a command, hung up", (command, bad), pause_s=0.001, hang_up=True)
     read = request(key, line=b"GET /services/discover/nobody HTTP/1.1", framing=b"", close=False) * FLOOD
-    yield Attack("flood: bad writes", (bad,))
-    yield Attack("flood: reads, then a bad write", (read + request(key, body(port=0)),), fine=READ)
+    yield Attack("flood: bad writes", (bad,), count=FLOOD + 1)
+    yield Attack("flood: reads, then a bad write", (read + request(key, body(port=0)),), fine=READ, count=FLOOD + 1)
     yield Attack("flood: reads, then garbage", (read + b"\x00" * 100 + b"\r\n\r\n",), fine=READ)
     yield Attack("flood: reads, half closed", (read,), half_close=True, fine=READ)
     yield Attack("flood: nobody reads the answers", (read,), hang_up=True, fine=READ)

@@ -24,6 +24,7 @@ class Attack:
     """What is sent, in pieces with a pause between, and whether the end of sending is announced.
 
     `fine` are the statuses besides 4xx that it may get: what is merely odd may be answered.
+    `count` is how many answers it has to get, where that is certain.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Attack:
     half_close: bool = False
     hang_up: bool = False
     fine: frozenset[int] = frozenset()
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class RealHub:
     process: subprocess.Popen[str]
     log: Path
     key: str = ""
+    lane: str = ""
 
     @property
     def url(self) -> str:
@@ -63,7 +64,11 @@ class RealHub:
 
     def log_position(self) -> int:
         """Return the position of the log's head."""
-        line = next(line for line in self.metrics().splitlines() if line.startswith("central_hub_log_position "))
+        return self.metric("central_hub_log_position")
+
+    def metric(self, name: str) -> int:
+        """Return a metric that has no labels."""
+        line = next(line for line in self.metrics().splitlines() if line.startswith(name + " "))
         return int(line.split()[1])
 
     def metrics(self) -> str:

@@ -13,6 +13,7 @@ from tests.security.raw_requests import Attack, Heard, answers, body, request, s
 from tests.security.real_hub import RealHub, running_hub
 
 AT_ONCE = 48
+LANE_COMMANDS_MIN = 20
 LANES = ("protocol", "asgi", "off")
 
 
@@ -21,6 +22,7 @@ def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with running_hub(tmp_path_factory.mktemp("hub"), "--lane", request.param) as running:
         for tenant in ("acme", "globex"):
             running.must("POST", "/tenants", {"id": tenant, "name": tenant, "tier": "pro"})
+        running.lane = request.param
         yield running
 
 
@@ -39,7 +41,10 @@ def faults(attack: Attack, heard: Heard) -> Iterator[str]:
     if not heard.closed:
         yield f"{attack.name}: left open after {heard.said[:60]!r}"
     codes = load_catalogue()
-    for answer in answers(heard.said):
+    got = list(answers(heard.said))
+    if attack.count not in (None, len(got)):
+        yield f"{attack.name}: {len(got)} answers for {attack.count}"
+    for answer in got:
         if answer.status in attack.fine:
             continue
         if not 400 <= answer.status < 500:
@@ -60,6 +65,8 @@ async def test_no_attack_changes_anything_or_gets_more_than_a_refusal(hub: RealH
     assert await asyncio.to_thread(hub.ask, "GET", "/livez") == (200, {"status": "alive"})
     assert 'status="5' not in await asyncio.to_thread(hub.metrics)
     assert "Traceback" not in hub.log.read_text()
+    if hub.lane == "protocol":  # otherwise the lane was not attacked
+        assert await asyncio.to_thread(hub.metric, "central_hub_lane_commands_total") > LANE_COMMANDS_MIN
 
 
 async def test_the_request_that_the_attacks_are_built_around_is_taken(hub: RealHub) -> None:

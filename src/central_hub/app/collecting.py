@@ -17,7 +17,7 @@ YOUNG_OBJECTS: Final = 2_000
 YOUNG_WALKS: Final = 2
 """Walks over the youngest generation for each walk over the next."""
 NEVER: Final = 1_000_000_000
-SET_ASIDE_EVERY_S: Final = 1.0
+SET_ASIDE_EVERY_S: Final = 0.1
 FULL_EVERY_S: Final = 6 * 3_600.0
 """Longest time between two full collections."""
 FULL_APART_S: Final = 600.0

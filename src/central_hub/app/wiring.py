@@ -162,7 +162,7 @@ def build(
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(flags.streams.applied)
     core.runner.listen(config.applied)
-    core.runner.listen(_access_listener(epochs, discovery.watch, core.registry))
+    core.runner.listen(_access_listener(epochs, discovery.changes, core.registry))
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
@@ -398,8 +398,8 @@ def describe() -> tuple[Table, dict[str, Any]]:  # Any: a JSON document
     return table, openapi.document(table, version=_version())
 
 
-def _access_listener(epochs: Epochs, watch: WatchHub, registry: RegistryView) -> Callable[[Sequence[Applied]], None]:
-    """Forget what the lane knew of callers, and look at open streams, when who may do what changed."""
+def _access_listener(epochs: Epochs, changes: Changes, registry: RegistryView) -> Callable[[Sequence[Applied]], None]:
+    """Forget what the lane knew of callers, and look at streams and blocking reads, when who may do what changed."""
 
     def applied(batch: Sequence[Applied]) -> None:
         epochs.applied(batch)
@@ -409,7 +409,7 @@ def _access_listener(epochs: Epochs, watch: WatchHub, registry: RegistryView) ->
             if any(isinstance(one.fact, CatalogueApplied) for one in batch):
                 registry.ranks_changed()
             for domain in domains:
-                watch.access_changed(domain)
+                changes.access_changed(domain)
 
     return applied
 

@@ -56,7 +56,7 @@ class HubError(Exception):
         fields: Mapping[str, object] | None = None,
         retry_after_s: int | None = None,
     ) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(f"{code}: {message} {next_step}".rstrip())
         self.code = code
         self.kind = kind
         self.message = message

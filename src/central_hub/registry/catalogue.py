@@ -7,10 +7,12 @@ instance is in slow start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
+
+import msgspec
 
 from central_hub.edge.lane.entries import PICKS, LaneEntry
 from central_hub.kernel.clock import Clock
@@ -36,21 +38,29 @@ NO_INSTANCE_ELIGIBLE: Final = "no_eligible_instance"
 NO_INSTANCE_MATCHES: Final = "no_instance_matches"
 
 
-class Shown:
-    """An instance as readers see it: with this hub's verdict over the journaled status, encoded once."""
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """An instance as readers see it: with this hub's verdict over the journaled status, encoded once.
 
-    __slots__ = ("encoded", "instance", "status", "verdict")
+    Untracked by the collector: there are as many as instances, and none refers back.
+    """
 
-    def __init__(self, instance: Instance, verdict: Verdict | None) -> None:
-        self.instance = instance
-        self.verdict = verdict
-        self.status = status_of(instance, verdict)
-        self.encoded = encode_instance(instance, verdict)
+    instance: Instance
+    verdict: Verdict | None
+    status: Status
+    encoded: bytes
+
+
+def shown_as(instance: Instance, verdict: Verdict | None) -> Shown:
+    """Encode an instance under a verdict."""
+    return Shown(instance, verdict, status_of(instance, verdict), encode_instance(instance, verdict))
+
+
+Choose = Callable[["Entry"], tuple[Pick, Discovery]]
 
 
 @dataclass(slots=True)
 class Entry:
-    """A service, ready to be sent."""
+    """A service, ready to be sent; who is recommended is worked out when somebody asks for it."""
 
     domain: DomainId
     name: str
@@ -58,22 +68,40 @@ class Entry:
     revision: int
     shown: dict[str, Shown]
     status: Status
-    pick: Pick
-    discovery: Discovery
     etag: str
     built_ms: float
     expires_ms: float
+    choose: Choose
     stale: bool = False
+    _chosen: tuple[Pick, Discovery] | None = None
     _lane: LaneEntry | None = None
+
+    @property
+    def pick(self) -> Pick:
+        """Who may be recommended, and how likely each is."""
+        return self._choice()[0]
+
+    @property
+    def discovery(self) -> Discovery:
+        """The answers to discovery."""
+        return self._choice()[1]
+
+    def _choice(self) -> tuple[Pick, Discovery]:
+        if self._chosen is None:
+            chosen = self._chosen = self.choose(self)
+            if not chosen[0].settled:
+                self.expires_ms = min(self.expires_ms, self.built_ms + RAMP_REBUILD_MS)
+        return self._chosen
 
     @property
     def lane(self) -> LaneEntry:
         """The entry in the form the lane sends; the framework answers with the same object."""
         if self._lane is None:
+            chosen, discovery = self._choice()
             self._lane = LaneEntry(
-                openings=self.discovery.openings,
-                rest=self.discovery.rest,
-                picks=self.pick.table or bytes(PICKS),
+                openings=discovery.openings,
+                rest=discovery.rest,
+                picks=chosen.table or bytes(PICKS),
                 etag=self.etag,
                 fresh_until_ms=self.built_ms + SIGNAL_REBUILD_MS if self.stale else self.expires_ms,
             )
@@ -143,7 +171,6 @@ class Catalogue:
         domain, name = key
         self.drop(domain, name)
         shown = self._show(domain, service, {} if before is None else before.shown)
-        chosen = self.choose(domain, tuple(shown.values()))
         now = self._clock.monotonic_ms()
         entry = Entry(
             domain=domain,
@@ -152,18 +179,10 @@ class Catalogue:
             revision=service.revision,
             shown=shown,
             status=status_of_service(tuple(shown.values())),
-            pick=chosen,
-            discovery=encode_discovery(
-                name,
-                domain,
-                chosen,
-                [one.encoded for one in shown.values()],
-                revision=service.revision,
-                reason=why_none(tuple(shown.values())),
-            ),
             etag=self._etag(key, service, shown),
             built_ms=now,
-            expires_ms=now + (LOAD_FRESH_MS if chosen.settled else RAMP_REBUILD_MS),
+            expires_ms=now + LOAD_FRESH_MS,
+            choose=self._choose,
         )
         self._entries[key] = entry
         self._cached_instances += len(shown)
@@ -174,6 +193,14 @@ class Catalogue:
             self.drop(*next(iter(self._entries)))
         return entry
 
+    def _choose(self, entry: Entry) -> tuple[Pick, Discovery]:
+        shown = tuple(entry.shown.values())
+        chosen = self.choose(entry.domain, shown)
+        discovery = encode_discovery(
+            entry.name, entry.domain, chosen, entry.encoded, revision=entry.revision, reason=why_none(shown)
+        )
+        return chosen, discovery
+
     def _show(self, domain: DomainId, service: Service, before: dict[str, Shown]) -> dict[str, Shown]:
         shown: dict[str, Shown] = {}
         verdict_of = self._health.verdict
@@ -181,7 +208,7 @@ class Catalogue:
             verdict = verdict_of(domain, service.name, instance_id)
             kept = before.get(instance_id)
             if kept is None or kept.instance is not instance or kept.verdict != verdict:
-                kept = Shown(instance, verdict)
+                kept = shown_as(instance, verdict)
             shown[instance_id] = kept
         return shown
 

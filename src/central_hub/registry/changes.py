@@ -35,6 +35,11 @@ class Changes:
         self._further: list[Callable[[DomainId, str], None]] = []
         loads.on_change(watch.load_changed)
 
+    def access_changed(self, domain: DomainId) -> None:
+        """Look at once whether those who watch or wait still may: after a key, tier or tenant changed."""
+        self._watch.access_changed(domain)
+        self._waiters.access_changed(domain)
+
     def on_change(self, told: Callable[[DomainId, str], None]) -> None:
         """Call `told` with (domain, service) for every service that changed."""
         self._further.append(told)

@@ -129,7 +129,8 @@ def encode_legacy_service(instance: Instance, encoded: Sequence[bytes]) -> bytes
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     """An answer to discovery in two pieces: a beginning per candidate, which holds the pick, and the shared rest.
 
-    `openings` has one entry per candidate, or the single one that says why there is none.
+    `openings` has one entry per candidate (an empty one for a candidate that no draw can pick), or
+    the single one that says why there is none.
     """
 
     openings: tuple[bytes, ...]
@@ -152,14 +153,14 @@ def encode_discovery(
         reason: why there is no candidate, shown when there is none.
     """
     head = b'{"service_name":' + _json.encode(name) + b',"recommended_endpoint":'
+    drawn = frozenset(pick.table)
     confidence: dict[str, float] = {}
     openings: list[bytes] = []
-    for candidate, value in zip(pick.candidates, pick.confidences, strict=True):
+    for index, (candidate, value) in enumerate(zip(pick.candidates, pick.confidences, strict=True)):
         endpoint = candidate.instance.endpoint
-        confidence[endpoint] = max(value, confidence.get(endpoint, 0.0))
-        openings.append(
-            head + _json.encode(endpoint) + b',"recommended_instance":' + _json.encode(candidate.instance.instance_id)
-        )
+        if value > confidence.get(endpoint, -1.0):
+            confidence[endpoint] = value
+        openings.append(_opening(head, endpoint, candidate.instance.instance_id) if index in drawn else b"")
     if not openings:
         openings.append(head + b'null,"recommended_instance":null,"reason":' + _json.encode(reason))
     rest = b"".join(
@@ -175,6 +176,10 @@ def encode_discovery(
         )
     )
     return Discovery(openings=tuple(openings), rest=rest)
+
+
+def _opening(head: bytes, endpoint: str, instance_id: str) -> bytes:
+    return head + _json.encode(endpoint) + b',"recommended_instance":' + _json.encode(instance_id)
 
 
 def with_members(body: bytes, members: Mapping[str, object]) -> bytes:

@@ -6,6 +6,7 @@ answers once they are durable.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -164,6 +165,7 @@ class Registry:
             )
         results: list[BatchItem] = []
         # One record after another: the event loop, and other callers' writes, get their turn in between.
+        await asyncio.sleep(0)
         for start in range(0, len(batch), INSTANCES_PER_RECORD_MAX):
             stop = start + INSTANCES_PER_RECORD_MAX
             part_key = None if key is None else f"{key}/{start}"

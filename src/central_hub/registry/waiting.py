@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.ids import DomainId
+from central_hub.kernel.ids import PLATFORM, SHARED, DomainId
 from central_hub.registry.model import ServiceKey
 
 WAIT_S_MAX: Final = 60.0
@@ -18,7 +18,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self._waiting: dict[ServiceKey, set[asyncio.Future[None]]] = {}
-        self._per_domain: dict[DomainId, int] = {}
+        self._of_domain: dict[DomainId, set[asyncio.Future[None]]] = {}
         self.woken = 0
 
     def wake(self, key: ServiceKey) -> None:
@@ -30,10 +30,21 @@ class Waiters:
 
     def waiting(self, domain: DomainId) -> int:
         """Return how many callers of a tenant wait."""
-        return self._per_domain.get(domain, 0)
+        return len(self._of_domain.get(domain, ()))
+
+    def access_changed(self, domain: DomainId) -> None:
+        """Wake whoever waits in a domain, so that each looks at once whether it still may wait.
+
+        Args:
+            domain: whose keys, tier or tenant changed; `platform` and `shared` concern everyone.
+        """
+        concerned = self._of_domain.values() if domain in (PLATFORM, SHARED) else (self._of_domain.get(domain, set()),)
+        for future in [future for futures in concerned for future in futures]:
+            if not future.done():
+                future.set_result(None)
 
     async def wait(self, domain: DomainId, keys: tuple[ServiceKey, ...], seconds: float) -> bool:
-        """Wait until one of the services changes.
+        """Wait until one of the services changes, or the caller's own access did.
 
         Args:
             domain: the caller's, for the limit.
@@ -41,7 +52,7 @@ class Waiters:
             seconds: at most this long.
 
         Returns:
-            Whether one did.
+            Whether one did; False when the time is up.
 
         Raises:
             HubError: `too_many_waiters` (429).
@@ -55,7 +66,7 @@ class Waiters:
                 retry_after_s=1,
             )
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._per_domain[domain] = self.waiting(domain) + 1
+        self._of_domain.setdefault(domain, set()).add(future)
         for key in keys:
             self._waiting.setdefault(key, set()).add(future)
         try:
@@ -74,8 +85,7 @@ class Waiters:
                 waiting.discard(future)
                 if not waiting:
                     del self._waiting[key]
-        left = self.waiting(domain) - 1
-        if left > 0:
-            self._per_domain[domain] = left
-        else:
-            self._per_domain.pop(domain, None)
+        futures = self._of_domain[domain]
+        futures.discard(future)
+        if not futures:
+            del self._of_domain[domain]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -34,6 +35,8 @@ CONFIRM_SAVE_S: Final = 30.0
 CHANGE_WAIT_S: Final = 1.0
 WAITERS_MAX: Final = 10_000
 _NO_LOADS: Final[dict[str, ReportedLoad]] = {}
+
+_log = logging.getLogger("central_hub.sdk")
 
 
 class Follower:
@@ -229,7 +232,9 @@ class Follower:
                     changed |= self.view.apply(event)
                     if event.name == "sync":
                         self.connected = True
-                        self.last_refusal = None
+                        if self.last_refusal is not None:
+                            _log.warning("the hub is followed again")
+                            self.last_refusal = None
                         backoff.reset()
                 self._tell(changed)
         raise unreachable(self._link.protocol.base_url, "the stream ended")
@@ -246,6 +251,8 @@ class Follower:
             self._confirmed_at_s = time.monotonic()
         self.connected = False
         if error is not None:
+            if self.last_refusal is None or self.last_refusal.code != error.code:
+                _log.warning("the hub cannot be followed, trying again: %s", error)
             self.last_refusal = error
 
     def _tell(self, changed: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ SETTLE_S: Final = 0.05
 """Time for watchers that were told to act on it."""
 
 LEAVE_TIMEOUT_S: Final = 2.0
+
+_log = logging.getLogger("central_hub.sdk")
 
 
 class Registrar:
@@ -105,7 +108,7 @@ class Registrar:
                 await self._wait(error, backoff)
                 continue
             backoff.reset()
-            self.last_refusal = None
+            self._taken()
             self._tenant_id = answer.get("tenant_id")
             self.registrations += 1
             self.registered.set()
@@ -128,11 +131,18 @@ class Registrar:
                 await self._wait(error, backoff)
                 continue
             backoff.reset()
-            self.last_refusal = None
+            self._taken()
             self.renewals += 1
             return _ttl_of(answer, ttl_s)
 
+    def _taken(self) -> None:
+        if self.last_refusal is not None:
+            _log.warning("%s (%s) is registered", self._name, self._instance_id)
+            self.last_refusal = None
+
     async def _wait(self, error: HubError, backoff: Backoff) -> None:
+        if self.last_refusal is None or self.last_refusal.code != error.code:
+            _log.warning("%s (%s) cannot be kept registered, trying again: %s", self._name, self._instance_id, error)
         self.last_refusal = error
         at_least_s = float(error.retry_after_s or 0)
         if error.kind is not Kind.UNAVAILABLE and error.kind is not Kind.TIMEOUT:

@@ -10,6 +10,7 @@ import pytest
 
 from central_hub.kernel.context import PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.registry.catalogue import SIGNAL_REBUILD_MS
 from central_hub.registry.model import ServiceHealthChanged, Status
 from central_hub.registry.ports import Verdict
@@ -260,6 +261,30 @@ async def test_access_lost_while_waiting_is_a_refusal() -> None:
         await house.register(instance_id="i-2")
         with pytest.raises(HubError, match="invalid_credential"):
             await asyncio.wait_for(waiting, 1)
+
+
+async def test_who_loses_access_does_not_wait_on_and_others_do() -> None:
+    async with opened() as house:
+        answer = await house.register()
+        caller, colleague = ctx_of(principal="key-2"), ctx_of(principal="key-3")
+        waiting = [
+            asyncio.create_task(house.discover(ctx, wait_seq=answer.seq, wait_s=20)) for ctx in (caller, colleague)
+        ]
+        await asyncio.sleep(0.01)
+        house.access.refused["key-2"] = HubError("invalid_credential", Kind.UNAUTHENTICATED, "revoked")
+        house.waiters.access_changed(DomainId("other"))
+        await asyncio.sleep(0.01)
+        assert not any(task.done() for task in waiting)
+        house.waiters.access_changed(ACME)
+        with pytest.raises(HubError, match="invalid_credential"):
+            await asyncio.wait_for(waiting[0], 1)
+        assert not waiting[1].done()
+        assert house.waiters.waiting(ACME) == 1
+        house.access.refused["key-3"] = HubError("tenant_suspended", Kind.DENIED, "suspended")
+        house.waiters.access_changed(PLATFORM)
+        with pytest.raises(HubError, match="tenant_suspended"):
+            await asyncio.wait_for(waiting[1], 1)
+        assert house.waiters.waiting(ACME) == 0
 
 
 async def test_waiting_has_a_limit_per_tenant() -> None:

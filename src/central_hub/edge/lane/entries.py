@@ -59,10 +59,12 @@ class LaneEntry:
     ) -> None:
         assert len(picks) == PICKS, f"a pick table has {PICKS} places"
         lines: dict[int, bytes] = {}  # candidates differ in the pick, seldom in its length
-        for opening in openings:
+        variants: dict[int, Variant] = {}
+        for pick in frozenset(picks):
+            opening = openings[pick]
             if len(opening) not in lines:
                 lines[len(opening)] = entry_lines(len(opening) + len(rest), etag)
-        variants = [Variant(lines[len(opening)], opening) for opening in openings]
+            variants[pick] = Variant(lines[len(opening)], opening)
         self.table = tuple([variants[pick] for pick in picks])
         self.only = None if drawn else variants[0]
         self.rest = rest

@@ -8,6 +8,7 @@ Leans on these internals of uvicorn's `HttpToolsProtocol`, pinned by a test: `cy
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -48,7 +49,7 @@ class LaneProtocol(CarrierProtocol):
         self._hot = lane.prefixes + lane.command_lines
         # A command of the lane's is on its way: what arrives meanwhile waits, and so does an orderly end.
         self._running = False
-        self._behind: list[bytes] = []
+        self._behind: deque[bytes] = deque()
         self._behind_bytes = 0
         self._ends_after = False
 
@@ -134,7 +135,7 @@ class LaneProtocol(CarrierProtocol):
         """Take up what arrived behind a command, up to the next one."""
         self.flow.resume_reading()
         while self._behind and not self._running and not self.transport.is_closing():
-            data = self._behind.pop(0)
+            data = self._behind.popleft()
             self._behind_bytes -= len(data)
             self.data_received(data)
 
