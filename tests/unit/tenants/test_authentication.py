@@ -240,7 +240,10 @@ def test_a_suspended_tenants_callers_may_only_look_and_the_operator_everything()
         assert (ctx.tenant_id, ctx.state, ctx.acts) == ("acme", "suspended", reading)
     with pytest.raises(HubError, match="suspended"):
         at.authentication.current(before)
-    assert at.ask(ROOT_TEXT, tenant_id="acme").acts == ALL_ACTS
+    operator = at.ask(ROOT_TEXT, tenant_id="acme")
+    assert operator.acts == ALL_ACTS
+    told(at.view, *[(ACME, TenantSuspended(reason="still"))] * 5)
+    assert at.authentication.current(operator).state == "suspended"
     told(at.view, *[(ACME, TenantResumed())] * 7)
     assert at.ask(TEXT).acts == ALL_ACTS
     assert at.authentication.current(before).epoch == 7
