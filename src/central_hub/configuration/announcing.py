@@ -13,7 +13,7 @@ from typing import Final
 
 from central_hub.configuration.effective import Effective
 from central_hub.configuration.merging import encoded
-from central_hub.configuration.model import FACTS, SCOPE_READ
+from central_hub.configuration.model import CONFIG_READ, FACTS
 from central_hub.configuration.ports import Access
 from central_hub.configuration.resolving import Resolved
 from central_hub.configuration.rules import check_environment
@@ -90,7 +90,7 @@ class Announcements:
         Raises:
             HubError: `scope_missing`, `environment_denied` (403), `tenant_required`, `invalid_query` (400).
         """
-        ctx.require(SCOPE_READ)
+        ctx.require(CONFIG_READ)
         if ctx.tenant_id is None:
             raise HubError(
                 "tenant_required",

@@ -65,6 +65,14 @@ async def test_only_those_whose_value_changed_hear_of_a_change() -> None:
         assert (len(acme.frames), len(globex.frames), len(service.frames)) == (1, 2, 3)
 
 
+async def test_a_tenant_hears_of_its_own_layers() -> None:
+    async with opened() as house:
+        acme, globex = watch(house, ACME), watch(house, GLOBEX)
+        await house.patch(Layer(tenant="acme"), {"risk": {"depth": 5}})
+        await settle()
+        assert (len(acme.frames), len(globex.frames)) == (2, 1)
+
+
 async def test_a_closed_stream_hears_nothing_and_leaves_nothing_behind() -> None:
     async with opened() as house:
         recorder = Recorder()
