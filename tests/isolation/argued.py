@@ -109,6 +109,8 @@ ARGUED: Final = {
     "tenants/authentication.py:Authentication._standing_principal: len(self._standing) >= PROVEN_MAX -> True": _LIMIT,
     "tenants/principals.py:principals_of: key.previous_digest -> True": "a key without a secret before has no time"
     " until which that one would live",
+    "tenants/transfers.py:_is_unfinished: tenant.reason == IMPORTING -> True": "making the tenant compares the reason"
+    " once more, and the last step writes only what the first one made",
     "tenants/tokens.py:TokenVerifier.verify: found is None -> True": _MEMO,
     "tenants/tokens.py:TokenVerifier.verify: self._view.gateway(found.gateway.id) is not found.gateway -> True": _MEMO,
     "tenants/tokens.py:TokenVerifier.verify: len(self._verified) > VERIFIED_MAX -> True": _LIMIT,

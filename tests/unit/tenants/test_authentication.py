@@ -259,6 +259,16 @@ def test_an_open_context_follows_its_tenants_tier_and_keeps_its_identity_otherwi
     assert now.principal == ctx.principal
 
 
+def test_a_context_without_a_tenant_follows_its_credential() -> None:
+    at = desk()
+    ctx = at.ask(ROOT_TEXT)
+    until_ms = at.clock.now_ms() + 1_000
+    told(at.view, (PLATFORM, KeyRotated(key_id=ROOT.id, digest=b"new", previous_until_ms=until_ms)))
+    now = at.authentication.current(ctx)
+    assert (now.principal.expires_at_ms, now.tenant_id, now.state) == (until_ms, None, "")
+    assert (now.rank, now.acts) == (TIERS.highest_rank, ALL_ACTS)
+
+
 def test_a_context_of_a_tenant_that_is_gone_ends() -> None:
     at, empty = desk(), desk()
     ctx = msgspec.structs.replace(at.ask(ANY_TEXT, tenant_id="acme"), tenant_id=DomainId("gone"))
