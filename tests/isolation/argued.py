@@ -88,7 +88,6 @@ ARGUED: Final = {
     "tenants/authentication.py:Authentication.current: ctx.tenant_id is None -> False": _SHORTER,
     "tenants/authentication.py:Authentication.current: tier == ctx.tier -> True": "a tier never changes without the"
     " epoch, which is compared beside it",
-    " the one the rank was made from",
     "tenants/authentication.py:Authentication._from_key: known is not None -> False": _MEMO,
     "tenants/authentication.py:Authentication._from_key: self._view.credential(key.id) is key -> False": _MEMO,
     "tenants/authentication.py:Authentication._from_key: ends_ms -> True": _MEMO,
