@@ -48,10 +48,10 @@ LIMIT: Final = 100
 TTL_S: Final = 2.0
 LATE_S: Final = 1.0
 FULL: Final = 1_000_000
-SHORT: Final = 6_000
+SHORT: Final = 12_000
 HUB_LIVES_S: Final = (6.0, 20.0)
 CLIENT_LIVES_S: Final = (0.5, 3.0)
-SHORT_LIVES: Final = ((1.5, 3.0), (0.3, 1.0))
+SHORT_LIVES: Final = ((0.8, 2.0), (0.3, 1.0))
 LOOK_EVERY_S: Final = 0.1
 DEADLINE_S: Final = 3_000.0
 
@@ -153,7 +153,7 @@ def attack(run: Run, wanted: int, lives: tuple[tuple[float, float], tuple[float,
         run.start_client(at)
     hub_dies = begun + run.draw.uniform(*lives[0])
     client_dies = begun + run.draw.uniform(*lives[1])
-    while sum(run.counts()) < wanted:
+    while sum(run.counts()) < wanted or not run.hub_kills:
         now = time.monotonic()
         if now - begun > DEADLINE_S:
             run.faults.append("too slow")
