@@ -7,7 +7,8 @@ import asyncio
 from central_hub.configuration.model import TENANT_LAYERS_MAX
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.ids import DomainId, TenantId
-from tests.isolation.world import World
+from central_hub.settings import Settings
+from tests.isolation.world import World, running
 from tests.routes.configuration.test_layers import ACME, ANY, GLOBAL, config, furnished, header, patch, told
 
 
@@ -148,3 +149,37 @@ async def test_the_order_holds_without_any_layer_of_a_tenant() -> None:
         assert (await config(world, "idle", "?service=a&environment=prod"))["risk"]["depth"] == 2
         await patch(world, "/config/layers/tier/free?service=a", {"risk": {"depth": 3}})
         assert (await config(world, "idle", "?service=a&environment=prod"))["risk"]["depth"] == 3
+        await patch(world, "/config/layers/service/a?environment=prod", {"risk": {"depth": 4}})
+        await patch(world, "/config/layers/tier/free?service=a&environment=prod", {"risk": {"depth": 5}})
+        assert (await config(world, "idle", "?service=a&environment=prod"))["risk"]["depth"] == 5
+
+
+async def test_a_key_that_ended_while_it_waited_is_told_nothing() -> None:
+    async with furnished() as world:
+        tag = header(await world.ask("GET", "/config/acme", key="acme"), b"etag")
+        ask = world.ask("GET", "/config/acme?wait_s=0.1", key="acme", headers={"if-none-match": tag})
+        waiting = asyncio.create_task(ask)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await world.must("DELETE", f"/tenants/acme/keys/{world.key_ids['acme']}", key="root")
+        async with asyncio.timeout(5):
+            assert (await waiting).status == 401
+
+
+async def test_a_lower_tier_on_its_way_binds_what_is_written_meanwhile() -> None:
+    async with furnished() as world:
+        lowered, refused = await asyncio.gather(
+            world.ask("PATCH", "/tenants/acme", key="root", body={"tier": "free"}),
+            patch(world, ACME, {"rate_limits": {"api_calls_per_hour": 5_000}}, key="acme"),
+        )
+        assert (lowered.status, told(refused)["code"]) == (200, "out_of_bounds")
+
+
+async def test_in_open_mode_a_tenant_without_a_record_is_configured_by_its_claimed_tier() -> None:
+    async with running(settings=Settings(open=True)) as world:
+        for tier, calls in (("pro", 10_000), ("free", 1_000)):
+            claims = {"x-tenant-id": "newcomer", "x-subscription-tier": tier}
+            answer = await world.must("GET", "/config/newcomer", headers=claims)
+            assert answer["config"]["rate_limits"] == {"api_calls_per_hour": calls}
+            explained = await world.must("GET", "/config/newcomer/explain", headers=claims)
+            assert explained["subscription_tier"] == tier

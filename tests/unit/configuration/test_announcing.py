@@ -140,6 +140,7 @@ async def test_blocking_reads_of_a_tenant_are_limited() -> None:
         await settle()
         with pytest.raises(HubError, match="too_many_waiters"):
             await house.announcements.wait(ACME, ("", ""), tag, 5)
+        await house.announcements.wait(GLOBEX, ("", ""), tag, 0.01)  # another tenant's waiters are not its own
         await house.patch(Layer(), {"risk": {"depth": 1}})
         async with asyncio.timeout(5):
             await asyncio.gather(*waiting)

@@ -77,6 +77,7 @@ async def test_what_is_the_platforms_is_no_tenants() -> None:
     async with opened() as house:
         acme = DomainId("acme")
         await house.patch(ACME, {"risk": {"depth": 1}})
+        await house.patch(Layer(), {"risk": {"depth": 1}})
         template = Template(parameters={}, document={})
         await Templates(house.view, house.sequencer).put(OPERATOR, "start", template)
         generation = house.view.platform_generation
