@@ -61,6 +61,7 @@ QUICK: Final = (
     "tests/isolation/test_matrix.py",
     "tests/isolation/test_states.py",
     "tests/isolation/test_walls.py",
+    "tests/routes/tenants",
     "tests/unit/edge/test_pipeline.py",
     "tests/unit/tenants",
 )
