@@ -47,7 +47,7 @@ ARGUED: Final = {
     "configuration/usecases.py:Configuration.planned: layer.tenant -> False": "a tenant that is missing was refused"
     " when the caller was held against it; this is for one that goes in between",
     "configuration/usecases.py:Configuration.planned: self._customers.tier_of(layer.domain) is None -> False": "as the"
-    " one above",
+    " one above: the refusal for a tenant that goes in between",
     "configuration/usecases.py:Configuration._check_effect: layer.tenant -> True": "the platform has no tier: asked for"
     " one it answers none",
     "configuration/usecases.py:Configuration._touch: layer.tenant -> True": "a command of the platform waits for a"
