@@ -61,8 +61,8 @@ def page(rows: list[Row], *, full: bool) -> str:
         "# Measured\n",
         (
             f"Written by `python -m benchmarks {'--full ' if full else ''}--write`, on {datetime.now(UTC):%Y-%m-%d}: "
-            f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}. The hub has one core, the load "
-            "generator the other. What stands beside a figure was measured in the same run.\n"
+            f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}. The hub has one core, the "
+            "load generator the other. What stands beside a figure was measured in the same run.\n"
         ),
         "| what | measured | bar | beside it | benchmark |",
         "|---|---|---|---|---|",
