@@ -22,7 +22,7 @@ PAGE_MAX: Final = 1_000
 FREED_PER_RECORD_MAX: Final = 128
 """Leases that end in one record."""
 
-PAUSE_MIN_MS: Final = 250.0
+PAUSE_MIN_MS: Final = 1_000.0
 """A gap between two looks that long means that the hub itself stood still: holders get that time back."""
 PAUSES_KEPT_MAX: Final = 64
 SOONEST_KEPT_MS: Final = 100.0
