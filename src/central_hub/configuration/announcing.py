@@ -21,7 +21,7 @@ from central_hub.edge.streams import Frame, Sink, event_frame
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ids import PLATFORM, DomainId, is_name
 from central_hub.kernel.records import Applied
 
 VARIANTS_PER_WATCH_MAX: Final = 16
@@ -303,7 +303,7 @@ def watched_variants(ctx: TenantContext, wanted: str) -> list[Variant]:
     for part in wanted.split(","):
         service, _, environment = ("" if part == "*" else part).partition("@")
         variants.append((service, environment or ctx.principal.environment))
-        if part == "" or len(service) > 63 or len(environment) > 63:
+        if not part or part.endswith("@") or not all(is_name(name) for name in (service, environment) if name):
             raise _unreadable()
     if len(variants) > VARIANTS_PER_WATCH_MAX:
         raise _unreadable()

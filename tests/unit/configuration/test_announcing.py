@@ -150,6 +150,6 @@ def test_the_values_of_a_watch_are_named_by_service_and_environment() -> None:
     assert watched_variants(ACME, "*") == [("", "")]
     assert watched_variants(ACME, "a,b@prod,@prod") == [("a", ""), ("b", "prod"), ("", "prod")]
     assert watched_variants(ctx_of("acme", environment="staging"), "a,*") == [("a", "staging"), ("", "staging")]
-    for wrong in ("", "a,", ",".join(f"s{at}" for at in range(17))):
+    for wrong in ("", "a,", "a@", "@", "A", "a@B", "a b", ",".join(f"s{at}" for at in range(17))):
         with pytest.raises(HubError, match="invalid_query"):
             watched_variants(ACME, wrong)
