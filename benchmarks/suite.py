@@ -206,6 +206,10 @@ BENCHMARKS: Final = (
             Bar("allocations past the limit", ("over_admissions",), 0, "allocations", most=True),
             Bar("allocations from 8 processes with kill -9", ("allocations",), 1_000_000, "allocations"),
             Bar(
+                "capacity held a second after the TTL of the dead", ("still_held_after_ttl_and_a_second",), 0, "units",
+                most=True,
+            ),
+            Bar(
                 "capacity of the dead free again after its TTL and", ("log", "expiry_late_ms_max"), 1_000, "ms",
                 most=True,
             ),

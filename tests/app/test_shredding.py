@@ -33,13 +33,17 @@ async def started(directory: Path) -> AsyncIterator[Hub]:
         await hub.stop()
 
 
-async def ask(hub: Hub, method: str, path: str, body: Any = None, *, tenant: str = "") -> tuple[int, Any]:
+async def ask(
+    hub: Hub, method: str, path: str, body: Any = None, *, tenant: str = "", if_match: str = ""
+) -> tuple[int, Any]:
     data = b"" if body is None else msgspec.json.encode(body)
 
     async def read(limit: int) -> bytes:
         return data
 
     lines = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    if if_match:
+        lines.append((b"if-match", if_match.encode()))
     if tenant:
         lines.append((b"x-tenant-id", tenant.encode()))
     answer = await hub.pipeline.answer(Request(method, path, path.encode(), b"", Headers(lines), "127.0.0.1", read))
@@ -55,6 +59,12 @@ async def furnish(hub: Hub) -> None:
         held = {"resource": "concurrent_requests", "amount": 3, "ttl_s": 600}
         assert (await ask(hub, "POST", f"/tenants/{name}/allocations", held))[0] == 201
         assert (await ask(hub, "PUT", f"/tenants/{name}/overrides/advanced_ai", {"value": True}))[0] == 200
+        layer = {"rate_limits": {"api_calls_per_hour": 7}}
+        answer = await ask(hub, "PUT", f"/config/layers/tenant/{name}", layer, if_match="*")
+        assert answer[0] == 200, answer
+        flag = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off"}
+        await ask(hub, "PUT", "/flags/beta", flag)
+        assert (await ask(hub, "PUT", f"/tenants/{name}/flags/beta", {"variant": "on"}))[0] == 200
 
 
 async def check_gone(hub: Hub) -> None:
@@ -63,6 +73,9 @@ async def check_gone(hub: Hub) -> None:
     assert (await ask(hub, "GET", "/tenants/globex"))[0] == 200
     assert (await ask(hub, "GET", "/services/risk", tenant="globex"))[0] == 200
     assert hub.core.plans.above(ACME).is_empty
+    assert (not hub.core.configuration.layers(ACME), not hub.core.flags.overrides(ACME)) == (True, True)
+    assert hub.core.configuration.layers(GLOBEX)
+    assert hub.core.flags.overrides(GLOBEX)
     assert hub.core.registry.count_instances(ACME) == 0
     assert hub.core.quotas.count_leases(ACME) == 0
     records = await hub.core.stores.log.read_domain(ACME, 0, 1_000)

@@ -24,6 +24,36 @@ ARGUED: Final = {
     " before retention cut the chain would call it broken; the chain is followed again, nothing is decided",
     # app
     "app/serving.py:serve: settings.check() -> not called": "`app.build` checks the same settings, and is tested",
+    # configuration
+    "configuration/announcing.py:Announcements.admit: ctx.domain -> the shared domain": _TWICE,
+    "configuration/announcing.py:Announcements.wait: self._access.current(ctx) -> the caller's own context": "asked"
+    " once more before the answer; here it ends the waiting earlier",
+    "configuration/announcing.py:Announcements._mark: domain == PLATFORM -> True": "every value that somebody listens"
+    " to is looked at, and whoever's is the same is told nothing",
+    "configuration/announcing.py:Announcements._mark: domain in self._groups -> True": _SHORTER,
+    "configuration/defaults.py:PlanDefaults.compiled: self._view.above(domain).is_empty -> False": _SHORTER,
+    "configuration/defaults.py:PlanDefaults.forget: key[0] == domain -> True": _MEMO,
+    "configuration/effective.py:Effective.at: domain == PLATFORM -> False": _SHORTER,
+    "configuration/impact.py:Impact._concerned: layer.tenant -> True": _SHORTER,
+    "configuration/impact.py:Impact._concerned: all((layer.tenant for layer in layers)) -> False": "looks at every"
+    " tenant where only some can be concerned, for a set that only the platform can ask about",
+    "configuration/impact.py:_Seen.answer: len(ranked) > CHANGES_SHOWN_MAX -> False": "says whether the list goes on;"
+    " what it shows is the caller's to see either way",
+    "configuration/routes.py:ConfigurationRoutes._named: layer.tenant != ctx.tenant_id -> True": "to assume the tenant"
+    " that one is changes nothing",
+    "configuration/usecases.py:Proposed.generation: self.layers(domain) -> True": _SHORTER,
+    "configuration/usecases.py:Proposed.layers: layer.domain == domain -> True": "layers are asked for by whom they are"
+    " about; one of another domain is never among those",
+    "configuration/usecases.py:Configuration.planned: layer.tenant -> False": "a tenant that is missing was refused"
+    " when the caller was held against it; this is for one that goes in between",
+    "configuration/usecases.py:Configuration.planned: self._customers.tier_of(layer.domain) is None -> False": "as the"
+    " one above: the refusal for a tenant that goes in between",
+    "configuration/usecases.py:Configuration._check_effect: layer.tenant -> True": "the platform has no tier: asked for"
+    " one it answers none",
+    "configuration/usecases.py:Configuration._touch: layer.tenant -> True": "a command of the platform waits for a"
+    " stream that nobody writes",
+    "configuration/usecases.py:Configuration._touch: layer.tenant #1 -> True": "the platform has no tier: asked for one"
+    " it answers none",
     # edge
     "edge/guard.py:check: b'_' in name -> True": _SHORTER,
     "edge/guard.py:check: seen -> True": _SHORTER,
@@ -88,8 +118,6 @@ ARGUED: Final = {
     "tenants/authentication.py:Authentication.current: ctx.tenant_id is None -> False": _SHORTER,
     "tenants/authentication.py:Authentication.current: tier == ctx.tier -> True": "a tier never changes without the"
     " epoch, which is compared beside it",
-    "tenants/authentication.py:Authentication.current: record is not None #1 -> True": "without a record the tier is"
-    " the one the rank was made from",
     "tenants/authentication.py:Authentication._from_key: known is not None -> False": _MEMO,
     "tenants/authentication.py:Authentication._from_key: self._view.credential(key.id) is key -> False": _MEMO,
     "tenants/authentication.py:Authentication._from_key: ends_ms -> True": _MEMO,
@@ -109,6 +137,8 @@ ARGUED: Final = {
     "tenants/authentication.py:Authentication._standing_principal: len(self._standing) >= PROVEN_MAX -> True": _LIMIT,
     "tenants/principals.py:principals_of: key.previous_digest -> True": "a key without a secret before has no time"
     " until which that one would live",
+    "tenants/transfers.py:_is_unfinished: tenant.reason == IMPORTING -> True": "making the tenant compares the reason"
+    " once more, and the last step writes only what the first one made",
     "tenants/tokens.py:TokenVerifier.verify: found is None -> True": _MEMO,
     "tenants/tokens.py:TokenVerifier.verify: self._view.gateway(found.gateway.id) is not found.gateway -> True": _MEMO,
     "tenants/tokens.py:TokenVerifier.verify: len(self._verified) > VERIFIED_MAX -> True": _LIMIT,

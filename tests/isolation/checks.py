@@ -29,6 +29,7 @@ ROOMS: Final = (
     "edge",
     "tenants",
     "registry",
+    "configuration",
     "flags",
     "plans",
     "quotas",
@@ -68,11 +69,11 @@ WORDS: Final = frozenset(
 
 GUARDS: Final = frozenset(
     {
-        "_admit_kind", "_claimed", "_current_principal", "_hold_access", "_may_change", "_may_see", "_own", "_own_path",
-        "_sees", "admit", "agree", "assume", "check", "check_assertable", "check_expiry", "check_gateway",
-        "check_holder", "check_legacy", "check_open", "check_resource_limits", "check_scopes", "current", "holds",
-        "is_loopback_authority", "may_assert", "may_change", "may_see_figures", "perform", "require",
-        "require_visible", "same", "visible",
+        "_admit_kind", "_claimed", "_current_principal", "_hold_access", "_may_change", "_may_see", "_own",
+        "_own_path", "_sees", "admit", "agree", "assume", "check", "check_assertable", "check_environment",
+        "check_expiry", "check_gateway", "check_holder", "check_legacy", "check_open", "check_resource_limits",
+        "check_scopes", "current", "holds", "is_loopback_authority", "may_assert", "may_change", "may_see_figures",
+        "perform", "require", "require_visible", "same", "visible",
     }
 )  # fmt: skip
 """Functions and methods that answer, or refuse, for the walls."""
@@ -365,4 +366,4 @@ def _weaker(declared: ast.AST) -> ast.Constant:
     if source == "'tenant_id'":
         return ast.Constant(None)
     reads = "SCOPE_READ" in source or "registry:read" in source
-    return ast.Constant("config:read" if reads else "registry:read")
+    return ast.Constant("audit:read" if reads else "registry:read")

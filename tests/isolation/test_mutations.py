@@ -64,6 +64,7 @@ QUICK: Final = (
     "tests/isolation/test_walls.py",
     "tests/lane/test_auth.py",
     "tests/lane/test_lane.py",
+    "tests/routes/tenants",
     "tests/unit/edge/test_pipeline.py",
     "tests/unit/tenants",
 )

@@ -77,8 +77,8 @@ async def test_an_operator_may_do_what_the_state_leaves(state: str) -> None:
             headers = {**(row.headers or {}), "x-tenant-id": tenant}
             target = _filled(row.own, words)
             answer = await world.ask(operation.method, target, key="root", body=row.body, headers=headers)
-            barred = any(code in answer.body for code in BARRED)
-            assert barred == (operation.act.value not in OPERATOR[state]), (name, answer.body)
+            refused = BARRED[state == "deleted"] in answer.body
+            assert refused == (operation.act.value not in OPERATOR[state]), (name, answer.body)
 
 
 async def test_a_deleted_tenant_is_not_there_for_its_own_callers() -> None:
@@ -92,6 +92,20 @@ async def test_a_deleted_tenant_is_not_there_for_its_own_callers() -> None:
                 operation.method, _filled(row.own, words), key="acme", body=row.body, headers=row.headers
             )
             assert (answer.status, b'"tenant_mismatch"' in answer.body) == (403, True), (name, answer.body)
+
+
+async def test_a_state_is_asked_before_the_body_and_again_for_the_tenant_that_the_body_names() -> None:
+    async with running() as world:
+        await _furnished_in(world, "suspended")
+        spoiled = await world.ask("POST", "/services/register", key="acme", body={"nothing": 1})
+        assert BARRED[0] in spoiled.body
+        scopes = ["tenant:assert", "registry:read"]
+        made = await world.must("POST", "/keys", key="root", body={"name": "edge", "scopes": scopes})
+        world.keys["edge"] = made["api_key"]
+        for tenant, refused in (("acme", True), ("globex", False)):
+            body = {"service_name": "gold", "tenant_context": {"tenant_id": tenant}}
+            answer = await world.ask("POST", "/services/discover", key="edge", body=body)
+            assert (BARRED[0] in answer.body) == refused, answer.body
 
 
 def test_every_state_and_act_has_its_cells() -> None:

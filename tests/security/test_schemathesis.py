@@ -30,7 +30,7 @@ FULL_TIMEOUT_S = 900
 def fill(hub: RealHub) -> None:
     """Put there what the requests will speak of: Schemathesis's own favourite name, '0', and the dictionaries'."""
     tenants = ("0", "acme", "globex")
-    for tenant in tenants:
+    for tenant in (*tenants, "doomed"):
         hub.must("POST", "/tenants", {"id": tenant, "name": tenant, "tier": "pro"})
     boolean = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off", "overridable": True}
     for key, rules in (("0", []), ("search", []), ("half", [{"variant": "on", "percentage": 50}])):

@@ -13,7 +13,7 @@ from typing import Final
 
 from central_hub.configuration.effective import Effective
 from central_hub.configuration.merging import encoded
-from central_hub.configuration.model import FACTS, SCOPE_READ
+from central_hub.configuration.model import CONFIG_READ, FACTS
 from central_hub.configuration.ports import Access
 from central_hub.configuration.resolving import Resolved
 from central_hub.configuration.rules import check_environment
@@ -21,7 +21,7 @@ from central_hub.edge.streams import Frame, Sink, event_frame
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ids import PLATFORM, DomainId, is_name
 from central_hub.kernel.records import Applied
 
 VARIANTS_PER_WATCH_MAX: Final = 16
@@ -90,7 +90,7 @@ class Announcements:
         Raises:
             HubError: `scope_missing`, `environment_denied` (403), `tenant_required`, `invalid_query` (400).
         """
-        ctx.require(SCOPE_READ)
+        ctx.require(CONFIG_READ)
         if ctx.tenant_id is None:
             raise HubError(
                 "tenant_required",
@@ -303,7 +303,7 @@ def watched_variants(ctx: TenantContext, wanted: str) -> list[Variant]:
     for part in wanted.split(","):
         service, _, environment = ("" if part == "*" else part).partition("@")
         variants.append((service, environment or ctx.principal.environment))
-        if part == "" or len(service) > 63 or len(environment) > 63:
+        if not part or part.endswith("@") or not all(is_name(name) for name in (service, environment) if name):
             raise _unreadable()
     if len(variants) > VARIANTS_PER_WATCH_MAX:
         raise _unreadable()

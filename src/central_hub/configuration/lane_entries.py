@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from central_hub.configuration.effective import Effective
-from central_hub.configuration.model import SCOPE_READ
+from central_hub.configuration.model import CONFIG_READ
 from central_hub.configuration.ports import Defaults
 from central_hub.configuration.reading import config_answer
 from central_hub.configuration.resolving import Resolved
@@ -45,7 +45,7 @@ class ConfigurationLane:
 
         None for every refusal, for another's tenant, and for a credential of one environment, whose answer is another.
         """
-        if service != ctx.tenant_id or not ctx.principal.holds(SCOPE_READ) or ctx.principal.environment:
+        if service != ctx.tenant_id or not ctx.principal.holds(CONFIG_READ) or ctx.principal.environment:
             return None
         try:
             value = self._effective.at(ctx.domain, ctx.tier)

@@ -27,7 +27,7 @@ PARAMETERS_MAX: Final = 64
 SCHEMA_BYTES_MAX: Final = 65_536
 SCHEMA_DEPTH_MAX: Final = 16
 
-SCOPE_READ: Final = "config:read"
+CONFIG_READ: Final = "config:read"
 SCOPE_WRITE: Final = "config:write"
 SCOPE_ADMIN: Final = "config:admin"
 

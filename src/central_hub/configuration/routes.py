@@ -13,8 +13,8 @@ from central_hub.configuration.effective import Effective
 from central_hub.configuration.impact import Impact
 from central_hub.configuration.merging import json_patch, merge_patch
 from central_hub.configuration.model import (
+    CONFIG_READ,
     SCOPE_ADMIN,
-    SCOPE_READ,
     SCOPE_WRITE,
     Document,
     Json,
@@ -346,7 +346,7 @@ def operations(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
 
 
 def _reading(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
-    own: dict[str, Any] = {"tag": TAG, "scope": SCOPE_READ, "tenant_param": "tenant_id"}  # Any: Operation's own types
+    own: dict[str, Any] = {"tag": TAG, "scope": CONFIG_READ, "tenant_param": "tenant_id"}  # Any: Operation's own types
     return (
         Operation(
             id="get_config", method="GET", path="/config/{tenant_id}", handler=routes.get_config, query=ConfigQuery,
@@ -372,7 +372,7 @@ def _layers(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
         ("layer", "/config/layers/{kind}/{name}", "the layer of a tier, service or environment", platform, SCOPE_ADMIN),
         ("tenant_layer", "/config/layers/tenant/{tenant_id}", "a tenant's own layer", own, SCOPE_WRITE),
     ):
-        read: dict[str, Any] = {"scope": SCOPE_READ if row is own else admin, **row}  # Any: as above
+        read: dict[str, Any] = {"scope": CONFIG_READ if row is own else admin, **row}  # Any: as above
         write: dict[str, Any] = {"scope": admin, **row}  # Any: as above
         rows += [
             Operation(
@@ -422,7 +422,7 @@ def _sections(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
     return (
         Operation(
             id="list_config_schemas", method="GET", path="/config/schemas", handler=routes.list_sections,
-            answer=SectionList, tag=TAG, scope=SCOPE_READ, summary="List what may be configured, with its schemas.",
+            answer=SectionList, tag=TAG, scope=CONFIG_READ, summary="List what may be configured, with its schemas.",
         ),
         Operation(
             id="put_config_schema", method="PUT", path=path, handler=routes.describe_section, body=dict[str, Any],

@@ -28,6 +28,7 @@ from central_hub.configuration.model import (
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
+from central_hub.tenants.model import TenantShredded
 
 CHUNK_BYTES: Final = 262_144
 _NONE: Final[Mapping[Layer, History]] = {}
@@ -76,7 +77,7 @@ class ConfigurationView:
     @property
     def facts(self) -> frozenset[type[Fact]]:
         """The types it folds."""
-        return frozenset(FACTS)
+        return frozenset((*FACTS, TenantShredded))
 
     def layers(self, domain: DomainId) -> Mapping[Layer, History]:
         """Return the layers of a domain that were ever written."""
@@ -137,6 +138,8 @@ class ConfigurationView:
                     self._templates.pop(name, None)
                 else:
                     self._templates[name] = template
+            case TenantShredded(tenant_id=tenant_id):
+                self._layers.pop(DomainId(tenant_id), None)
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 

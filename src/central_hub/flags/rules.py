@@ -205,7 +205,7 @@ def _value(kind: FlagType, name: str, value: Any) -> Any:  # Any: JSON values
         raise _invalid(
             f"the value of variant '{name}' is longer than {VALUE_BYTES_MAX} bytes, or holds numbers past 64 bits"
         )
-    return float(value) if kind is FlagType.NUMBER else value
+    return float(value) if kind == FlagType.NUMBER else value
 
 
 def _length(value: object) -> int:

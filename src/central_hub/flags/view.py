@@ -27,6 +27,7 @@ from central_hub.flags.rules import is_visible
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
+from central_hub.tenants.model import TenantShredded
 
 CHUNK: Final = 64
 _NO_OVERRIDES: Final[Mapping[str, Override]] = {}
@@ -57,7 +58,7 @@ class FlagsView:
     @property
     def facts(self) -> frozenset[type[Fact]]:
         """The types it folds."""
-        return frozenset(FACTS)
+        return frozenset((*FACTS, TenantShredded))
 
     def flag(self, domain: DomainId, key: str) -> Definition | None:
         """Return a flag as its asker may see it: the platform every one, a tenant those that are there for it."""
@@ -122,6 +123,8 @@ class FlagsView:
                 self._overrides.setdefault(domain, {})[override.key] = msgspec.structs.replace(
                     override, changed_at_ms=applied.time_ms, changed_by=author
                 )
+            case TenantShredded(tenant_id=tenant_id):
+                self._overrides.pop(DomainId(tenant_id), None)
             case FlagOverrideRemoved(key=key):
                 self._overrides.get(domain, {}).pop(key, None)
             case _:

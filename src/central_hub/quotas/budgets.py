@@ -191,7 +191,7 @@ class Budgets:
         start_ms, _ = self._period(domain, name, allowance.period)
         ledger.begin(start_ms)
         known = ledger.keys.get((ctx.principal.id, key)) if key else None
-        if known is not None:
+        if known is not None and known[0] in ledger.slices:  # what came back is not handed out again by a retry
             return self._slice(ctx, allowance, ledger.start_ms, *known)
         share = ledger.share(holder, self._clock.monotonic_ms())
         hard = allowance.limit is not None and not allowance.soft

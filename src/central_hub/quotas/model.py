@@ -22,7 +22,7 @@ PAGE_MAX: Final = 1_000
 FREED_PER_RECORD_MAX: Final = 128
 """Leases that end in one record."""
 
-PAUSE_MIN_MS: Final = 250.0
+PAUSE_MIN_MS: Final = 1_000.0
 """A gap between two looks that long means that the hub itself stood still: holders get that time back."""
 PAUSES_KEPT_MAX: Final = 64
 SOONEST_KEPT_MS: Final = 100.0
@@ -47,6 +47,8 @@ HOLDER_SEEN_MS: Final = 60_000.0
 BUDGETS_KEPT_MAX: Final = 100_000
 LEVELS: Final = (50, 80, 95, 100)
 """Shares of a limit, in percent, at which a tenant is warned."""
+LEVEL_SLACK: Final = 10
+"""How far, in percent of the limit, what is held has to fall below a level before that is told again."""
 
 EVENTS_PER_BATCH_MAX: Final = 200
 EVENT_ID_LENGTH_MAX: Final = 128
@@ -125,7 +127,7 @@ class TenantBudgetReserved(Fact, frozen=True, kw_only=True):
 
 
 class TenantQuotaLevelReached(Fact, frozen=True, kw_only=True):
-    """So many percent of a limit are set aside in a period (event)."""
+    """So many percent of a limit are set aside in a period, or held (then without a period); an event."""
 
     name: str
     period_start_ms: int

@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 
 from central_hub.edge.operations import Call, Operation, Reply
-from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 from central_hub.quotas.metering import Metering, NewEvent, Recorded, Row
 from central_hub.quotas.model import SCOPE_READ, SCOPE_WRITE
@@ -19,7 +18,6 @@ from central_hub.quotas.usage_schemas import Export, ExportQuery, ExportRow, Rec
 
 USAGE: Final = "usage"
 SCOPE_EXPORT: Final = "tenants:admin"
-YEAR_MIN: Final = 1970
 
 
 class UsageRoutes:
@@ -85,7 +83,7 @@ def operations(routes: UsageRoutes) -> tuple[Operation, ...]:
         ),
         Operation(
             id="export_usage", method="GET", path="/usage/export", handler=routes.export_usage, query=ExportQuery,
-            answer=Export, scope=SCOPE_EXPORT, platform=True, tag=USAGE, problems=("invalid_query",),
+            answer=Export, scope=SCOPE_EXPORT, platform=True, tag=USAGE,
             summary="Export a month's use of every tenant, by meter and tier, for billing.",
         ),
     )  # fmt: skip
@@ -93,11 +91,4 @@ def operations(routes: UsageRoutes) -> tuple[Operation, ...]:
 
 def _month(text: str) -> tuple[int, int]:
     year, month = int(text[:4]), int(text[5:])
-    if year < YEAR_MIN:
-        raise HubError(
-            "invalid_query",
-            Kind.INVALID,
-            f"There was no use before {YEAR_MIN}.",
-            next_step="Send month=YYYY-MM, for example month=2026-11.",
-        )
     return bounds_ms(MONTH, int(datetime(year, month, 1, tzinfo=UTC).timestamp() * 1_000))

@@ -59,7 +59,7 @@ class UsageRows(msgspec.Struct, frozen=True, kw_only=True):
 class ExportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which month is wanted, as YYYY-MM, of tenants after `cursor`."""
 
-    month: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+    month: Annotated[str, msgspec.Meta(pattern=r"^(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])$")]
     cursor: Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] = 100
 

@@ -6,22 +6,26 @@ import msgspec
 
 from central_hub.kernel.clock import Clock, rfc3339
 from central_hub.kernel.context import TenantContext
-from central_hub.kernel.errors import HubError
+from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.ports import Idempotency
+from central_hub.kernel.records import Category
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.quotas.ending import free
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.model import (
     COUNT_LEASES,
+    LEVEL_SLACK,
     SCOPE_ADMIN,
     Ending,
     Lease,
+    TenantQuotaLevelReached,
     TenantResourcesAllocated,
+    budget_stream,
     held_count,
     lease_stream,
 )
-from central_hub.quotas.ports import Access, Limits
+from central_hub.quotas.ports import Access, Allowance, Limits
 from central_hub.quotas.rules import (
     capacity_of,
     check_holder,
@@ -30,6 +34,7 @@ from central_hub.quotas.rules import (
     key_reused,
     lease_ended,
     lease_missing,
+    level_of,
 )
 from central_hub.quotas.view import QuotasView
 from central_hub.tenants.model import TENANT_STREAM
@@ -71,6 +76,7 @@ class Allocations:
         self._limits = limits
         self._access = access
         self._clock = clock
+        self._told: dict[tuple[DomainId, str], int] = {}
         self.allocated = 0
         self.refused = 0
 
@@ -89,11 +95,12 @@ class Allocations:
         def decide(tx: Tx) -> _Granted:
             tx.touch(domain, TENANT_STREAM)
             allowance = capacity_of(self._limits, domain, self._access.current(ctx).tier, resource)
+            used = self._view.used(domain, resource) + tx.pending(domain, counting)
             check_room(
                 allowance,
                 resource=resource,
                 amount=amount,
-                used=self._view.used(domain, resource) + tx.pending(domain, counting),
+                used=used,
                 soonest_ms=self._keeper.soonest_ms(domain, resource),
                 now_ms=tx.now_ms,
             )
@@ -107,6 +114,7 @@ class Allocations:
                 holder=ctx.principal.id,
             )
             tx.append(domain, fact, streams=(lease_stream(lease_id),), counts={counting: amount, COUNT_LEASES: 1})
+            self._warn(tx, domain, resource, allowance, used + amount)
             return _Granted(lease_id=lease_id, resource=resource, amount=amount)
 
         idempotency = None if key is None else Idempotency(domain=domain, source=ctx.principal.id, id=f"allocate/{key}")
@@ -114,6 +122,8 @@ class Allocations:
             committed = await self._sequencer.submit(ctx.actor, (domain,), decide, idempotency=idempotency)
         except HubError as error:
             self.refused += error.code == "quota_exceeded"
+            if error.kind in (Kind.UNAVAILABLE, Kind.STORAGE_FULL):
+                self._told.pop((domain, resource), None)  # what was not written is said again
             raise
         granted = committed.answer
         if committed.replayed:
@@ -125,7 +135,7 @@ class Allocations:
         lease = self._view.lease(domain, granted.lease_id)
         if lease is None:
             raise lease_ended()
-        return self._held(ctx, lease)
+        return self._held_now(ctx, lease)
 
     async def renew(self, ctx: TenantContext, lease_id: str) -> Held:
         """Give a lease its whole time again; a signal, not a fact.
@@ -144,7 +154,7 @@ class Allocations:
             self._keeper.renew(domain, lease.resource, lease_id)
             return lease
 
-        return self._held(ctx, (await self._sequencer.submit(ctx.actor, (domain,), decide)).answer)
+        return self._held_now(ctx, (await self._sequencer.submit(ctx.actor, (domain,), decide)).answer)
 
     async def release(self, ctx: TenantContext, lease_id: str) -> None:
         """End a lease; one that is not there has ended already.
@@ -170,11 +180,31 @@ class Allocations:
         lease = self._view.lease(ctx.domain, lease_id)
         if lease is None:
             raise lease_missing()
-        return self._held(ctx, lease)
+        return self._held_now(ctx, lease)
 
     def list(self, ctx: TenantContext, *, after: int, limit: int, resource: str | None) -> list[Held]:
         """Return up to `limit` leases with a fencing token above `after`, oldest first."""
-        return [self._held(ctx, lease) for lease in self._view.leases_after(ctx.domain, after, limit, resource)]
+        found = self._view.leases_after(ctx.domain, after, limit, resource)
+        limits = {name: self._limit_now(ctx, name) for name in {lease.resource for lease in found}}
+        return [self._held(ctx, lease, limits[lease.resource]) for lease in found]
+
+    def _warn(self, tx: Tx, domain: DomainId, resource: str, allowance: Allowance, held: int) -> None:
+        """Propose an event when a level is reached; it is said again once what is held fell well below it."""
+        limit, told = allowance.limit, self._told.get((domain, resource), 0)
+        level = level_of(held, limit)
+        if limit is None or level == told:
+            return
+        if level > told:
+            reached = TenantQuotaLevelReached(
+                name=allowance.name, period_start_ms=0, level=level, reserved=held, limit=limit
+            )
+            tx.append(domain, reached, streams=(budget_stream(allowance.name),), category=Category.EVENT)
+        elif level_of(held + limit * LEVEL_SLACK // 100, limit) >= told:
+            return
+        if level:
+            self._told[domain, resource] = level
+        else:
+            self._told.pop((domain, resource), None)
 
     def _own(self, ctx: TenantContext, lease_id: str) -> Lease | None:
         lease = self._view.lease(ctx.domain, lease_id)
@@ -182,12 +212,15 @@ class Allocations:
             check_holder(lease, ctx.principal.id, may_manage=ctx.principal.holds(SCOPE_ADMIN))
         return lease
 
-    def _held(self, ctx: TenantContext, lease: Lease) -> Held:
+    def _held_now(self, ctx: TenantContext, lease: Lease) -> Held:
+        return self._held(ctx, lease, self._limit_now(ctx, lease.resource))
+
+    def _held(self, ctx: TenantContext, lease: Lease, limit: int | None) -> Held:
         return Held(
             lease=lease,
             expires_at=self._expires_at(ctx.domain, lease),
             used=self._view.used(ctx.domain, lease.resource),
-            limit=self._limit_now(ctx, lease.resource),
+            limit=limit,
         )
 
     def _expires_at(self, domain: DomainId, lease: Lease) -> str:

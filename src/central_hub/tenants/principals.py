@@ -49,8 +49,8 @@ def principals_of(key: Key, now_ms: int) -> Iterator[Principal]:
 
 
 def operates(principal: Principal) -> bool:
-    """Say whether a principal administers tenants."""
-    return principal.home == PLATFORM and principal.holds(SCOPE_TENANTS_ADMIN)
+    """Say whether a principal administers tenants: a scope that only keys of the platform can hold."""
+    return principal.holds(SCOPE_TENANTS_ADMIN)
 
 
 def acts_of(principal: Principal, record: Tenant | None) -> frozenset[Act]:

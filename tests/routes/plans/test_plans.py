@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from central_hub.kernel.clock import rfc3339
 from central_hub.plans.document import default_catalogue
 from tests.isolation.world import World, running
 
@@ -87,6 +88,9 @@ async def test_the_layers_above_a_plan_are_listed_by_page_and_taken_back() -> No
         world.clock.advance(60_000)
         layers = (await world.must("GET", "/tenants/acme/grants", key="acme"))["layers"]
         assert [layer["live"] for layer in layers] == [True, False, True]
+        good = {"feature": "custom_models", "value": True}
+        assert (await world.must("POST", "/tenants/acme/grants", key="root", body=good))["expires_at"] is None
+        assert grant["expires_at"] == layers[1]["expires_at"] == rfc3339(ends)
         for target in ("overrides/advanced_ai", f"grants/{grant['id']}", "addons/boost"):
             await world.must("DELETE", f"/tenants/acme/{target}", key="root")
         assert (await entitlement(world, "advanced_ai"))["source"] == "plan:free"

@@ -103,6 +103,16 @@ async def test_usage_shows_every_limit_with_its_use() -> None:
         assert (entitlement["used"], entitlement["remaining"]) == (800, 200)
 
 
+async def test_the_trail_says_which_level_was_reached() -> None:
+    async with running() as world:
+        await acme(world)
+        await world.must("POST", AT, key="acme", body=REQUESTS | {"amount": 8})
+        await world.must("POST", "/tenants/acme/slices", key="acme", body={"limit": CALLS, "at_least": 950})
+        trail = await world.must("GET", "/tenants/acme/audit?latest=true&limit=20", key="acme")
+        told = [entry for entry in trail["entries"] if entry["type"] == "TenantQuotaLevelReached"]
+        assert len(told) == 4
+
+
 async def test_a_limit_follows_the_tier_at_once() -> None:
     async with running() as world:
         await acme(world)

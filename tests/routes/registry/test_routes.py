@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import pytest
 from central_hub.edge.guard import Claims
 from central_hub.edge.operations import Headers, Table
 from central_hub.edge.pipeline import Answer, Pipeline, Request
+from central_hub.edge.streams import Sink
 from central_hub.kernel.context import PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId, TenantId
@@ -78,6 +79,13 @@ class Stand:
         return HubSeq("inc1", runner.position(ctx.domain), runner.position(DomainId("shared")))
 
 
+class NoConfiguration:
+    """Values of configuration are another feature's."""
+
+    def admit(self, ctx: TenantContext, wanted: str) -> Callable[[Sink], Callable[[], None]]:
+        raise AssertionError(f"{ctx.tenant_id} asks for {wanted}")
+
+
 class Hub:
     """A house behind the pipeline."""
 
@@ -86,7 +94,7 @@ class Hub:
         bearer = BearerNames()
         routes = RegistryRoutes(
             registry=house.registry, reading=house.reading, dependencies=house.dependencies, watch=house.watch,
-            loads=house.loads, authenticate=bearer,
+            loads=house.loads, authenticate=bearer, config=NoConfiguration(),
         )  # fmt: skip
         self.pipeline = Pipeline(Table(operations(routes)), bearer, Nobody(), Stand(house), Nobody())
 

@@ -103,6 +103,30 @@ async def test_an_import_that_fails_leaves_a_suspended_tenant_and_goes_on_when_i
         assert await seen(other, "acme") == await seen(world, "acme")
 
 
+async def test_only_an_import_that_has_not_ended_is_gone_on_with() -> None:
+    async with running() as world:
+        await furnished(world)
+        await one_of_everything(world)
+        body = {"document": await world.must("GET", "/tenants/acme/export", key="root")}
+        for target, reason in (("suspend", "unpaid"), ("resume", ""), ("past-due", "importing")):
+            await world.must("POST", f"/tenants/acme/{target}", key="root", body={"reason": reason})
+            if target != "resume":
+                refused = await world.ask("POST", "/tenants/import", key="root", body=body)
+                assert b'"tenant_exists"' in refused.body
+
+
+async def test_a_grant_that_has_ended_on_the_way_stays_behind() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        soon = {"feature": "custom_models", "value": True, "expires_at_ms": world.clock.now_ms() + 1_000}
+        await world.must("POST", "/tenants/acme/grants", key="root", body=soon)
+        document = await world.must("GET", "/tenants/acme/export", key="root")
+        assert len(document["sections"]["entitlements"]["grants"]) == 1
+        world.clock.advance(1_000)
+        await world.must("POST", "/tenants/import", key="root", body={"document": document, "id": "late"})
+        assert (await world.must("GET", "/tenants/late/grants", key="root"))["layers"] == []
+
+
 async def test_what_is_no_tenant_is_refused_and_makes_none() -> None:
     async with running() as world:
         await world.tenant("acme", "pro")

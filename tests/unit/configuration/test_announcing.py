@@ -65,6 +65,14 @@ async def test_only_those_whose_value_changed_hear_of_a_change() -> None:
         assert (len(acme.frames), len(globex.frames), len(service.frames)) == (1, 2, 3)
 
 
+async def test_a_tenant_hears_of_its_own_layers() -> None:
+    async with opened() as house:
+        acme, globex = watch(house, ACME), watch(house, GLOBEX)
+        await house.patch(Layer(tenant="acme"), {"risk": {"depth": 5}})
+        await settle()
+        assert (len(acme.frames), len(globex.frames)) == (2, 1)
+
+
 async def test_a_closed_stream_hears_nothing_and_leaves_nothing_behind() -> None:
     async with opened() as house:
         recorder = Recorder()
@@ -132,6 +140,7 @@ async def test_blocking_reads_of_a_tenant_are_limited() -> None:
         await settle()
         with pytest.raises(HubError, match="too_many_waiters"):
             await house.announcements.wait(ACME, ("", ""), tag, 5)
+        await house.announcements.wait(GLOBEX, ("", ""), tag, 0.01)  # another tenant's waiters are not its own
         await house.patch(Layer(), {"risk": {"depth": 1}})
         async with asyncio.timeout(5):
             await asyncio.gather(*waiting)
@@ -141,6 +150,6 @@ def test_the_values_of_a_watch_are_named_by_service_and_environment() -> None:
     assert watched_variants(ACME, "*") == [("", "")]
     assert watched_variants(ACME, "a,b@prod,@prod") == [("a", ""), ("b", "prod"), ("", "prod")]
     assert watched_variants(ctx_of("acme", environment="staging"), "a,*") == [("a", "staging"), ("", "staging")]
-    for wrong in ("", "a,", ",".join(f"s{at}" for at in range(17))):
+    for wrong in ("", "a,", "a@", "@", "A", "a@B", "a b", ",".join(f"s{at}" for at in range(17))):
         with pytest.raises(HubError, match="invalid_query"):
             watched_variants(ACME, wrong)

@@ -123,7 +123,7 @@ class House:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.log = MemoryLog()
-        keys = KeyRing(bytes(32), MemoryKeys())
+        self.keys = keys = KeyRing(bytes(32), MemoryKeys())
         self.view = FlagsView()
         self.runner = Runner(self.log, keys, FactTypes(FACTS), [self.view])
         self.sequencer = Sequencer(self.log, keys, self.runner, self.clock, os.urandom)

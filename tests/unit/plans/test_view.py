@@ -80,6 +80,7 @@ def test_a_catalogue_replaces_the_one_before_and_says_whether_ranks_moved() -> N
     assert (view.revision, view.ranks_revision, view.ladder.names()) == (2, 1, ("low",))
     again = copied(view)
     assert (again.revision, again.ranks_revision, again.ladder.catalogue) == (2, 1, fewer)
+    assert list(view.dump(ACME)) == []
 
 
 @given(TOLD)

@@ -15,6 +15,7 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ports import Append, Verdict
 from central_hub.quotas import model
 from central_hub.quotas.leaving import LeasesLeaving
+from central_hub.quotas.model import TenantQuotaLevelReached
 from central_hub.quotas.ports import Allowance
 from tests.unit.quotas.house import ACME, GLOBEX, REQUESTS, House, LimitTable, ctx_of, opened
 
@@ -129,7 +130,7 @@ async def test_a_release_frees_at_once_and_again_changes_nothing() -> None:
     async with opened() as house:
         held = await house.hold(10)
         await asyncio.gather(*(house.allocations.release(ctx_of(), held.lease.id) for _ in range(5)))
-        assert (house.used(), house.runner.position(ACME)) == (0, 2)
+        assert (house.used(), house.runner.position(ACME)) == (0, 3)  # held, a level reached, freed
         await house.allocations.release(ctx_of(), held.lease.id)
         await house.allocations.release(ctx_of(), "never-was")
         await house.hold(10)
@@ -341,3 +342,37 @@ async def test_a_deleted_tenant_leaves_nothing_held() -> None:
         await house.hold(resource="gpus", ctx=ctx_of("globex"))
         await LeasesLeaving(house.view, house.sequencer).leave(ACME)
         assert (house.used(ACME, "gpus"), house.used(GLOBEX, "gpus"), house.keeper.leases) == (0, 1, 1)
+
+
+async def test_levels_of_what_is_held_are_told_when_they_are_reached_and_not_over_and_over() -> None:
+    async with opened(max_concurrent_requests=100) as house:
+        events: list[tuple[int, int]] = []
+        house.runner.listen(
+            lambda batch: events.extend(
+                (one.fact.level, one.fact.reserved) for one in batch if isinstance(one.fact, TenantQuotaLevelReached)
+            )
+        )
+        base = await house.hold(49)
+        for _ in range(5):
+            flapping = await house.hold(2)
+            await house.allocations.release(ctx_of(), flapping.lease.id)
+        assert events == [(50, 51)]
+        await house.hold(51)
+        assert events == [(50, 51), (100, 100)]
+        await house.allocations.release(ctx_of(), base.lease.id)
+        await house.hold(1)
+        assert events == [(50, 51), (100, 100)]
+        await house.hold(30)
+        assert events == [(50, 51), (100, 100), (80, 82)]
+
+
+async def test_a_level_whose_record_failed_is_told_again() -> None:
+    async with opened(on_log(GatedLog())) as house:
+        assert isinstance(house.log, GatedLog)
+        house.log.away = True
+        with pytest.raises(HubError, match="store_unavailable"):
+            await house.hold(5)
+        house.log.away = False
+        before = house.runner.position(ACME)
+        await house.hold(5)
+        assert house.runner.position(ACME) == before + 2

@@ -145,6 +145,15 @@ async def test_a_repeated_key_gets_the_same_slice() -> None:
         assert (await take(house, 10, key="other")).id != first.id
 
 
+async def test_a_slice_that_came_back_is_not_handed_out_again_by_a_retry() -> None:
+    async with opened() as house:
+        first = await take(house, 10, key="k")
+        assert await house.budgets.give_back(ctx_of(), CALLS, first.id, 10) == 10
+        again = await take(house, 10, key="k")
+        assert again.id != first.id
+        assert used(house) == 10
+
+
 async def test_what_dies_with_a_hub_is_lost_and_never_granted_twice() -> None:
     async with opened() as first:
         granted = (await take(first, 3)).granted

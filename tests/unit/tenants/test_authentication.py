@@ -240,7 +240,10 @@ def test_a_suspended_tenants_callers_may_only_look_and_the_operator_everything()
         assert (ctx.tenant_id, ctx.state, ctx.acts) == ("acme", "suspended", reading)
     with pytest.raises(HubError, match="suspended"):
         at.authentication.current(before)
-    assert at.ask(ROOT_TEXT, tenant_id="acme").acts == ALL_ACTS
+    operator = at.ask(ROOT_TEXT, tenant_id="acme")
+    assert operator.acts == ALL_ACTS
+    told(at.view, *[(ACME, TenantSuspended(reason="still"))] * 5)
+    assert at.authentication.current(operator).state == "suspended"
     told(at.view, *[(ACME, TenantResumed())] * 7)
     assert at.ask(TEXT).acts == ALL_ACTS
     assert at.authentication.current(before).epoch == 7
@@ -254,6 +257,16 @@ def test_an_open_context_follows_its_tenants_tier_and_keeps_its_identity_otherwi
     now = at.authentication.current(ctx)
     assert (now.tier, now.rank, now.epoch) == ("free", TIERS.rank_of("free"), 9)
     assert now.principal == ctx.principal
+
+
+def test_a_context_without_a_tenant_follows_its_credential() -> None:
+    at = desk()
+    ctx = at.ask(ROOT_TEXT)
+    until_ms = at.clock.now_ms() + 1_000
+    told(at.view, (PLATFORM, KeyRotated(key_id=ROOT.id, digest=b"new", previous_until_ms=until_ms)))
+    now = at.authentication.current(ctx)
+    assert (now.principal.expires_at_ms, now.tenant_id, now.state) == (until_ms, None, "")
+    assert (now.rank, now.acts) == (TIERS.highest_rank, ALL_ACTS)
 
 
 def test_a_context_of_a_tenant_that_is_gone_ends() -> None:

@@ -124,6 +124,7 @@ async def test_what_lives_in_a_tenant_leaves_with_it_and_nothing_before() -> Non
         left = Left()
         life = LifeCycle(office.view, office.sequencer, office.keys, [left])
         await life.move(OPERATOR, "acme", Move.SUSPEND)
+        assert await refusal(life.shred(OPERATOR, "acme", confirm="acme")) == "wrong_state"
         assert left.domains == []
         await life.move(OPERATOR, "acme", Move.DELETE)
         assert left.domains == [ACME]
