@@ -59,7 +59,8 @@ class Output:
         sys.stdout.flush()
 
     def talk(self, text: str) -> None:
-        """Say something that is not data."""
+        """Say something that is not data, after the data that was written before it."""
+        sys.stdout.flush()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
