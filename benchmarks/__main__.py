@@ -3,7 +3,7 @@
     python -m benchmarks                          # the short forms: minutes
     python -m benchmarks --full                   # the full forms: about half an hour
     python -m benchmarks --full --only register heartbeats
-    python -m benchmarks --full --write docs/reference/performance.md
+    python -m benchmarks --full --write docs/explanation/measured.md
 
 Run it on a machine that does nothing else. Exits with 1 when a bar is missed.
 """

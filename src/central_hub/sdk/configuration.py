@@ -86,18 +86,20 @@ class Configurations:
         self._wanted_more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._loaded = False
+        self._unsaved = False
         self.connected = False
         self.failures = 0
         self.last_refusal: HubError | None = None
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop following; what came last is on disk then."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
         self.connected = False
+        await self._keep()
 
     async def value(self, variant: Variant, kind: type[T], timeout_s: float = FIRST_VALUE_S) -> T:
         """Return the value in force as `kind`; the first one is waited for.
@@ -192,10 +194,17 @@ class Configurations:
                 for event in events:
                     value = msgspec.json.decode(event.data, type=_Event)
                     self._values[self._asked(value, wanted)] = value
+                self._unsaved = True
                 async with self._arrived:
                     self._arrived.notify_all()
-                await asyncio.to_thread(self._save, list(self._values.items()))
+                await self._keep()
         raise unreachable(self._link.protocol.base_url, "the stream ended")
+
+    async def _keep(self) -> None:
+        """Put on disk what is not there yet; whoever is interrupted in it leaves it to `close`."""
+        if self._unsaved:
+            await asyncio.to_thread(self._save, list(self._values.items()))
+            self._unsaved = False
 
     def _asked(self, value: _Event, wanted: tuple[Variant, ...]) -> Variant:
         """Return the variant that a value answers: a key of one environment is told it where none was named."""
