@@ -87,8 +87,15 @@ def _put(values: dict[str, Any], fields: dict[str, msgspec.structs.FieldInfo], k
         values.setdefault(key, []).append(value)
     elif key in values:
         raise _bad_query(f"The query parameter '{key}' is given twice.")
+    elif value.lower() == "null" and not _takes_text(fields[key].type):
+        # msgspec would read it as None; but what is given is given, and what is not there is left out.
+        raise _bad_query(f"The query parameter '{key}' has no value; leave it out instead.")
     else:
         values[key] = value
+
+
+def _takes_text(kind: Any) -> bool:  # Any: a type, as msgspec gives it
+    return kind is str or any(_takes_text(one) for one in get_args(kind))
 
 
 def _bad_query(message: str) -> HubError:

@@ -150,6 +150,15 @@ def _operation(operation: Operation, schemas: _Schemas) -> Json:
     return described
 
 
+def _without_null(schema: Json) -> Json:
+    """Return the schema of a query parameter: one that is left out is not there, and none is ever null."""
+    shown = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
+    given = [one for one in shown.pop("anyOf", ()) if one != {"type": "null"}]
+    if len(given) > 1:
+        shown["anyOf"] = given
+    return {**shown, **given[0]} if len(given) == 1 else shown
+
+
 def _parameters(operation: Operation, schemas: _Schemas) -> list[Json]:
     parameters: list[Json] = [
         {
@@ -166,7 +175,7 @@ def _parameters(operation: Operation, schemas: _Schemas) -> list[Json]:
         for name, schema in properties.items():
             if schema.get("type") == "object":
                 continue  # given as name.key=value, which OpenAPI cannot say
-            shown = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
+            shown = _without_null(schema)
             parameters.append({"name": name, "in": "query", "required": name in required, "schema": shown})
     for name, text, schema in HEADER_PARAMETERS:
         parameters.append(

@@ -117,22 +117,23 @@ class Pipeline:
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; every failure becomes a problem document."""
-        began = perf_counter()
         known = _Known()
-        answer = await self._answered(request, known)
-        self._observe(known.operation.id if known.operation else "", answer.status, perf_counter() - began)
-        return answer
+        return await self._told(self._answer(request, known), known, request.origin)
 
-    async def _answered(self, request: Request, known: _Known) -> Answer:
+    async def _told(self, answering: Awaitable[Answer], known: _Known, origin: str) -> Answer:
+        """Wait for an answer, make a problem document of whatever went wrong, and have it counted."""
+        began = perf_counter()
         try:
-            return await self._answer(request, known)
+            answer = await answering
         except HubError as error:
-            return self._refuse(error, request.origin, known)
+            answer = self._refuse(error, origin, known)
         except ClientGone:
             raise
-        except Exception:
+        except Exception:  # a bug in a handler must reach its caller as 500, and leave the hub running
             _log.exception("edge.request_failed", operation=known.operation.id if known.operation else "")
-            return self._refuse(internal_error(), request.origin, known)
+            answer = self._refuse(internal_error(), origin, known)
+        self._observe(known.operation.id if known.operation else "", answer.status, perf_counter() - began)
+        return answer
 
     async def _answer(self, request: Request, known: _Known) -> Answer:
         claims = guard.check(request.headers.raw, request.target)
@@ -157,8 +158,7 @@ class Pipeline:
             ctx.perform(operation.act)
         if operation.needs_tenant and ctx.tenant_id is None:
             raise _tenant_required()
-        call = Call(operation, ctx, known.path, query, body, request.headers, _idempotency_key(request.headers))
-        return self._encode(operation, ctx, await operation.handler(call))
+        return await self._handled(operation, ctx, known.path, query, body, request.headers)
 
     async def command(self, operation: Operation, ctx: TenantContext, body: object, headers: Headers) -> Answer:
         """Run an operation whose caller and body have gone through all of the steps before; what is left is the same.
@@ -169,17 +169,20 @@ class Pipeline:
             body: decoded.
             headers: the request's.
         """
-        began = perf_counter()
-        try:
-            call = Call(operation, ctx, {}, None, body, headers, _idempotency_key(headers))
-            answer = self._encode(operation, ctx, await operation.handler(call))
-        except HubError as error:
-            answer = self._refuse(error, ctx.origin, _Known(operation, ctx, ctx.correlation_id))
-        except Exception:
-            _log.exception("edge.request_failed", operation=operation.id)
-            answer = self._refuse(internal_error(), ctx.origin, _Known(operation, ctx, ctx.correlation_id))
-        self._observe(operation.id, answer.status, perf_counter() - began)
-        return answer
+        known = _Known(operation, ctx, ctx.correlation_id)
+        return await self._told(self._handled(operation, ctx, {}, None, body, headers), known, ctx.origin)
+
+    async def _handled(
+        self,
+        operation: Operation,
+        ctx: TenantContext,
+        path: dict[str, str],
+        query: object,
+        body: object,
+        headers: Headers,
+    ) -> Answer:
+        call = Call(operation, ctx, path, query, body, headers, _idempotency_key(headers))
+        return self._encode(operation, ctx, await operation.handler(call))
 
     def _find(self, request: Request) -> tuple[Operation, dict[str, str]]:
         found = request.found or self.table.find(request.method, request.path)

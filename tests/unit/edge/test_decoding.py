@@ -34,6 +34,7 @@ class _Query(msgspec.Struct, forbid_unknown_fields=True):
     tag: list[str] = []
     metadata: dict[str, str] = {}
     healthy: bool | None = None
+    zone: Annotated[str, msgspec.Meta(pattern="^[a-z]+$")] | None = None
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
@@ -70,6 +71,14 @@ def test_no_query_escapes_as_anything_but_a_refusal(raw: bytes) -> None:
 def test_query_values_become_typed_lists_collect_and_dotted_names_fill_a_map() -> None:
     query = decode_query(b"limit=5&tag=a&tag=b&metadata.zone=x&healthy=true", _Query)
     assert query == _Query(limit=5, tag=["a", "b"], metadata={"zone": "x"}, healthy=True)
+
+
+def test_there_is_no_null_in_a_query_but_a_thing_may_be_called_that() -> None:
+    assert decode_query(b"zone=null", _Query) == _Query(zone="null")
+    for raw in (b"healthy=null", b"healthy=NULL", b"limit=null"):
+        with pytest.raises(HubError) as refused:
+            decode_query(raw, _Query)
+        assert refused.value.code == "invalid_query"
 
 
 @pytest.mark.parametrize(
