@@ -15,6 +15,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from central_hub.edge.cross_origin import origins_of
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.tenants.secrets import BOOTSTRAP_LENGTH_MIN, BOOTSTRAP_PREFIX
 
@@ -78,6 +79,9 @@ class Settings(BaseSettings):
     writes_per_tenant_s: Annotated[float, Field(gt=0)] = Field(
         default=20_000.0, description="Sustained writes of one tenant."
     )
+    cross_origins: str = Field(
+        default="", description="Comma-separated origins whose pages may read flags and configuration in a browser."
+    )
     snapshot_every: Annotated[int, Field(ge=100)] = Field(
         default=50_000, description="Records after which a snapshot of the views is written."
     )
@@ -99,8 +103,17 @@ class Settings(BaseSettings):
         """Refuse combinations that would be unsafe.
 
         Raises:
-            HubError: `open_mode_exposed`: open mode on an address others can reach.
+            HubError: `open_mode_exposed`: open mode on an address others can reach; `open_mode_cross_origin`: open
+                mode with pages of other sites let in; `invalid_origins`.
         """
+        origins = origins_of(self.cross_origins)
+        if self.open and origins:
+            raise HubError(
+                "open_mode_cross_origin",
+                Kind.INVALID,
+                "Open mode takes every caller's word, so no page of another origin may speak to it.",
+                next_step="Leave --cross-origins out, or leave --open out and use keys.",
+            )
         if self.open and not is_loopback(self.host):
             raise HubError(
                 "open_mode_exposed",

@@ -71,6 +71,14 @@ def no_network(directory: Path) -> tuple[str, ...]:
     return ("--probe-networks", "10.0.0.0/99")
 
 
+def a_pattern(directory: Path) -> tuple[str, ...]:
+    return ("--cross-origins", "https://*.example.com")
+
+
+def open_to_pages(directory: Path) -> tuple[str, ...]:
+    return ("--open", "--cross-origins", "https://app.example.com")
+
+
 def elsewhere(directory: Path) -> tuple[str, ...]:
     return ("--host", "192.0.2.1")
 
@@ -86,6 +94,8 @@ def elsewhere(directory: Path) -> tuple[str, ...]:
         (broken_tiers, "invalid_tiers", "Correct the file"),
         (binary_tiers, "invalid_tiers", "tiers.yaml"),
         (no_network, "invalid_grant", "10.0.0.0/8"),
+        (a_pattern, "invalid_origins", "https://*.example.com"),
+        (open_to_pages, "open_mode_cross_origin", "use keys"),
         (elsewhere, "address_unavailable", "--host"),
     ],
 )

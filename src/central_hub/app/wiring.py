@@ -22,6 +22,7 @@ from central_hub.configuration.portable import PortableConfiguration
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge import openapi, problem_pages
 from central_hub.edge.asgi import Edge
+from central_hub.edge.cross_origin import CrossOrigin, origins_of
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.lane.auth import PipelineAuth
 from central_hub.edge.lane.commands import commands_of
@@ -139,7 +140,13 @@ def build(
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
     table = _table(core, discovery, quotas, flags, config, observing, heartbeats)
     pipeline = Pipeline(
-        table, core.authentication, core.denials, core.positions, core.protection, observing.meter.observe
+        table,
+        core.authentication,
+        core.denials,
+        core.positions,
+        core.protection,
+        observing.meter.observe,
+        CrossOrigin(origins_of(settings.cross_origins)),
     )
     epochs = Epochs()
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)

@@ -59,6 +59,9 @@ def serve(
     writes_per_tenant_s: Annotated[
         float | None, typer.Option(envvar="HUB_WRITES_PER_TENANT_S", help="Writes a second of one tenant. (20000)")
     ] = None,
+    cross_origins: Annotated[
+        str | None, typer.Option(envvar="HUB_CROSS_ORIGINS", help="Origins whose pages may read flags. (none)")
+    ] = None,
     snapshot_every: Annotated[
         int | None, typer.Option(envvar="HUB_SNAPSHOT_EVERY", help="Records between snapshots. (50000)")
     ] = None,
@@ -72,7 +75,7 @@ def serve(
         "log_level": log_level, "log_format": log_format, "probe_loopback": probe_loopback,
         "probe_networks": probe_networks,
         "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
-        "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every,
+        "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every, "cross_origins": cross_origins,
         "retention_days": retention_days,
     }  # fmt: skip
     settings = _settings({name: value for name, value in given.items() if value is not None})
@@ -111,6 +114,8 @@ def refusal(error: Any) -> Failure:  # Any: a HubError; naming the class would l
         "store_in_use": "central-hub serve --data ANOTHER_DIRECTORY",
         "data_unusable": "central-hub serve --data ANOTHER_DIRECTORY",
         "invalid_tiers": "central-hub serve   (with the built-in plans)",
+        "open_mode_cross_origin": "central-hub serve --open",
+        "invalid_origins": "central-hub serve --cross-origins https://app.example.com",
         "invalid_grant": "central-hub serve --probe-networks 10.0.0.0/8",
     }
     return Failure(

@@ -349,13 +349,13 @@ def _reading(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
     own: dict[str, Any] = {"tag": TAG, "scope": CONFIG_READ, "tenant_param": "tenant_id"}  # Any: Operation's own types
     return (
         Operation(
-            id="get_config", method="GET", path="/config/{tenant_id}", handler=routes.get_config, query=ConfigQuery,
+            id="get_config", cross_origin=True, method="GET", path="/config/{tenant_id}", handler=routes.get_config, query=ConfigQuery,
             answer=ConfigAnswer, statuses=(304,), hot=True, problems=("environment_denied", "too_many_waiters"),
             summary="Show a tenant's effective configuration; with If-None-Match and wait_s, once it is another.",
             **own,
         ),
         Operation(
-            id="explain_config", method="GET", path="/config/{tenant_id}/explain", handler=routes.explain_config,
+            id="explain_config", cross_origin=True, method="GET", path="/config/{tenant_id}/explain", handler=routes.explain_config,
             query=ExplainQuery, answer=ExplainAnswer, problems=("environment_denied",),
             summary="Say for every value which layer, revision and author it is from, and what locks or limits it.",
             **own,

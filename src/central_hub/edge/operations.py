@@ -99,6 +99,7 @@ class Operation:
         tenant_param: path parameter that is a tenant id.
         signal: soft state that never counts against the hub's own limits (heartbeats).
         platform: acts on the platform domain; a tenant's own credential is never enough.
+        cross_origin: a page of an origin that the operator named may read it (edge.cross_origin).
         refused: makes a refusal read as the protocol that the operation speaks has it, given the path's parameters.
     """
 
@@ -126,6 +127,7 @@ class Operation:
     signal: bool = False
     needs_tenant: bool = False
     legacy: bool = False
+    cross_origin: bool = False
     refused: Refused | None = None
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from central_hub.edge import guard
 from central_hub.edge.authenticate import Authenticate, CallerRefused, Denials, Positions, Protection
+from central_hub.edge.cross_origin import CrossOrigin
 from central_hub.edge.decoding import check_depth, decode_body, decode_query
 from central_hub.edge.operations import Call, Found, Headers, Operation, Reply, Table
 from central_hub.edge.problems import MEDIA_TYPE, internal_error, problem_of
@@ -97,6 +98,7 @@ class Pipeline:
         positions: what `Hub-Seq` says.
         protection: the hub's own limits.
         observe: told (operation id, status, seconds) of every answer.
+        cross_origin: which pages of other sites may read.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Pipeline:
         positions: Positions,
         protection: Protection,
         observe: Observe = lambda operation, status, seconds: None,
+        cross_origin: CrossOrigin | None = None,
     ) -> None:
         self.table = table
         self._authenticate = authenticate
@@ -114,11 +117,14 @@ class Pipeline:
         self._positions = positions
         self._protection = protection
         self._observe = observe
+        self._cross_origin = cross_origin or CrossOrigin()
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; every failure becomes a problem document."""
         known = _Known()
-        return await self._told(self._answer(request, known), known, request.origin)
+        answer = await self._told(self._answer(request, known), known, request.origin)
+        answer.headers.extend(self._cross_origin.lines(known.operation, request.headers))
+        return answer
 
     async def _told(self, answering: Awaitable[Answer], known: _Known, origin: str) -> Answer:
         """Wait for an answer, make a problem document of whatever went wrong, and have it counted."""
@@ -138,6 +144,10 @@ class Pipeline:
     async def _answer(self, request: Request, known: _Known) -> Answer:
         claims = guard.check(request.headers.raw, request.target)
         known.correlation_id = claims.correlation_id or ""
+        if request.method == "OPTIONS":
+            preflight = self._cross_origin.preflight(self.table, request.path, request.headers)
+            if preflight is not None:
+                return Answer(204, list(preflight), ())
         operation, known.path = self._find(request)
         known.operation = operation
         ctx = self._authenticate.authenticate(request.headers, claims, origin=request.origin, method=request.method)

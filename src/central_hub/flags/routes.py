@@ -170,11 +170,11 @@ def _definitions(routes: FlagRoutes) -> tuple[Operation, ...]:
     revised = ("precondition_required", "revision_moved", "invalid_flag", "flag_is_entitlement", "unknown_variant")
     return (
         Operation(
-            id="list_flags", method="GET", path="/flags", handler=routes.list_flags, query=FlagPage, answer=FlagList,
+            id="list_flags", cross_origin=True, method="GET", path="/flags", handler=routes.list_flags, query=FlagPage, answer=FlagList,
             summary="List flags in order of key.", **row,
         ),
         Operation(
-            id="get_flag", method="GET", path=one, handler=routes.get_flag, answer=FlagAnswer,
+            id="get_flag", cross_origin=True, method="GET", path=one, handler=routes.get_flag, answer=FlagAnswer,
             problems=("flag_not_found",), summary="Show a flag's definition; its ETag is the revision.", **row,
         ),
         Operation(

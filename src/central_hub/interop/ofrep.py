@@ -234,6 +234,7 @@ def operations(ofrep: Ofrep) -> tuple[Operation, ...]:
         "body": EvaluationRequest,
         "body_optional": True,
         "refused": refused,
+        "cross_origin": True,
     }
     return (
         Operation(
@@ -251,6 +252,7 @@ def operations(ofrep: Ofrep) -> tuple[Operation, ...]:
         Operation(
             id="flag_events", method="GET", path=EVENTS, query=EventsQuery, handler=ofrep.flag_events,
             media_type=EVENT_STREAM, answer=str, tag=TAG, public=True, problems=("stream_not_found",),
+            cross_origin=True,
             summary="Be told when flags may answer differently; the address comes from an evaluation of all flags.",
         ),
     )  # fmt: skip
