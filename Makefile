@@ -75,9 +75,10 @@ $(VENV)/.system: tools/system_programs.py | $(BIN)/python
 	$(BIN)/python -m tools.system_programs nginx prometheus wrk curl
 	@touch $@
 
-# OpenFeature's JavaScript providers, for tests: only where there is npm, or else their tests say that they were left out.
+# OpenFeature's JavaScript providers, and Chromium (290 MB unpacked) for the one that runs in browsers: only where there is npm, or else their tests say that they were left out.
 $(VENV)/.clients: tests/openfeature/clients/package.json tests/openfeature/clients/package-lock.json | $(BIN)/python
 	@mkdir -p $(VENV)/clients && cp $^ $(VENV)/clients/
-	@if command -v npm > /dev/null; then cd $(VENV)/clients && npm ci --silent --no-audit --no-fund; \
+	@if command -v npm > /dev/null; then (cd $(VENV)/clients && npm ci --silent --no-audit --no-fund) && \
+	{ $(BIN)/python -m tools.system_programs chromium-headless-shell || echo "its tests are left out"; }; \
 	else echo "npm is not here: tests of OpenFeature's JavaScript providers are left out"; fi
 	@touch $@

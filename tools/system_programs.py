@@ -20,8 +20,10 @@ TOOLS: Final = ROOT / ".tools"
 SEARCH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 APT_TIMEOUT_S: Final = 300
 APT_RETRIES: Final = 3
-WITH_LIBRARIES: Final = frozenset({"wrk", "curl"})
+WITH_LIBRARIES: Final = frozenset({"wrk", "curl", "chromium-headless-shell"})
 """Programs that need libraries which a small system has not."""
+BEHIND: Final = {"chromium-headless-shell": "usr/lib/chromium/chromium-headless-shell"}
+"""Programs that a package keeps elsewhere, and starts by a script that knows only where they would be installed."""
 
 
 class FetchError(Exception):
@@ -77,7 +79,8 @@ def fetch(programs: list[str]) -> None:
 
 def _wrap(program: Path) -> None:
     """Let a program find the libraries that were unpacked beside it."""
-    moved = program.rename(program.with_name(f"{program.name}.bin"))
+    behind = BEHIND.get(program.name)
+    moved = TOOLS / behind if behind else program.rename(program.with_name(f"{program.name}.bin"))
     folders = sorted({str(path.parent) for path in (TOOLS / "usr/lib").rglob("*.so*")})
     program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{":".join(folders)}" exec "{moved}" "$@"\n', "utf-8")
     program.chmod(0o755)

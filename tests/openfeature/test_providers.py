@@ -1,7 +1,7 @@
 """OpenFeature's own OFREP providers, unmodified, against a hub in a process of its own.
 
 Python's is in the development dependencies. JavaScript's two (server and web) come through npm where Node is
-there; the web one runs in Node with Node's own EventSource, not in a browser.
+there; the web one runs here in Node with Node's own EventSource, and in a browser in test_browser.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,13 @@ from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 
-from tests.openfeature.flag_cases import CODE_DEFAULTS, SEGMENTS, VALUES, Case, cases, flags
+from tests.openfeature.flag_cases import CODE_DEFAULTS, Case, cases
+from tests.openfeature.place import CLIENTS, INSTALLED, Place, asked_of, check, running_place
 from tests.security.real_hub import RealHub, running_hub
 
-CLIENTS = Path(__file__).with_name("clients")
-INSTALLED = Path(__file__).parents[2] / ".venv" / "clients" / "node_modules"
 NODE = shutil.which("node")
 NODE_TIMEOUT_S = 60
 CASES = cases()
-NUMBERS = {"integer", "number"}
 
 javascript = pytest.mark.skipif(
     NODE is None or not INSTALLED.is_dir(),
@@ -39,32 +36,10 @@ javascript = pytest.mark.skipif(
 )
 
 
-@dataclass
-class Place:
-    """A hub with flags, and keys of acme (pro): of staging, of no environment, and without a useful scope."""
-
-    hub: RealHub
-    staging: str
-    unbound: str
-    blind: str
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with running_hub(tmp_path_factory.mktemp("hub")) as hub:
-        for tenant, tier in (("acme", "pro"), ("globex", "enterprise")):
-            hub.must("POST", "/tenants", {"id": tenant, "name": tenant, "tier": tier})
-        for name, segment in SEGMENTS.items():
-            hub.must("PUT", f"/segments/{name}", segment)
-        for key, flag in flags().items():
-            hub.must("PUT", f"/flags/{key}", flag)
-        for kind in VALUES:
-            hub.must("PUT", f"/tenants/acme/flags/{kind}.overridden", {"variant": "high"})
-
-        def key(**wanted: Any) -> str:
-            return str(hub.must("POST", "/tenants/acme/keys", {"name": "k", **wanted})["api_key"])
-
-        yield Place(hub, key(environment="staging"), key(), key(scopes=["health:read"]))
+    with running_place(tmp_path_factory.mktemp("hub")) as running:
+        yield running
 
 
 def client_of(place: Place, credential: str, *, name: str, header: str = "Authorization") -> OpenFeatureClient:
@@ -136,27 +111,13 @@ def test_a_client_that_asks_too_much_waits_as_it_is_told(tmp_path: Path) -> None
 
 def run_node(place: Place, provider: str, asked: list[Case], *options: str, **more: Any) -> list[dict[str, Any]]:
     """Ask a JavaScript provider; returns its answers in order."""
-    told = {"provider": provider, "url": place.hub.url, "key": place.staging, "cases": [_asked(one) for one in asked]}
+    told = {"provider": provider, "url": place.hub.url, "key": place.staging, "cases": [asked_of(one) for one in asked]}
     done = subprocess.run(
         [str(NODE), *options, str(CLIENTS / "evaluate.cjs")], input=json.dumps(told | more), capture_output=True,
         text=True, timeout=NODE_TIMEOUT_S, check=False, env=os.environ | {"NODE_PATH": str(INSTALLED)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def _asked(case: Case) -> dict[str, Any]:
-    return {"key": case.key, "type": case.type, "default": CODE_DEFAULTS[case.type], "context": case.context}
-
-
-def check(case: Case, answer: dict[str, Any]) -> None:
-    """Hold a JavaScript answer against a case; one number type is the other's there."""
-    kind = case.key.split(".")[0]
-    if case.error == "TYPE_MISMATCH" and {kind, case.type} == NUMBERS:
-        assert (answer["value"], answer["reason"]) == (VALUES[kind]["low"], "STATIC"), case.name
-        return
-    got = (answer["value"], answer["reason"], answer["variant"], answer["error"])
-    assert got == (case.value, case.reason, case.variant, case.error), case.name
 
 
 @javascript
@@ -183,7 +144,12 @@ def test_the_web_provider_hears_of_a_change_and_asks_again(place: Place) -> None
         assert node.stdin is not None
         assert node.stdout is not None
         assert node.stderr is not None
-        told = {"provider": "web", "url": place.hub.url, "key": place.staging, "cases": [_asked(one) for one in asked]}
+        told = {
+            "provider": "web",
+            "url": place.hub.url,
+            "key": place.staging,
+            "cases": [asked_of(one) for one in asked],
+        }
         node.stdin.write(json.dumps(told | {"watch": True}))
         node.stdin.close()
         assert node.stderr.readline() == "ready\n"

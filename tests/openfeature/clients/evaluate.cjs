@@ -12,12 +12,8 @@ const RESOLVERS = {
   object: 'getObjectDetails',
 };
 
-function told(details) {
-  const { value, reason, variant, errorCode, flagMetadata } = details;
-  return { value, reason, variant: variant ?? null, error: errorCode ?? null, metadata: flagMetadata };
-}
-
 async function server({ url, key, cases }) {
+  const { told } = await import('./web.mjs');
   const { OpenFeature } = require('@openfeature/server-sdk');
   const { OFREPProvider } = require('@openfeature/ofrep-provider');
   await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: url, headers: [['Authorization', `Bearer ${key}`]] }));
@@ -29,31 +25,11 @@ async function server({ url, key, cases }) {
   return answers;
 }
 
-async function web({ url, key, cases, watch }) {
+async function web(asked) {
   const { OpenFeature, ProviderEvents } = require('@openfeature/web-sdk');
   const { OFREPWebProvider } = require('@openfeature/ofrep-web-provider');
-  const provider = new OFREPWebProvider({ baseUrl: url, cacheMode: 'disabled', headers: [['X-API-Key', key]] });
-  await OpenFeature.setContext(cases[0].context);
-  await OpenFeature.setProviderAndWait(provider);
-  const client = OpenFeature.getClient();
-  const answers = [];
-  let last = JSON.stringify(cases[0].context);
-  for (const one of cases) {
-    if (JSON.stringify(one.context) !== last) {
-      last = JSON.stringify(one.context);
-      await OpenFeature.setContext(one.context);
-    }
-    answers.push(told(client[RESOLVERS[one.type]](one.key, one.default)));
-  }
-  if (watch) {
-    const changed = new Promise((resolve) => client.addHandler(ProviderEvents.ConfigurationChanged, resolve));
-    process.stderr.write('ready\n');
-    const event = await changed;
-    answers.push({ flagsChanged: event.flagsChanged });
-    for (const one of cases) answers.push(told(client[RESOLVERS[one.type]](one.key, one.default)));
-  }
-  await OpenFeature.close();
-  return answers;
+  const shared = await import('./web.mjs');
+  return shared.web({ OpenFeature, ProviderEvents, OFREPWebProvider }, asked, () => process.stderr.write('ready\n'));
 }
 
 const asked = JSON.parse(readFileSync(0, 'utf8'));
