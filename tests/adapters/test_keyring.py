@@ -10,7 +10,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from central_hub.adapters.keyring import KEY_BYTES, NONCE_BYTES, KeyRing, MemoryKeys, secret_file
+from central_hub.adapters.keyring import KEY_BYTES, NONCE_BYTES, KeyRing, MemoryKeys
+from central_hub.adapters.secret_files import secret_file
 from central_hub.adapters.sqlite.log import SqliteLog
 from central_hub.adapters.stores import MASTER_KEY, open_directory
 from central_hub.kernel.errors import HubError

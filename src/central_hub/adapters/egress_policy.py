@@ -35,6 +35,7 @@ class Purpose(StrEnum):
     PROBE = "probe"
     WEBHOOK = "webhook"
     JWKS = "jwks"
+    KEYS = "keys"
 
 
 class Refusal(StrEnum):

@@ -1,31 +1,48 @@
-"""The key ring: a data key for each domain, wrapped under one master key in a file of mode 0600.
+"""The key ring: data keys for each domain, wrapped under a key-encryption key that is kept elsewhere.
 
-Data keys live in the store, wrapped; the master key never does. A domain whose data keys are
-destroyed is unreadable from then on, wherever copies of its records are.
+Data keys live in the store, wrapped, and in memory once they were opened; the key-encryption key never is in the
+store. A domain whose data keys are destroyed is unreadable from then on, wherever copies of its records are.
+
+A domain may have several data keys: the newest seals, all of them open. Keys are rewrapped under another
+key-encryption key, and domains are given new data keys, while everything goes on.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
+import time
 from collections import deque
-from pathlib import Path
+from collections.abc import Sequence
+from hmac import compare_digest
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from central_hub.adapters.key_encryption import (
+    KEY_BYTES,
+    NONCE_BYTES,
+    DataKey,
+    KeyEncryption,
+    LocalKeys,
+    parted,
+    wrong_master_key,
+)
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 
-KEY_BYTES: Final = 32
-NONCE_BYTES: Final = 12
+__all__ = ["KEY_BYTES", "NONCE_BYTES", "SHREDDED", "DataKeys", "KeyRing", "MemoryKeys"]
+
 NONCES_DRAWN: Final = 256
-KEY_ID_BYTES: Final = 8
+DATED: Final = "k"
+"""What the id of a data key begins with that says when it was made; older ones do not and come first."""
+DATE_HEX: Final = 12
+KEY_ID_BYTES: Final = 4
 SHREDDED: Final = "shredded"
 """The id of what stands in the place of a domain's keys once they are destroyed; no key is called so."""
-FILE_MODE: Final = 0o600
+DATA_KEYS_PER_DOMAIN_MAX: Final = 256
+OPENED_AT_ONCE: Final = 256
+"""Wrapped keys that a provider is asked about in one request."""
 
 
 class DataKeys(Protocol):
@@ -37,6 +54,14 @@ class DataKeys(Protocol):
 
     async def put_key(self, domain: str, key_id: str, wrapped: bytes) -> None:
         """Keep a wrapped key durably."""
+        ...
+
+    async def replace_keys(self, wrapped: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep keys that are there wrapped otherwise, all in one step; one that is gone stays gone."""
+        ...
+
+    async def forget_replaced(self) -> None:
+        """See to it that what was replaced is in none of the store's files."""
         ...
 
     async def drop_keys(self, domain: str, *, mark: str = "") -> None:
@@ -58,6 +83,14 @@ class MemoryKeys:
         """Keep a wrapped key."""
         self._keys.append((domain, key_id, wrapped))
 
+    async def replace_keys(self, wrapped: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep keys wrapped otherwise."""
+        fresh = {(domain, key_id): each for domain, key_id, each in wrapped}
+        self._keys = [(domain, key_id, fresh.get((domain, key_id), old)) for domain, key_id, old in self._keys]
+
+    async def forget_replaced(self) -> None:
+        """Nothing is left of what was replaced."""
+
     async def drop_keys(self, domain: str, *, mark: str = "") -> None:
         """Destroy a domain's keys."""
         self._keys = [key for key in self._keys if key[0] != domain]
@@ -69,38 +102,50 @@ class KeyRing:
     """The `Sealer` port: AES-256-GCM under a data key per domain.
 
     Args:
-        master: the wrapping key, 32 bytes.
+        keys: what wraps data keys: a provider, or 32 bytes.
         kept: where wrapped data keys are.
+        others: providers of before, for keys that are still wrapped under theirs.
     """
 
-    def __init__(self, master: bytes, kept: DataKeys) -> None:
-        self._master = AESGCM(master)
+    def __init__(self, keys: KeyEncryption | bytes, kept: DataKeys, *, others: Sequence[KeyEncryption] = ()) -> None:
+        self.encryption: KeyEncryption = LocalKeys([keys]) if isinstance(keys, bytes) else keys
+        self._providers = (self.encryption, *others)
         self._kept = kept
         self._nonces: deque[bytes] = deque()
         self._ciphers: dict[tuple[str, str], AESGCM] = {}
         self._current: dict[str, tuple[str, AESGCM]] = {}
+        self._plain: dict[tuple[str, str], bytes] = {}
+        self._under: dict[tuple[str, str], str] = {}
         self._shredded: set[str] = set()
+        self.provider_failures = 0
 
     async def load(self) -> None:
         """Unwrap the keys that are kept; call it once before anything is sealed or opened.
 
         Raises:
-            HubError: `wrong_master_key` when a kept key does not unwrap.
+            HubError: `wrong_master_key` when a kept key does not unwrap; `key_provider_unavailable` (503),
+                `key_provider_refused`.
         """
-        for domain, key_id, wrapped in await self._kept.load_keys():
-            if key_id == SHREDDED:
-                self._shredded.add(domain)
-                continue
-            try:
-                plain = self._master.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _wrap_data(domain, key_id))
-            except InvalidTag:
-                raise HubError(
-                    "wrong_master_key",
-                    Kind.INTERNAL,
-                    "The master key in the data directory is not the one this store was written with.",
-                    next_step="Put the original keys/master.key back.",
-                ) from None
-            self._remember(domain, key_id, AESGCM(plain))
+        for provider in self._providers:
+            await provider.open()
+        wrapped = await self._kept.load_keys()
+        self._shredded.update(domain for domain, key_id, _ in wrapped if key_id == SHREDDED)
+        groups: dict[KeyEncryption, list[tuple[str, str, bytes]]] = {}
+        for each in wrapped:
+            if each[1] != SHREDDED:
+                groups.setdefault(self._provider_of(parted(each[2])[0]), []).append(each)
+        for provider, group in groups.items():
+            for at in range(0, len(group), OPENED_AT_ONCE):
+                part = group[at : at + OPENED_AT_ONCE]
+                opened = await provider.unwrap([DataKey(data, _wrap_data(*name)) for *name, data in part])
+                for (domain, key_id, data), plain in zip(part, opened, strict=True):
+                    self._remember(domain, key_id, plain, parted(data)[0])
+
+    def _provider_of(self, key: str) -> KeyEncryption:
+        for provider in self._providers:
+            if provider.knows(key):
+                return provider
+        raise wrong_master_key(key)
 
     def seal(self, domain: DomainId, plain: bytes, associated: bytes) -> tuple[str, bytes]:
         """Encrypt under the domain's current data key; see the port."""
@@ -124,15 +169,90 @@ class KeyRing:
         """Make sure the domain has a durable data key; see the port."""
         if domain in self._current:
             return
+        await self.renew(domain)
+
+    async def renew(self, domain: DomainId) -> str:
+        """Give a domain a new data key, which seals from now on; those of before still open. Returns its id.
+
+        Raises:
+            HubError: `unreadable_record` for a shredded domain; `limit_reached` (429); what the provider refuses.
+        """
         if domain in self._shredded:
             raise _unreadable(domain)
+        if sum(of == domain for of, _ in self._ciphers) >= DATA_KEYS_PER_DOMAIN_MAX:
+            raise HubError(
+                "limit_reached", Kind.LIMIT, f"A domain has {DATA_KEYS_PER_DOMAIN_MAX} data keys at most.",
+                next_step="Rotate the key-encryption key instead: that rewraps them.", retry_after_s=60,
+                fields={"limit": DATA_KEYS_PER_DOMAIN_MAX},
+            )  # fmt: skip
         plain = os.urandom(KEY_BYTES)
-        key_id = os.urandom(KEY_ID_BYTES).hex()
-        nonce = os.urandom(NONCE_BYTES)
-        wrapped = nonce + self._master.encrypt(nonce, plain, _wrap_data(domain, key_id))
-        await self._kept.put_key(domain, key_id, wrapped)
-        # Two callers may have come here at once: both keys are durable, either may be the current one.
-        self._remember(domain, key_id, AESGCM(plain))
+        key_id = f"{DATED}{self._date_after(domain):0{DATE_HEX}x}{os.urandom(KEY_ID_BYTES).hex()}"
+        wrapped = await self._wrapped([DataKey(plain, _wrap_data(domain, key_id))])
+        if domain in self._shredded:  # meanwhile
+            raise _unreadable(domain)
+        await self._kept.put_key(domain, key_id, wrapped[0])
+        # Two callers may have come here at once: both keys are durable, the newer one is the current one.
+        self._remember(domain, key_id, plain, parted(wrapped[0])[0])
+        return key_id
+
+    def _date_after(self, domain: str) -> int:
+        """Return a time in ms that is after that of the domain's newest key, whatever the clock says."""
+        current = self._current.get(domain)
+        return max(int(time.time() * 1_000), 0 if current is None else made_ms(current[0]) + 1)
+
+    def domains(self) -> list[DomainId]:
+        """Return every domain that has data keys, in order."""
+        return sorted(DomainId(domain) for domain in self._current)
+
+    def renewed_since(self, domain: DomainId, time_ms: int) -> bool:
+        """Say whether a domain's current data key was made at or after a time; true where it has none."""
+        current = self._current.get(domain)
+        return current is None or made_ms(current[0]) >= time_ms
+
+    def data_keys(self) -> int:
+        """Return how many data keys there are."""
+        return len(self._ciphers)
+
+    def behind(self) -> list[tuple[str, str]]:
+        """Return the data keys, as (domain, key id), that are not wrapped under the current key-encryption key."""
+        current = self.encryption.current
+        return [name for name, under in self._under.items() if under != current]
+
+    async def rewrap(self, names: Sequence[tuple[str, str]]) -> None:
+        """Wrap some data keys under the current key-encryption key, durably, in one step.
+
+        What a provider made is opened again and compared before it takes the place of what is kept.
+
+        Raises:
+            HubError: what the provider or the store refuses; nothing was replaced then.
+        """
+        held = [(name, self._plain[name]) for name in names if name in self._plain]
+        plain = [DataKey(data, _wrap_data(*name)) for name, data in held]
+        wrapped = await self._wrapped(plain)
+        again = await self.encryption.unwrap(
+            [DataKey(data, each.associated) for data, each in zip(wrapped, plain, strict=True)]
+        )
+        if not all(compare_digest(one, each.data) for one, each in zip(again, plain, strict=True)):
+            raise HubError(
+                "key_provider_refused", Kind.INTERNAL, "The key provider does not open what it wrapped.",
+                next_step="Nothing was replaced. Check the provider before trying again.",
+            )  # fmt: skip
+        await self._kept.replace_keys([(*name, data) for (name, _), data in zip(held, wrapped, strict=True)])
+        for (name, _), data in zip(held, wrapped, strict=True):
+            if name in self._under:
+                self._under[name] = parted(data)[0]
+
+    async def forget_replaced(self) -> None:
+        """Let go of the key-encryption keys of before, and of what they wrapped."""
+        await self._kept.forget_replaced()
+        await self.encryption.retire()
+
+    async def _wrapped(self, plain: Sequence[DataKey]) -> list[bytes]:
+        try:
+            return await self.encryption.wrap(plain)
+        except HubError:
+            self.provider_failures += 1
+            raise
 
     def is_shredded(self, domain: DomainId) -> bool:
         """Say whether a domain's data keys were destroyed; see the port."""
@@ -146,7 +266,7 @@ class KeyRing:
         self._shredded.add(domain)
         self._current.pop(domain, None)
         for key in [key for key in self._ciphers if key[0] == domain]:
-            del self._ciphers[key]
+            del self._ciphers[key], self._plain[key], self._under[key]
 
     def _nonce(self) -> bytes:
         # Drawn many at a time: the call hands the interpreter over, which costs more than the bytes.
@@ -158,66 +278,19 @@ class KeyRing:
                 drawn = os.urandom(NONCE_BYTES * NONCES_DRAWN)
                 self._nonces.extend(drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
 
-    def _remember(self, domain: str, key_id: str, cipher: AESGCM) -> None:
+    def _remember(self, domain: str, key_id: str, plain: bytes, under: str) -> None:
+        cipher = AESGCM(plain)
         self._ciphers[(domain, key_id)] = cipher
-        self._current[domain] = (key_id, cipher)
+        self._plain[(domain, key_id)] = plain
+        self._under[(domain, key_id)] = under
+        current = self._current.get(domain)
+        if current is None or made_ms(current[0]) <= made_ms(key_id):
+            self._current[domain] = (key_id, cipher)
 
 
-def secret_file(path: Path) -> bytes:
-    """Return the 32 secret bytes of a file, making it (mode 0600) when it is not there.
-
-    Raises:
-        HubError: `key_file_exposed` when others may read it, `key_file_invalid` when it is not ours.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        _make_secret(path)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise HubError(
-            "key_file_exposed",
-            Kind.INVALID,
-            f"{path} can be read by others.",
-            next_step=f"chmod 600 {path}, and rotate what it protected if others had access.",
-        )
-    try:
-        secret = bytes.fromhex(path.read_text("ascii").strip())
-    except ValueError:
-        secret = b""
-    if len(secret) != KEY_BYTES:
-        raise HubError(
-            "key_file_invalid",
-            Kind.INVALID,
-            f"{path} does not hold {KEY_BYTES} bytes in hex.",
-            next_step="Put the original file back.",
-        )
-    return secret
-
-
-def _make_secret(path: Path) -> None:
-    """Put a fresh secret in place, unless another process does so first: then theirs stands."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(KEY_BYTES).hex().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    sync_directory(path.parent)
-    sync_directory(path.parent.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def made_ms(key_id: str) -> int:
+    """Return when a data key was made, 0 where its id does not say."""
+    return int(key_id[1 : 1 + DATE_HEX], 16) if key_id.startswith(DATED) else 0
 
 
 def _wrap_data(domain: str, key_id: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 import msgspec
 import structlog
 
-from central_hub.adapters.keyring import sync_directory
+from central_hub.adapters.secret_files import sync_directory
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.ports import Sealer, Section

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys, secret_file, sync_directory
+from central_hub.adapters.key_encryption import KeyEncryption, keys_in_file
+from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys
 from central_hub.adapters.memory import MemoryLog, MemorySnapshots
+from central_hub.adapters.secret_files import secret_file, sync_directory
 from central_hub.adapters.snapshot_files import FileSnapshots
 from central_hub.adapters.sqlite.log import RESERVED_BYTES, FreeBytes, SqliteLog, free_bytes
 from central_hub.kernel.errors import HubError, Kind
@@ -40,20 +42,23 @@ class Stores:
     unwell: Callable[[], str]
 
 
-async def open_directory(directory: Path, *, incarnation: str, free: FreeBytes = free_bytes) -> Stores:
+async def open_directory(
+    directory: Path, *, incarnation: str, free: FreeBytes = free_bytes, keys: KeyEncryption | None = None
+) -> Stores:
     """Open or create the embedded store of a directory.
 
     Args:
         directory: made with mode 0700 when it is not there.
         incarnation: the id a new log gets.
         free: tells the free bytes of a file system.
+        keys: what wraps the data keys; a key in the directory by default.
 
     Raises:
-        HubError: `data_unusable`, `store_in_use`, `store_too_new`, `key_file_exposed`,
-            `key_file_invalid`, `wrong_master_key`.
+        HubError: `data_unusable`, `store_in_use`, `store_too_new`, `key_file_exposed`, `key_file_invalid`,
+            `wrong_master_key`, `key_provider_unavailable`, `key_provider_refused`.
     """
     try:
-        return await _opened(directory, incarnation=incarnation, free=free)
+        return await _opened(directory, incarnation=incarnation, free=free, keys=keys)
     except OSError as error:
         raise _unusable(directory, f"{error.filename or directory}: {error.strerror or error}") from error
     except HubError as refused:
@@ -62,13 +67,13 @@ async def open_directory(directory: Path, *, incarnation: str, free: FreeBytes =
         raise _unusable(directory, refused.internal) from refused
 
 
-async def _opened(directory: Path, *, incarnation: str, free: FreeBytes) -> Stores:
+async def _opened(directory: Path, *, incarnation: str, free: FreeBytes, keys: KeyEncryption | None) -> Stores:
     _prepare(directory)
-    master = secret_file(directory / MASTER_KEY)
+    encryption, others = key_providers(directory, keys)
     pepper = secret_file(directory / PEPPER)
     decision_key = secret_file(directory / DECISION_KEY)
     log = await SqliteLog.open(directory / DATABASE, incarnation=incarnation, free=free)
-    sealer = KeyRing(master, log)
+    sealer = KeyRing(encryption, log, others=others)
     try:
         await sealer.load()
     except BaseException:
@@ -84,6 +89,17 @@ async def _opened(directory: Path, *, incarnation: str, free: FreeBytes) -> Stor
         directory=directory,
         unwell=lambda: _unwell(log, directory, free),
     )
+
+
+def key_providers(directory: Path, keys: KeyEncryption | None) -> tuple[KeyEncryption, tuple[KeyEncryption, ...]]:
+    """Return what wraps data keys, and what may have wrapped those that are kept.
+
+    A directory that had a key of its own before keeps it until nothing is wrapped under it any more.
+    """
+    path = directory / MASTER_KEY
+    if keys is None:
+        return keys_in_file(path), ()
+    return keys, (keys_in_file(path),) if path.exists() else ()
 
 
 def in_memory(*, incarnation: str = "memory", log: MemoryLog | None = None) -> Stores:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Final
 
@@ -62,6 +64,16 @@ def reading_connection(path: Path, vfs: str | None) -> apsw.Connection:
     _configure(connection)
     connection.pragma("query_only", True)
     return connection
+
+
+@contextlib.contextmanager
+def overwriting(connection: apsw.Connection) -> Generator[None]:
+    """Have what is deleted or replaced overwritten, not just unlinked."""
+    connection.pragma("secure_delete", True)
+    try:
+        yield
+    finally:
+        connection.pragma("secure_delete", False)
 
 
 def _configure(connection: apsw.Connection) -> None:

@@ -71,5 +71,8 @@ SELECT domain, key_id, wrapped FROM data_keys;
 -- name: put_data_key
 INSERT INTO data_keys (domain, key_id, wrapped) VALUES (?1, ?2, ?3);
 
+-- name: replace_data_key
+UPDATE data_keys SET wrapped = ?3 WHERE domain = ?1 AND key_id = ?2;
+
 -- name: drop_data_keys
 DELETE FROM data_keys WHERE domain = ?1;
