@@ -7,7 +7,8 @@ In process: a plan, and five layers of 200 keys (everyone, tier, service, enviro
 every tenant's value has 200 keys and is its own. One change of the global layer touches 5 keys, one of which half of
 the tenants say otherwise for themselves; a second touches a key that everybody says otherwise, and announces nothing.
 Over HTTP: the same tenants in a real hub; wrk walks through 2,000 of them, each with its own key, in pairs with nginx
-on the same core. The open-loop line is 20,000 requests a second for as long.
+on the same core. Then 20,000 requests a second at a constant rate (`open_loop.py`), in pairs with nginx too: every
+request has its moment, and its time runs from there, whether or not a connection was free for it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ from typing import Any, Final, cast
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.discovery import LOAD_CPU, SERVER_CPU, Run, load, nginx
 from benchmarks.http_load import post, run_load
-from benchmarks.hub_process import HubProcess, running_hub
+from benchmarks.hub_process import HubProcess, cpu_s, running_hub
+from benchmarks.open_loop import OpenLoop
 from central_hub.adapters.clock import SystemClock
 from central_hub.configuration.announcing import Announcements
 from central_hub.configuration.defaults import PlanDefaults
 from central_hub.configuration.effective import Effective
+from central_hub.configuration.in_force import InForce
 from central_hub.configuration.model import ConfigurationReloaded, Layer, TenantConfigurationChanged
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge.streams import Sink
@@ -50,6 +53,7 @@ OWN_KEYS: Final = 20
 WALKED: Final = 2_000
 UNLIMITED: Final = "1000000000"
 BAR: Final = 0.6
+RATE: Final = 20_000
 SERVICE, ENVIRONMENT = "risk", "production"
 
 WALK: Final = """
@@ -130,7 +134,7 @@ async def in_process(tenants: int) -> dict[str, Any]:
         ConfigurationView(), PlansView(default_catalogue()), SystemClock(), Tenants(tenants), Counter(),
     )  # fmt: skip
     effective = Effective(view, PlanDefaults(plans, clock.now_ms), people)
-    announcements = Announcements(effective, counter, clock)
+    announcements = Announcements(InForce(effective), counter, clock)
     for value, layer in enumerate((Layer(), Layer(tier="pro"), Layer(service=SERVICE), Layer(environment=ENVIRONMENT))):
         keys = KEYS if not value else KEYS // 2
         view.apply(applied(PLATFORM, layer, 1, section(keys if value < 2 else KEYS // 4, value)))
@@ -268,6 +272,36 @@ def copy_answers(hub: HubProcess, keys_file: Path, root: Path) -> int:
     return size
 
 
+def at_a_rate(
+    servers: dict[str, tuple[int, int]], keys_file: Path, pairs: int, seconds: float
+) -> dict[str, Any]:  # Any: JSON
+    """Ask both at the same constant rate, in turns; returns medians and every run.
+
+    Args:
+        servers: port and process id of the hub and of nginx.
+    """
+    requests = [
+        f"GET /config/{tenant} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+        for tenant, key in (line.split() for line in keys_file.read_text().splitlines())
+    ]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
+    for pair in range(pairs):
+        for name in sorted(servers, reverse=bool(pair % 2)):
+            port, pid = servers[name]
+            gc.collect()
+            gc.disable()  # the generator's own pauses are not the server's
+            used, begun = cpu_s(pid), time.perf_counter()
+            run = OpenLoop(port, requests, RATE, seconds).run()
+            run["server_busy"] = round((cpu_s(pid) - used) / (time.perf_counter() - begun), 3)
+            runs[name].append(run)
+            gc.enable()
+    medians = {
+        name: {figure: statistics.median(run[figure] for run in made) for figure in made[0]}
+        for name, made in runs.items()
+    }
+    return {**medians, "hub_runs": runs["hub"], "nginx_runs": runs["nginx"]}
+
+
 def over_http(*, tenants: int, walked: int, pairs: int, seconds: float) -> dict[str, Any]:
     """Run the pairs; returns medians and every run."""
     with tempfile.TemporaryDirectory() as folder:
@@ -289,9 +323,12 @@ def over_http(*, tenants: int, walked: int, pairs: int, seconds: float) -> dict[
                             ours.append(load(hub.port, hub.process.pid, "unused", seconds, script))
                         else:
                             theirs.append(load(port, worker, "unused", seconds, script))
+                servers = {"hub": (hub.port, hub.process.pid), "nginx": (port, worker)}
+                steady = at_a_rate(servers, keys_file, pairs, seconds)
     ratios = [one.requests_per_s / other.requests_per_s for one, other in zip(ours, theirs, strict=True)]
     return {
         "answer_bytes": size,
+        "at_20000_per_s": steady,
         "ratio_median": round(statistics.median(ratios), 3),
         "hub": _median(ours),
         "nginx": _median(theirs),

@@ -47,5 +47,14 @@ def test_a_page_says_what_was_missed() -> None:
 
 def test_every_benchmark_in_the_folder_is_in_the_suite(request: pytest.FixtureRequest) -> None:
     folder = request.config.rootpath / "benchmarks"
-    helpers = {"__init__", "allocation_client", "__main__", "suite", "http_load", "hub_process", "timed_steps"}
+    helpers = {
+        "__init__",
+        "allocation_client",
+        "__main__",
+        "suite",
+        "http_load",
+        "hub_process",
+        "open_loop",
+        "timed_steps",
+    }
     assert {path.stem for path in folder.glob("*.py")} - helpers == {benchmark.name for benchmark in BENCHMARKS}
