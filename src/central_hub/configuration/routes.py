@@ -349,14 +349,15 @@ def _reading(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
     own: dict[str, Any] = {"tag": TAG, "scope": CONFIG_READ, "tenant_param": "tenant_id"}  # Any: Operation's own types
     return (
         Operation(
-            id="get_config", cross_origin=True, method="GET", path="/config/{tenant_id}", handler=routes.get_config, query=ConfigQuery,
-            answer=ConfigAnswer, statuses=(304,), hot=True, problems=("environment_denied", "too_many_waiters"),
+            id="get_config", method="GET", path="/config/{tenant_id}", handler=routes.get_config, query=ConfigQuery,
+            answer=ConfigAnswer, statuses=(304,), hot=True, cross_origin=True,
+            problems=("environment_denied", "too_many_waiters"),
             summary="Show a tenant's effective configuration; with If-None-Match and wait_s, once it is another.",
             **own,
         ),
         Operation(
-            id="explain_config", cross_origin=True, method="GET", path="/config/{tenant_id}/explain", handler=routes.explain_config,
-            query=ExplainQuery, answer=ExplainAnswer, problems=("environment_denied",),
+            id="explain_config", method="GET", path="/config/{tenant_id}/explain", handler=routes.explain_config,
+            cross_origin=True, query=ExplainQuery, answer=ExplainAnswer, problems=("environment_denied",),
             summary="Say for every value which layer, revision and author it is from, and what locks or limits it.",
             **own,
         ),
@@ -381,12 +382,13 @@ def _layers(routes: ConfigurationRoutes) -> tuple[Operation, ...]:
             ),
             Operation(
                 id=f"put_{name}", method="PUT", path=path, handler=routes.put_layer, query=ChangeQuery,
-                body=dict[str, Any], body_bytes_max=BODY_BYTES_MAX, answer=LayerAnswer, problems=REFUSED,
+                body=dict[str, Any], body_bytes_max=BODY_BYTES_MAX, answer=LayerAnswer, problems=REFUSED, hot=True,
                 summary=f"Replace {what}, or with dry_run say what that would change.", **write,
             ),
             Operation(
                 id=f"patch_{name}", method="PATCH", path=path, handler=routes.patch_layer, query=ChangeQuery,
                 body=cast(type, LayerBody), body_bytes_max=BODY_BYTES_MAX, answer=LayerAnswer, problems=REFUSED,
+                hot=True,
                 summary=f"Change {what} by a merge patch or JSON patch, or say what that would change.", **write,
             ),
             Operation(
