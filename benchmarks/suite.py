@@ -103,6 +103,18 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "publishing",
+        (
+            Bar(
+                "a durable change of configuration applied by 1,000 clients, 10 changes/s, p99", ("applied", "p99_ms"),
+                100, "ms", most=True, peer=("floor_ms",), peer_is="ms to tell as many plain sockets something",
+            ),
+            Bar(
+                "durable changes of configuration, one client following", ("publishes", "per_s"), 2_000, "/s", **FSYNCS
+            ),
+        ),
+    ),
+    Benchmark(
         "customers",
         (
             Bar(

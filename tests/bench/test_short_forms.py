@@ -50,6 +50,7 @@ def test_every_benchmark_in_the_folder_is_in_the_suite(request: pytest.FixtureRe
     helpers = {
         "__init__",
         "allocation_client",
+        "config_watchers",
         "__main__",
         "suite",
         "http_load",

@@ -16,7 +16,10 @@ from tests.security.real_hub import RealHub, running_hub
 
 APP = "https://app.example.com"
 DEV = "http://localhost:5173"
-READABLE = {"evaluate_flag", "evaluate_flags", "explain_config", "flag_events", "get_config", "get_flag", "list_flags"}
+READABLE = {
+    "evaluate_flag", "evaluate_flags", "explain_config", "explain_flag", "flag_events", "get_config",
+    "list_flag_overrides",
+}  # fmt: skip
 LINE = "access-control-"
 
 
@@ -121,7 +124,8 @@ async def test_no_page_is_told_that_cookies_are_welcome_and_none_is_told_of_all_
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", "/ofrep/v1/evaluate/flags"), ("POST", "/ofrep/v1/evaluate/flags/x"), ("GET", "/config/acme"),
-     ("GET", "/config/acme/explain"), ("GET", "/ofrep/v1/events"), ("GET", "/flags"), ("GET", "/flags/x")],
+     ("GET", "/config/acme/explain"), ("GET", "/ofrep/v1/events"), ("GET", "/tenants/acme/flags"),
+     ("POST", "/tenants/acme/flags/x/explain")],
 )  # fmt: skip
 async def test_the_question_before_a_read_is_answered_without_a_credential(
     hub: RealHub, method: str, path: str
@@ -139,7 +143,8 @@ async def test_the_question_before_a_read_is_answered_without_a_credential(
     ("method", "path", "origin"),
     [
         ("GET", "/config/acme", "https://evil.example.com"), ("GET", "/config/acme", "null"),
-        ("PUT", "/flags/x", APP), ("PATCH", "/config/layers/global", APP), ("GET", "/config/layers/global", APP),
+        ("PUT", "/flags/x", APP), ("GET", "/flags", APP), ("PUT", "/tenants/acme/flags/x", APP),
+        ("PATCH", "/config/layers/global", APP), ("GET", "/config/layers/global", APP),
         ("POST", "/tenants", APP), ("POST", "/services/register", APP), ("GET", "/services/", APP),
         ("GET", "/nowhere", APP), ("DELETE", "/config/acme", APP), ("OPTIONS", "/config/acme", APP),
     ],

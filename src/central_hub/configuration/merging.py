@@ -58,7 +58,7 @@ def flattened(document: Mapping[str, Json]) -> dict[str, Json]:
         for key, value in node.items():
             if not prefix and key == GUARDS:
                 continue
-            path = prefix + pointer((key,))
+            path = f"{prefix}/{key}" if "~" not in key and "/" not in key else prefix + pointer((key,))
             if isinstance(value, dict):
                 stack.append((path, cast(Mapping[str, Json], value)))
             else:

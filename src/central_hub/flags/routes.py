@@ -170,11 +170,11 @@ def _definitions(routes: FlagRoutes) -> tuple[Operation, ...]:
     revised = ("precondition_required", "revision_moved", "invalid_flag", "flag_is_entitlement", "unknown_variant")
     return (
         Operation(
-            id="list_flags", cross_origin=True, method="GET", path="/flags", handler=routes.list_flags, query=FlagPage, answer=FlagList,
+            id="list_flags", method="GET", path="/flags", handler=routes.list_flags, query=FlagPage, answer=FlagList,
             summary="List flags in order of key.", **row,
         ),
         Operation(
-            id="get_flag", cross_origin=True, method="GET", path=one, handler=routes.get_flag, answer=FlagAnswer,
+            id="get_flag", method="GET", path=one, handler=routes.get_flag, answer=FlagAnswer,
             problems=("flag_not_found",), summary="Show a flag's definition; its ETag is the revision.", **row,
         ),
         Operation(
@@ -223,7 +223,8 @@ def _of_tenants(routes: FlagRoutes) -> tuple[Operation, ...]:
     return (
         Operation(
             id="list_flag_overrides", method="GET", path=every, handler=routes.list_overrides, query=NamePage,
-            answer=OverrideList, scope=SCOPE_READ, summary="List what a tenant gets instead of what rules say.", **row,
+            answer=OverrideList, scope=SCOPE_READ, cross_origin=True,
+            summary="List what a tenant gets instead of what rules say.", **row,
         ),
         Operation(
             id="set_flag_override", method="PUT", path=one, handler=routes.set_override, body=SetOverride,
@@ -236,7 +237,7 @@ def _of_tenants(routes: FlagRoutes) -> tuple[Operation, ...]:
         ),
         Operation(
             id="explain_flag", method="POST", path=one + "/explain", handler=routes.explain_flag, body=ExplainFlag,
-            body_optional=True, answer=Explanation, scope=SCOPE_READ, problems=("flag_not_found",),
+            body_optional=True, answer=Explanation, scope=SCOPE_READ, problems=("flag_not_found",), cross_origin=True,
             summary="Explain what a flag says to a tenant in a context, step by step.", **row,
         ),
     )  # fmt: skip
