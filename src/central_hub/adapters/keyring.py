@@ -116,11 +116,12 @@ class KeyRing:
         self._current: dict[str, tuple[str, AESGCM]] = {}
         self._plain: dict[tuple[str, str], bytes] = {}
         self._under: dict[tuple[str, str], str] = {}
+        self._count: dict[str, int] = {}
         self._shredded: set[str] = set()
         self.provider_failures = 0
 
     async def load(self) -> None:
-        """Unwrap the keys that are kept; call it once before anything is sealed or opened.
+        """Unwrap the keys that are kept and not known yet; call it before anything is sealed or opened.
 
         Raises:
             HubError: `wrong_master_key` when a kept key does not unwrap; `key_provider_unavailable` (503),
@@ -132,7 +133,7 @@ class KeyRing:
         self._shredded.update(domain for domain, key_id, _ in wrapped if key_id == SHREDDED)
         groups: dict[KeyEncryption, list[tuple[str, str, bytes]]] = {}
         for each in wrapped:
-            if each[1] != SHREDDED:
+            if each[1] != SHREDDED and each[:2] not in self._ciphers:
                 groups.setdefault(self._provider_of(parted(each[2])[0]), []).append(each)
         for provider, group in groups.items():
             for at in range(0, len(group), OPENED_AT_ONCE):
@@ -171,22 +172,26 @@ class KeyRing:
             return
         await self.renew(domain)
 
-    async def renew(self, domain: DomainId) -> str:
+    async def renew(self, domain: DomainId, *, not_before_ms: int = 0) -> str:
         """Give a domain a new data key, which seals from now on; those of before still open. Returns its id.
+
+        Args:
+            domain: whose.
+            not_before_ms: the least time that the key's id says it was made at, whatever the clock says.
 
         Raises:
             HubError: `unreadable_record` for a shredded domain; `limit_reached` (429); what the provider refuses.
         """
         if domain in self._shredded:
             raise _unreadable(domain)
-        if sum(of == domain for of, _ in self._ciphers) >= DATA_KEYS_PER_DOMAIN_MAX:
+        if self._count.get(domain, 0) >= DATA_KEYS_PER_DOMAIN_MAX:
             raise HubError(
                 "limit_reached", Kind.LIMIT, f"A domain has {DATA_KEYS_PER_DOMAIN_MAX} data keys at most.",
                 next_step="Rotate the key-encryption key instead: that rewraps them.", retry_after_s=60,
                 fields={"limit": DATA_KEYS_PER_DOMAIN_MAX},
             )  # fmt: skip
         plain = os.urandom(KEY_BYTES)
-        key_id = f"{DATED}{self._date_after(domain):0{DATE_HEX}x}{os.urandom(KEY_ID_BYTES).hex()}"
+        key_id = f"{DATED}{max(self._date_after(domain), not_before_ms):0{DATE_HEX}x}{os.urandom(KEY_ID_BYTES).hex()}"
         wrapped = await self._wrapped([DataKey(plain, _wrap_data(domain, key_id))])
         if domain in self._shredded:  # meanwhile
             raise _unreadable(domain)
@@ -208,6 +213,10 @@ class KeyRing:
         """Say whether a domain's current data key was made at or after a time; true where it has none."""
         current = self._current.get(domain)
         return current is None or made_ms(current[0]) >= time_ms
+
+    def newest_ms(self) -> int:
+        """Return when the newest data key was made, 0 when none says."""
+        return max((made_ms(key_id) for key_id, _ in self._current.values()), default=0)
 
     def data_keys(self) -> int:
         """Return how many data keys there are."""
@@ -245,7 +254,10 @@ class KeyRing:
     async def forget_replaced(self) -> None:
         """Let go of the key-encryption keys of before, and of what they wrapped."""
         await self._kept.forget_replaced()
-        await self.encryption.retire()
+        current = self.encryption.current
+        kept = [parted(wrapped)[0] for _, key_id, wrapped in await self._kept.load_keys() if key_id != SHREDDED]
+        if all(under == current for under in kept):  # a key that another hub put there meanwhile is not abandoned
+            await self.encryption.retire()
 
     async def _wrapped(self, plain: Sequence[DataKey]) -> list[bytes]:
         try:
@@ -265,6 +277,7 @@ class KeyRing:
         await self._kept.drop_keys(domain, mark=SHREDDED)
         self._shredded.add(domain)
         self._current.pop(domain, None)
+        self._count.pop(domain, None)
         for key in [key for key in self._ciphers if key[0] == domain]:
             del self._ciphers[key], self._plain[key], self._under[key]
 
@@ -280,6 +293,7 @@ class KeyRing:
 
     def _remember(self, domain: str, key_id: str, plain: bytes, under: str) -> None:
         cipher = AESGCM(plain)
+        self._count[domain] = self._count.get(domain, 0) + 1
         self._ciphers[(domain, key_id)] = cipher
         self._plain[(domain, key_id)] = plain
         self._under[(domain, key_id)] = under

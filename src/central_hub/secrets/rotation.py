@@ -1,0 +1,252 @@
+"""Rotation of keys while everything goes on: begun durably, done in small steps, gone on with after a crash.
+
+A new key-encryption key rewraps every data key; what is encrypted under the data keys is not touched. A new data key
+of a domain seals what is written from then on; what was written before is opened with the key it was written under.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+import structlog
+
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.records import HUB_ACTOR
+from central_hub.kernel.sequencer import Sequencer, Tx
+from central_hub.secrets.model import (
+    KEYS_AT_ONCE,
+    ROTATION_STREAM,
+    EncryptionRotationBegun,
+    EncryptionRotationEnded,
+    Rotating,
+)
+from central_hub.secrets.ports import Customers, Keys
+from central_hub.secrets.view import SecretsView
+
+RETRY_S: Final = 2.0
+"""How long a rotation waits after the provider or the store refused a step."""
+
+PASSED_OVER: Final = frozenset({"unreadable_record", "limit_reached"})
+"""Refusals of one domain that end nothing for the others: it was shredded, or has as many keys as it may."""
+
+_log = structlog.get_logger("central_hub.secrets")
+
+
+class Phase(StrEnum):
+    """How a rotation stands."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """A step was refused; it is tried again."""
+    DONE = "done"
+
+
+class RotationState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The rotation that goes on, or the last one: how far it is, and the code of what holds it up."""
+
+    phase: Phase = Phase.IDLE
+    what: Rotating | None = None
+    done: int = 0
+    total: int = 0
+    held_up_by: str = ""
+
+
+class Rotation:
+    """Rotates keys, one rotation at a time.
+
+    Args:
+        keys: the key ring.
+        view: knows which rotation has begun and not ended.
+        sequencer: makes beginnings and ends durable.
+        clock: wall time.
+        customers: which tenants there are.
+        retry_s: see `RETRY_S`.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        view: SecretsView,
+        sequencer: Sequencer,
+        clock: Clock,
+        customers: Customers,
+        *,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self._keys = keys
+        self._view = view
+        self._sequencer = sequencer
+        self._clock = clock
+        self._customers = customers
+        self._retry_s = retry_s
+        self._begun = asyncio.Event()
+        self._passed_over: set[DomainId] = set()
+        self.state = RotationState()
+        self.rotated = 0
+
+    async def begin(self, ctx: TenantContext, what: Rotating, domains: Sequence[str] = ()) -> RotationState:
+        """Begin a rotation; it goes on by itself.
+
+        Args:
+            ctx: who asks.
+            what: to rotate.
+            domains: tenants whose data keys are meant; all domains when left out.
+
+        Raises:
+            HubError: `rotation_running`, `key_provider_external` (409), `tenant_not_found` (404), `invalid_rotation`
+                (422).
+        """
+        for domain in domains:
+            if not self._customers.is_tenant(DomainId(domain)):
+                raise HubError(
+                    "tenant_not_found", Kind.NOT_FOUND, "There is no such tenant.", next_step="Check the tenants' ids."
+                )
+        if what is Rotating.KEY_ENCRYPTION_KEY and domains:
+            raise _not_by_domain()
+        if what is Rotating.KEY_ENCRYPTION_KEY and self._keys.encryption.provider == "env":
+            raise _external()
+
+        def decide(tx: Tx) -> None:
+            tx.touch(PLATFORM, ROTATION_STREAM)
+            if self._view.rotation(PLATFORM) is not None or self.state.phase in (Phase.RUNNING, Phase.WAITING):
+                raise HubError(
+                    "rotation_running",
+                    Kind.CONFLICT,
+                    "A rotation of keys is going on.",
+                    next_step="See how far it is with GET /encryption, and begin the next one after it.",
+                )
+            fact = EncryptionRotationBegun(
+                what=what,
+                began_at_ms=max(self._clock.now_ms(), self._keys.newest_ms() + 1),
+                from_key=self._keys.encryption.current,
+                domains=tuple(sorted(set(domains))),
+            )
+            tx.append(PLATFORM, fact, streams=(ROTATION_STREAM,))
+
+        await self._sequencer.submit(ctx.actor, (PLATFORM,), decide)
+        self.state = RotationState(phase=Phase.RUNNING, what=what)
+        self._begun.set()
+        return self.state
+
+    async def run(self) -> None:
+        """Rotate whatever was begun, also by a hub that crashed over it; and rewrap what an operator's new key left
+        behind."""
+        while True:
+            try:
+                more = True
+                while more:
+                    more = await self._step()
+                    await asyncio.sleep(0)
+            except HubError as refused:
+                self.state = msgspec.structs.replace(self.state, phase=Phase.WAITING, held_up_by=refused.code)
+                _log.warning("secrets.rotation_held_up", code=refused.code, internal=refused.internal)
+                await asyncio.sleep(self._retry_s)
+                continue
+            await self._begun.wait()
+            self._begun.clear()
+
+    async def _step(self) -> bool:
+        """Do a part of what is to be done; returns whether something is left."""
+        begun = self._view.rotation(PLATFORM)
+        if begun is None:
+            return await self._catch_up()
+        if begun.what is Rotating.DATA_KEYS:
+            left = self._to_renew(begun)
+            self._going_on(begun.what, len(left))
+            for domain in left[:KEYS_AT_ONCE]:
+                await self._renew(domain, begun.began_at_ms)
+            if left:
+                return True
+        else:
+            if self._keys.encryption.current == begun.from_key:
+                await self._keys.encryption.rotate()
+            if await self._rewrap():
+                return True
+        await self._end(begun)
+        return True
+
+    async def _catch_up(self) -> bool:
+        """Rewrap what is under a key of before, where that key was changed outside: in the environment, by a server."""
+        if await self._rewrap():
+            return True
+        if self.state.phase in (Phase.RUNNING, Phase.WAITING):
+            self.state = msgspec.structs.replace(self.state, phase=Phase.DONE, held_up_by="")
+        return False
+
+    async def _rewrap(self) -> bool:
+        behind = self._keys.behind()
+        if not behind:
+            return False
+        self._going_on(Rotating.KEY_ENCRYPTION_KEY, len(behind))
+        await self._keys.rewrap(behind[:KEYS_AT_ONCE])
+        self.rotated += min(len(behind), KEYS_AT_ONCE)
+        if len(behind) <= KEYS_AT_ONCE:
+            await self._keys.forget_replaced()
+        return True
+
+    def _to_renew(self, begun: EncryptionRotationBegun) -> list[DomainId]:
+        wanted = [DomainId(domain) for domain in begun.domains] or self._keys.domains()
+        return [
+            domain
+            for domain in wanted
+            if domain not in self._passed_over and not self._keys.renewed_since(domain, begun.began_at_ms)
+        ]
+
+    async def _renew(self, domain: DomainId, began_at_ms: int) -> None:
+        try:
+            await self._keys.renew(domain, not_before_ms=began_at_ms)
+            self.rotated += 1
+        except HubError as refused:
+            if refused.code not in PASSED_OVER:
+                raise
+            self._passed_over.add(domain)
+            _log.warning("secrets.domain_passed_over", tenant=domain, code=refused.code)
+
+    def _going_on(self, what: Rotating, left: int) -> None:
+        same = self.state.what is what and self.state.phase in (Phase.RUNNING, Phase.WAITING)
+        total = max(self.state.total, self.state.done + left) if same else left
+        self.state = RotationState(phase=Phase.RUNNING, what=what, done=total - left, total=total)
+
+    async def _end(self, begun: EncryptionRotationBegun) -> None:
+        await self._keys.forget_replaced()
+        fact = EncryptionRotationEnded(
+            what=begun.what, data_keys=self._keys.data_keys(), to_key=self._keys.encryption.current
+        )
+
+        def decide(tx: Tx) -> None:
+            tx.touch(PLATFORM, ROTATION_STREAM)
+            if self._view.rotation(PLATFORM) is not None:
+                tx.append(PLATFORM, fact, streams=(ROTATION_STREAM,))
+
+        await self._sequencer.submit(HUB_ACTOR, (PLATFORM,), decide)
+        self._passed_over.clear()
+        total = self.state.total
+        self.state = RotationState(phase=Phase.DONE, what=begun.what, done=total, total=total)
+        _log.info("secrets.keys_rotated", what=begun.what.value, data_keys=fact.data_keys, key=fact.to_key)
+
+
+def _external() -> HubError:
+    return HubError(
+        "key_provider_external",
+        Kind.CONFLICT,
+        "The key-encryption key is given by the environment; the hub cannot make another one there.",
+        next_step="Restart with the new key in HUB_MASTER_KEY and the old one in HUB_MASTER_KEY_PREVIOUS; the data "
+        "keys are rewrapped while the hub runs.",
+    )
+
+
+def _not_by_domain() -> HubError:
+    return HubError(
+        "invalid_rotation",
+        Kind.MALFORMED,
+        "The key-encryption key is one for all domains.",
+        next_step="Leave the tenants out, or rotate data_keys.",
+    )
