@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.postgres import database as database
+from tests.postgres import postgres_server as postgres_server
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name every skipped test above the closing line, so that a skip is never read as a pass."""

@@ -33,6 +33,8 @@ class FetchError(Exception):
 def find(program: str) -> Path | None:
     """Return where a program is: on the path, in the usual system folders, or below `.tools`."""
     folders = [os.environ.get("PATH", ""), *SEARCH, str(TOOLS / "usr/sbin"), str(TOOLS / "usr/bin")]
+    for root in (Path("/"), TOOLS):  # Debian keeps PostgreSQL's programs by version, off the path; newest first
+        folders += sorted((str(path) for path in root.glob("usr/lib/postgresql/*/bin")), reverse=True)
     found = shutil.which(program, path=os.pathsep.join(folders))
     return Path(found) if found else None
 

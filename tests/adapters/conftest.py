@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.logs import HOUSES, House
+from tests.adapters.logs import STORES, House, MemoryHouse, PostgresHouse, SqliteHouse
 
 
-@pytest.fixture(params=sorted(HOUSES))
+@pytest.fixture(params=STORES)
 async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
-    made = HOUSES[request.param](tmp_path)
+    made: House
+    if request.param == "postgres":
+        made = PostgresHouse(request.getfixturevalue("database"))
+    else:
+        made = MemoryHouse(tmp_path) if request.param == "memory" else SqliteHouse(tmp_path)
     await made.open()
     yield made
     await made.close()

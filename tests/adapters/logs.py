@@ -1,4 +1,4 @@
-"""What the log suite runs on: the two stores behind one face, and commands to give them."""
+"""What the log suite runs on: the stores behind one face, and commands to give them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import apsw
 import msgspec
 
 from central_hub.adapters.memory import MemoryLog
+from central_hub.adapters.postgres.log import PostgresLog
 from central_hub.adapters.sqlite.log import SqliteLog
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.placing import ChainCheck
 from central_hub.kernel.ports import Append, Idempotency, StreamKey, Unplaced
 from central_hub.kernel.records import Actor, Category, Record
+from tests.postgres import Database
 
 ACME: Final = DomainId("acme")
 OTHER: Final = DomainId("other")
@@ -49,13 +51,15 @@ class House(Protocol):
     """A store under test."""
 
     @property
-    def log(self) -> SqliteLog | MemoryLog: ...
+    def log(self) -> SqliteLog | MemoryLog | PostgresLog: ...
 
     async def open(self) -> None: ...
 
     async def reopen(self) -> None: ...
 
     async def foreign(self, domain: DomainId, *streams: str) -> None: ...
+
+    async def foreign_many(self, count: int) -> None: ...
 
     def alter(self, domain: DomainId, seq: int, /, **columns: Any) -> None: ...
 
@@ -78,6 +82,10 @@ class MemoryHouse:
 
     async def foreign(self, domain: DomainId, *streams: str) -> None:
         self.log.write_as_another_hub(PlainSealer(), domain, Noted(text="theirs"), streams)
+
+    async def foreign_many(self, count: int) -> None:
+        for number in range(count):
+            await self.foreign(ACME, f"far/{number}")
 
     def alter(self, domain: DomainId, seq: int, /, **columns: Any) -> None:
         index = self._index(domain, seq)
@@ -115,6 +123,11 @@ class SqliteHouse:
         finally:
             await theirs.close()
 
+    async def foreign_many(self, count: int) -> None:
+        theirs = await SqliteLog.open(self.path, incarnation="-", exclusive=False)
+        await theirs.append([command(*(record(ACME, f"far/{number}") for number in range(count)))])
+        await theirs.close()
+
     def alter(self, domain: DomainId, seq: int, /, **columns: Any) -> None:
         for name, value in columns.items():
             stored = value
@@ -141,7 +154,55 @@ class SqliteHouse:
             connection.close()
 
 
-HOUSES: Final = {"memory": MemoryHouse, "sqlite": SqliteHouse}
+class PostgresHouse:
+    """The PostgreSQL log in a database of its own; a second one that does not ask to be alone plays another hub."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.log: PostgresLog
+
+    async def open(self) -> None:
+        self.log = await PostgresLog.open(self.database.address, mint=lambda: INCARNATION)
+
+    async def reopen(self) -> None:
+        await self.log.close()
+        self.log = await PostgresLog.open(self.database.address, mint=lambda: "not-this")
+
+    async def foreign(self, domain: DomainId, *streams: str) -> None:
+        await self._foreign(command(record(domain, *streams, data=b"theirs")))
+
+    async def foreign_many(self, count: int) -> None:
+        await self._foreign(command(*(record(ACME, f"far/{number}") for number in range(count))))
+
+    async def _foreign(self, append: Append) -> None:
+        theirs = await PostgresLog.open(self.database.address, mint=lambda: "-", exclusive=False)
+        try:
+            await theirs.append([append])
+        finally:
+            await theirs.close()
+
+    def alter(self, domain: DomainId, seq: int, /, **columns: Any) -> None:
+        for name, value in columns.items():
+            stored = value
+            if name == "streams":
+                stored = "\n".join(value)
+            elif isinstance(value, Actor):
+                stored = msgspec.msgpack.encode(value)
+            literal = f"'\\x{stored.hex()}'::bytea" if isinstance(stored, bytes) else f"'{stored}'"
+            where = f"domain = '{domain}' AND domain_seq = {seq}"
+            self._write(f"UPDATE central_hub.log SET {name} = {literal} WHERE {where} RETURNING 1")
+
+    def remove(self, domain: DomainId, seq: int) -> None:
+        self._write(f"DELETE FROM central_hub.log WHERE domain = '{domain}' AND domain_seq = {seq} RETURNING 1")
+
+    async def close(self) -> None:
+        await self.log.close()
+
+    def _write(self, statement: str) -> None:
+        assert self.database.sql(statement) == "1"
+
+
+STORES: Final = ("memory", "postgres", "sqlite")
 
 
 def record(
@@ -188,7 +249,7 @@ def key(name: str, domain: DomainId = ACME, source: str = "s") -> Idempotency:
     return Idempotency(domain=domain, source=source, id=name)
 
 
-async def everything(log: SqliteLog | MemoryLog) -> list[Record]:
+async def everything(log: SqliteLog | MemoryLog | PostgresLog) -> list[Record]:
     """Every stored record, read in pages."""
     found: list[Record] = []
     while page := await log.read(found[-1].pos if found else 0, 100):

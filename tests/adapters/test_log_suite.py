@@ -263,25 +263,12 @@ async def test_in_one_batch_what_was_decided_on_a_command_that_conflicts_falls_w
 async def test_a_command_decided_before_what_is_remembered_conflicts(house: House) -> None:
     for _ in range(2):
         await house.foreign(ACME, "thing/far")
-    await _foreign_many(house, FOREIGN_KEPT_MAX)
+    await house.foreign_many(FOREIGN_KEPT_MAX)
     [verdict] = await house.log.append([command(reads=[(ACME, "thing/unrelated")], decided_at=1)])
     assert verdict == Conflict()
     head = (await house.log.head()).pos
     [verdict] = await house.log.append([command(reads=[(ACME, "thing/unrelated")], decided_at=head - 10)])
     assert isinstance(verdict, Accepted)
-
-
-async def _foreign_many(house: House, count: int) -> None:
-    from central_hub.adapters.sqlite.log import SqliteLog
-    from tests.adapters.logs import SqliteHouse
-
-    if isinstance(house, SqliteHouse):
-        theirs = await SqliteLog.open(house.path, incarnation="-", exclusive=False)
-        await theirs.append([command(*(record(ACME, f"far/{number}") for number in range(count)))])
-        await theirs.close()
-    else:
-        for number in range(count):
-            await house.foreign(ACME, f"far/{number}")
 
 
 # Idempotency: the first result, whenever asked.

@@ -26,9 +26,9 @@ from typing import IO, Any, Final, TypeVar
 
 import apsw
 
+from central_hub.adapters.record_rows import ROWS_A_STATEMENT, Row, Rows, decoded, insert_many
 from central_hub.adapters.sqlite import queries
-from central_hub.adapters.sqlite.opening import locked, reading_connection, writing_connection
-from central_hub.adapters.sqlite.rows import ROWS_A_STATEMENT, Row, Rows, decoded, insert_many
+from central_hub.adapters.sqlite.opening import locked, overwriting, reading_connection, writing_connection
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.placing import (
@@ -46,7 +46,6 @@ from central_hub.kernel.records import GENESIS_HASH, STREAM_SEPARATOR, Category,
 
 CHECKPOINT_PAGES: Final = 8_192
 """Pages in the write-ahead log (32 MiB) after which the writer checkpoints, between batches."""
-
 RESERVED_FOR_FACTS_BYTES: Final = 256 * 1024 * 1024
 """Free space under which events and audit are refused and facts are still taken."""
 
@@ -242,6 +241,14 @@ class SqliteLog:
         """Keep a wrapped data key durably."""
         await self._in(self._writer, lambda: self._write("put_data_key", [(domain, key_id, wrapped)]))
 
+    async def replace_keys(self, wrapped: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep wrapped data keys otherwise, all in one step; one that was destroyed stays so."""
+        await self._in(self._writer, lambda: self._write("replace_data_key", wrapped))
+
+    async def forget_replaced(self) -> None:
+        """Empty the write-ahead log, which still has pages with what was replaced."""
+        await self._in(self._writer, lambda: self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE))
+
     async def drop_keys(self, domain: str, *, mark: str = "") -> None:
         """Destroy a domain's data keys: what was sealed under them is unreadable from then on."""
         await self._in(self._writer, lambda: self._forget_keys(domain, mark))
@@ -404,19 +411,14 @@ class SqliteLog:
         return (pages - free) * size
 
     def _forget_keys(self, domain: str, mark: str) -> None:
-        # Overwritten, not just unlinked; and out of the write-ahead log, which still has the page.
-        self._connection.pragma("secure_delete", True)
-        try:
-            with self._transaction():
-                self._connection.execute(self._sql["drop_data_keys"], (domain,))
-                if mark:
-                    self._connection.execute(self._sql["put_data_key"], (domain, mark, b""))
-        finally:
-            self._connection.pragma("secure_delete", False)
-        self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        with overwriting(self._connection), self._transaction():
+            self._connection.execute(self._sql["drop_data_keys"], (domain,))
+            if mark:
+                self._connection.execute(self._sql["put_data_key"], (domain, mark, b""))
+        self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)  # the write-ahead log still has the page
 
-    def _write(self, name: str, rows: list[Row]) -> None:
-        with self._transaction():
+    def _write(self, name: str, rows: Sequence[Row]) -> None:
+        with overwriting(self._connection), self._transaction():
             self._connection.executemany(self._sql[name], rows)
 
     @contextlib.contextmanager

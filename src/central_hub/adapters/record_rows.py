@@ -1,8 +1,7 @@
-"""Records as rows of the log table, and back.
+"""Records as rows of the log table, and back: the same columns in the same order in every store.
 
-`SCALAR_COLUMNS` of a row are given in the order of `insert_record` in `sql/queries.sql`. Many
-rows go into one statement where they can: every step of a statement hands the interpreter over
-once, and under load getting it back costs more than the insert.
+Many rows go into one statement where they can: every step of a statement hands the interpreter
+over once, and under load getting it back costs more than the insert.
 """
 
 from __future__ import annotations

@@ -1,0 +1,369 @@
+"""The log on PostgreSQL.
+
+A batch is one transaction: it locks the head's row, is judged behind that lock command by
+command, and is written with one statement. Whoever appends next waits for the commit, so
+positions are given in the order in which records become visible.
+
+When the store is away every write is refused with `store_unavailable` at once, until it is found
+again. A batch whose commit was sent and not answered is `outcome_unknown`; what became of it
+shows when the store is back. When its disk is full the batch is refused with `storage_full`.
+Refusals and losses are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Final
+
+from central_hub.adapters.named_queries import named, text_of
+from central_hub.adapters.postgres.address import Address
+from central_hub.adapters.postgres.connection import FULL, LOST, READ_ONLY, Connection, Refused, Row, connect, reason_of
+from central_hub.adapters.postgres.hold import Hold
+from central_hub.adapters.postgres.migrations import PACKAGE
+from central_hub.adapters.postgres.retention import forget_results, retire
+from central_hub.adapters.postgres.session import EVERY_DOMAIN, Session, scoped
+from central_hub.adapters.record_rows import Rows, decoded
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import DomainId
+from central_hub.kernel.placing import (
+    ChainCheck,
+    ChainVerifier,
+    DomainHead,
+    ForeignWrites,
+    Placement,
+    outcome_unknown,
+    storage_full,
+    store_unavailable,
+)
+from central_hub.kernel.ports import Append, Head, Idempotency, Verdict
+from central_hub.kernel.records import GENESIS_HASH, STREAM_SEPARATOR, Record
+
+READ_S: Final = 10.0
+APPEND_S: Final = 10.0
+ERRAND_S: Final = 120.0
+VERIFY_PAGE: Final = 1_000
+
+
+class PostgresLog:
+    """The `Log` port on PostgreSQL; open it with `PostgresLog.open`."""
+
+    def __init__(self, hold: Hold, sql: dict[str, str]) -> None:
+        self._hold = hold
+        self._sql = sql
+        self._foreign = ForeignWrites()
+        self._heads: dict[DomainId, DomainHead] = {}
+        self._row_maker = Rows()
+        self.refused = 0
+
+    @classmethod
+    async def open(cls, address: Address, *, mint: Callable[[], str], exclusive: bool = True) -> PostgresLog:
+        """Open the store.
+
+        Args:
+            address: where it is.
+            mint: makes the id of a new history; an existing one keeps its own.
+            exclusive: be the only hub that writes to it.
+
+        Raises:
+            HubError: `store_unavailable`, `store_in_use`, `store_not_prepared`, `store_too_new`, `store_altered`,
+                `unsafe_store`, `unsafe_store_role`.
+        """
+        sql = named(text_of(PACKAGE, "queries.sql"))
+        hold = Hold(address, sql, exclusive=exclusive, mint=mint)
+        session = await hold.begin()
+        log = cls(hold, sql)
+        try:
+            rows = await scoped(session.read, sql, EVERY_DOMAIN, sql["heads"])
+        except (*LOST, Refused) as error:
+            await hold.close()
+            raise store_unavailable(reason_of(error)) from error
+        log._heads = {row[0]: (row[1], row[2]) for row in rows}
+        hold.keep()
+        return log
+
+    @property
+    def incarnation(self) -> str:
+        """Which history it is."""
+        return self._hold.known.incarnation
+
+    @property
+    def healthy(self) -> bool:
+        """Whether writes are taken now."""
+        return not self.unwell
+
+    @property
+    def unwell(self) -> str:
+        """Why no writes are taken, empty while they are."""
+        if self._hold.rewound:
+            return f"the store's history changed ({self._hold.rewound}); the hub begins anew"
+        return f"the store is away: {self._hold.away}" if self._hold.away else ""
+
+    @property
+    def losses(self) -> int:
+        """How often the store was lost."""
+        return self._hold.losses
+
+    @property
+    def stale_ms(self) -> int:
+        """Milliseconds since the store last said where its log ends; 0 while it answers."""
+        return int(self._hold.stale_s * 1_000) if self._hold.away or self._hold.rewound else 0
+
+    def follow(self, moved: Callable[[], None], rewound: Callable[[], None]) -> None:
+        """Call `moved` when there may be records this hub has not read, `rewound` when its views must be made anew."""
+        self._hold.on_moved, self._hold.on_rewound = moved, rewound
+
+    async def append(self, batch: Sequence[Append]) -> list[Verdict]:
+        """Make a batch durable; see the port."""
+        session = self._session_for_writing()
+        async with session.writing:
+            sent = False
+
+            def sending() -> None:
+                nonlocal sent
+                sent = True
+
+            try:
+                async with asyncio.timeout(APPEND_S):
+                    return await self._append(session, batch, sending)
+            except FULL as error:
+                await self._roll_back(session)
+                self.refused += 1
+                raise storage_full(reason_of(error)) from error
+            except (*LOST, *READ_ONLY) as error:
+                self._hold.lose(session, reason_of(error))
+                self.refused += 1
+                raise (outcome_unknown if sent else store_unavailable)(reason_of(error)) from error
+            except Refused as error:
+                # Before the commit it was not written; what the commit itself says no to is not either.
+                await self._roll_back(session)
+                self.refused += 1
+                raise store_unavailable(reason_of(error)) from error
+            except BaseException:
+                self._hold.lose(session, "a batch was broken off")
+                raise
+
+    async def read(self, after: int, limit: int) -> list[Record]:
+        """Return records after a position; see the port."""
+        return _records(await self._ask(EVERY_DOMAIN, "read", after, limit))
+
+    async def read_domain(self, domain: DomainId, after_seq: int, limit: int) -> list[Record]:
+        """Return one domain's records after a position; see the port."""
+        return _records(await self._ask(domain, "read_domain", domain, after_seq, limit))
+
+    async def head(self) -> Head:
+        """Return the end of the log."""
+        rows = await self._ask("", "head")
+        return Head(pos=rows[0]["pos"], incarnation=rows[0]["incarnation"])
+
+    async def lookup(self, key: Idempotency) -> bytes | None:
+        """Return a first result; see the port."""
+        rows = await self._ask(key.domain, "result", key.domain, key.source, key.id)
+        return rows[0]["result"] if rows else None
+
+    async def verify(self, domain: DomainId) -> ChainCheck:
+        """Verify one domain's hash chain, from where retention cut it to its head."""
+        while True:
+            anchor = await self._anchor(domain)
+            found = await self._verify_from(domain, anchor)
+            # Retention may have cut the chain while it was read: then what is missing was dropped.
+            if found.broken_at is None or await self._anchor(domain) == anchor:
+                return found
+
+    async def retain(self, *, behind_pos: int, before_ms: int, results_before_ms: int) -> int:
+        """Drop records that are behind a snapshot and older than the retention, oldest first.
+
+        How much the database may hold is its operator's to watch: only age lets records go here.
+
+        Args:
+            behind_pos: position of a snapshot that is durable; nothing after it goes.
+            before_ms: records written earlier may go, Unix epoch milliseconds.
+            results_before_ms: first results kept before this are forgotten, and the oldest where there are very many.
+
+        Returns:
+            How many records were dropped.
+        """
+        async with self.errand() as connection:
+            dropped = await retire(connection, self._sql, behind_pos, before_ms)
+            await forget_results(connection, self._sql, results_before_ms)
+        return dropped
+
+    async def load_keys(self) -> list[tuple[str, str, bytes]]:
+        """Return every wrapped data key as (domain, key id, wrapped), in the order they came in."""
+        rows = await self._ask(EVERY_DOMAIN, "data_keys")
+        return [(row["domain"], row["key_id"], row["wrapped"]) for row in rows]
+
+    async def put_key(self, domain: str, key_id: str, wrapped: bytes) -> None:
+        """Keep a wrapped data key durably."""
+        async with self.errand(domain) as connection:
+            await connection.execute(self._sql["put_data_key"], domain, key_id, wrapped)
+
+    async def drop_keys(self, domain: str, *, mark: str = "") -> None:
+        """Destroy a domain's data keys: what was sealed under them is unreadable from then on.
+
+        The server's files hold the old pages until it has vacuumed, its backups until they expire.
+        """
+        async with self.errand(domain) as connection:
+            await connection.execute(self._sql["drop_data_keys"], domain)
+            if mark:
+                await connection.execute(self._sql["put_data_key"], domain, mark, b"")
+
+    @contextlib.asynccontextmanager
+    async def errand(self, domains: str = "") -> AsyncGenerator[Connection]:
+        """Lend a connection of its own for something rare; in one transaction when it is about some domains.
+
+        Raises:
+            HubError: `store_unavailable`, `outcome_unknown`.
+        """
+        session = self._session_for_writing() if domains else self._hold.here()
+        sent = False
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(ERRAND_S):
+                connection = await connect(session.host)
+                if not domains:
+                    yield connection
+                    return
+                await connection.execute("BEGIN")
+                await connection.execute(self._sql["scope"], domains)
+                # Behind the head's lock like every write, so that a session that lost the store writes nothing late.
+                await connection.fetchrow(self._sql["lock_head"], domains)
+                self._hold.here()
+                yield connection
+                sent = True
+                await connection.execute("COMMIT")
+        except (*LOST, *READ_ONLY, Refused) as error:
+            raise (outcome_unknown if sent else store_unavailable)(reason_of(error)) from error
+        finally:
+            if connection is not None:
+                with contextlib.suppress(*LOST, Refused):
+                    await connection.close(timeout=1.0)
+
+    async def close(self) -> None:
+        """Let go of the store; closing twice is once."""
+        if not self._hold.closed:
+            await self._hold.close()
+
+    def _session_for_writing(self) -> Session:
+        if self._hold.rewound:
+            self.refused += 1
+            raise store_unavailable(self._hold.rewound)
+        try:
+            return self._hold.here()
+        except HubError:
+            self.refused += 1
+            raise
+
+    async def _append(self, session: Session, batch: Sequence[Append], sending: Callable[[], None]) -> list[Verdict]:
+        connection, sql = session.write, self._sql
+        await connection.execute("BEGIN")
+        domains = ",".join(_domains_of(batch))
+        row = await connection.fetchrow(sql["lock_head"], domains)
+        assert row is not None
+        if row["incarnation"] != self.incarnation:
+            await self._roll_back(session)
+            raise store_unavailable("the history was renamed")
+        if row["pos"] != self._hold.known.pos:
+            await self._note_foreign(connection, domains)
+        known = await self._known_results(connection, batch)
+        placement = Placement(self._hold.known.pos, self._heads.get)
+        verdicts = placement.judge(batch, self._foreign, known.get)
+        if not placement.records and not placement.results:
+            await connection.execute("ROLLBACK")
+            return verdicts
+        await connection.execute(sql["append"], *self._values(placement))
+        session.warnings.clear()
+        sending()
+        await connection.execute("COMMIT")
+        if session.warnings:
+            # A wait for a standby was cancelled: committed here, and perhaps nowhere else.
+            raise outcome_unknown(session.warnings[0])
+        self._heads.update(placement.heads)
+        if placement.records:
+            self._hold.known.pos, self._hold.known.last_id = placement.pos, placement.records[-1].id
+        return verdicts
+
+    def _values(self, placement: Placement) -> list[object]:
+        records, heads, results = placement.records, placement.heads, placement.results
+        columns: list[object] = list(zip(*self._row_maker.of(records), strict=True)) if records else [()] * 14
+        ends = [(domain, *end) for domain, end in heads.items()]
+        firsts = [(key.domain, key.source, key.id, result) for key, result in results.items()]
+        columns += list(zip(*ends, strict=True)) if ends else [()] * 3
+        columns += list(zip(*firsts, strict=True)) if firsts else [()] * 4
+        return [*columns, records[-1].time_ms if records else 0, placement.pos]
+
+    async def _note_foreign(self, connection: Connection, domains: str) -> None:
+        """Take note of what others wrote, or this hub itself in a batch that was never confirmed."""
+        known = self._hold.known
+        await connection.execute(self._sql["scope"], EVERY_DOMAIN)
+        for row in await connection.fetch(self._sql["written_by_others"], known.pos):
+            self._foreign.note(row["pos"], row["domain"], row["streams"].split(STREAM_SEPARATOR))
+            self._heads[row["domain"]] = (row["domain_seq"], row["hash"])
+            known.pos, known.last_id = row["pos"], row["id"]
+        await connection.execute(self._sql["scope"], domains)
+
+    async def _known_results(self, connection: Connection, batch: Sequence[Append]) -> dict[Idempotency, bytes]:
+        keys = [append.idempotency for append in batch if append.idempotency is not None]
+        if not keys:
+            return {}
+        asked = ([key.domain for key in keys], [key.source for key in keys], [key.id for key in keys])
+        rows = await connection.fetch(self._sql["known_results"], *asked)
+        return {Idempotency(domain=row[0], source=row[1], id=row[2]): row[3] for row in rows}
+
+    async def _roll_back(self, session: Session) -> None:
+        try:
+            async with asyncio.timeout(READ_S):
+                await session.write.execute("ROLLBACK")
+        except (*LOST, Refused) as error:
+            self._hold.lose(session, reason_of(error))
+
+    async def _ask(self, domains: str, name: str, *values: object) -> list[Row]:
+        session = self._hold.here()
+        try:
+            async with asyncio.timeout(READ_S), session.reading:
+                return await scoped(session.read, self._sql, domains, self._sql[name], *values)
+        except LOST as error:
+            self._hold.lose(session, reason_of(error))
+            raise store_unavailable(reason_of(error)) from error
+        except Refused as error:
+            raise store_unavailable(reason_of(error)) from error
+
+    async def _anchor(self, domain: DomainId) -> DomainHead:
+        rows = await self._ask(domain, "anchor", domain)
+        return (rows[0][0], rows[0][1]) if rows else (0, GENESIS_HASH)
+
+    async def _verify_from(self, domain: DomainId, anchor: DomainHead) -> ChainCheck:
+        verifier = ChainVerifier(anchor)
+        head = self._heads.get(domain)
+        after = anchor[0]
+        while True:
+            rows = await self._ask(domain, "read_domain", domain, after, VERIFY_PAGE)
+            records, broken = decoded(rows)
+            if head is not None:
+                records = [record for record in records if record.domain_seq <= head[0]]
+            verifier.check(records)
+            if broken:
+                verifier.unreadable()
+            if broken or not records:
+                return verifier.finish(head)
+            after = records[-1].domain_seq
+
+
+def _domains_of(batch: Sequence[Append]) -> list[str]:
+    domains = {record.domain for append in batch for record in append.records}
+    domains.update(append.idempotency.domain for append in batch if append.idempotency is not None)
+    assert not any("," in domain or domain == EVERY_DOMAIN for domain in domains)
+    return sorted(domains)
+
+
+def _records(rows: list[Row]) -> list[Record]:
+    records, broken = decoded(rows)
+    if broken:
+        raise HubError(
+            "unreadable_record",
+            Kind.INTERNAL,
+            "A stored record does not decode: its row was altered.",
+            next_step="Verify the domain's chain; restore from a backup.",
+        )
+    return records
