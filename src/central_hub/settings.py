@@ -70,6 +70,12 @@ class Settings(BaseSettings):
         default=False, description="Allow health probes to loopback addresses (open mode always does)."
     )
     probe_networks: str = Field(default="", description="Comma-separated CIDRs that health probes may reach.")
+    webhook_networks: str = Field(
+        default="",
+        description="Comma-separated CIDRs that webhooks may reach; 0.0.0.0/0,::/0 is the public internet. "
+        "Open mode adds loopback.",
+    )
+    webhook_http: bool = Field(default=False, description="Allow webhooks without TLS (open mode always does).")
     instances_per_tenant_max: Annotated[int, Field(ge=1)] = Field(
         default=100_000, description="Instances one tenant (or the shared domain) may register."
     )

@@ -41,6 +41,7 @@ ROOT_NAMES: Final = {
     "sdk",
     "settings",
     "tenants",
+    "webhooks",
 }
 """What stands at the root of the package. A new name needs a decision record in docs/adr."""
 

@@ -73,6 +73,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 LOOPBACK_GRANTS: Final = (Grant(network="127.0.0.0/8"), Grant(network="::1/128"))
 """What open mode and the demo add."""
 
+LOOPBACK_WEBHOOKS: Final = "127.0.0.0/8,::1/128"
+"""What open mode adds for webhooks."""
+
 _METADATA: Final = frozenset(
     ip_address(text)
     for text in (
@@ -278,8 +281,8 @@ def _invalid_grant(reason: str) -> HubError:
     )
 
 
-def parse_grants(text: str) -> tuple[Grant, ...]:
-    """Read a comma-separated list of `[tenant@]network[=port[-port][+port…]]`.
+def parse_grants(text: str, *, purpose: Purpose = Purpose.PROBE) -> tuple[Grant, ...]:
+    """Read a comma-separated list of `[tenant@]network[=port[-port][+port…]]`, granted for one purpose.
 
     Raises:
         HubError: `invalid_grant`.
@@ -292,6 +295,7 @@ def parse_grants(text: str) -> tuple[Grant, ...]:
             network=network,
             tenant=tenant if at else ANY_TENANT,
             ports=_ports(ports, entry) if equals else ((1, PORT_MAX),),
+            purposes=frozenset({purpose}),
         )
         _network(grant)
         grants.append(grant)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from central_hub.adapters.key_encryption import KeyEncryption, keys_in_file
 from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys
+from central_hub.adapters.cursor_store import FileCursors, MemoryCursors
 from central_hub.adapters.memory import MemoryLog, MemorySnapshots
 from central_hub.adapters.secret_files import secret_file, sync_directory
 from central_hub.adapters.snapshot_files import FileSnapshots
@@ -22,6 +23,7 @@ MASTER_KEY: Final = "keys/master.key"
 PEPPER: Final = "keys/pepper.key"
 DECISION_KEY: Final = "keys/decisions.key"
 SNAPSHOTS: Final = "snapshots"
+CURSORS: Final = "cursors.db"
 DIRECTORY_MODE: Final = 0o700
 
 
@@ -40,6 +42,7 @@ class Stores:
     decision_key: bytes
     directory: Path
     unwell: Callable[[], str]
+    cursors: FileCursors | MemoryCursors = field(default_factory=MemoryCursors)
 
 
 async def open_directory(
@@ -88,6 +91,7 @@ async def _opened(directory: Path, *, incarnation: str, free: FreeBytes, keys: K
         decision_key=decision_key,
         directory=directory,
         unwell=lambda: _unwell(log, directory, free),
+        cursors=FileCursors(directory / CURSORS, log.incarnation),
     )
 
 

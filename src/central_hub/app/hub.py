@@ -14,6 +14,7 @@ from central_hub.adapters.clock import system_random
 from central_hub.app.collecting import Collecting
 from central_hub.app.configuring import Configuring
 from central_hub.app.flagging import Flagging
+from central_hub.app.hooking import Hooking
 from central_hub.app.parts import Core, Discovery, Observing, Quotas
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
@@ -39,6 +40,7 @@ class Hub:
     quotas: Quotas
     flagging: Flagging
     configuring: Configuring
+    hooking: Hooking
     observing: Observing
     table: Table
     pipeline: Pipeline
@@ -58,6 +60,7 @@ class Hub:
         self._snapshot_pos = self.core.runner.pos
         await self.discovery.monitor.prime()
         await self.quotas.endings.prime()
+        await self.hooking.deliveries.prime()
         self.open_for_an_hour()
         self._collecting.begin()
         group = await self._tasks.enter_async_context(asyncio.TaskGroup())
@@ -69,6 +72,8 @@ class Hub:
                 self.quotas.endings.run(),
                 self.flagging.streams.run(),
                 self.configuring.announcements.run(),
+                self.hooking.noticing.run(),
+                self.hooking.deliveries.run(),
                 self.discovery.watch.run(),
                 self.discovery.first_lookups.run(),
                 self.observing.loop_watch.run(),
@@ -86,6 +91,7 @@ class Hub:
         self.stopping()
         await self._tasks.aclose()
         self.core.egress.close()
+        await self.core.stores.cursors.close()
         await self.core.stores.log.close()
 
     def stopping(self) -> None:
@@ -107,7 +113,14 @@ class Hub:
         for task in background:
             task.cancel()
         await asyncio.wait(background)
+        await self._keep_cursors()
         await self._snapshot()
+
+    async def _keep_cursors(self) -> None:
+        try:
+            await self.hooking.deliveries.flush()
+        except HubError as error:
+            _log.warning("app.cursors_not_kept", code=error.code)
 
     async def _keep_snapshots(self) -> None:
         while True:

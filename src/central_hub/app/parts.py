@@ -44,6 +44,7 @@ from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
 from central_hub.tenants.lifecycle import LifeCycle
 from central_hub.tenants.view import TenantsView
+from central_hub.webhooks.view import WebhooksView
 
 Draw = Callable[[int], int]
 
@@ -56,6 +57,7 @@ class Core:
     stores: Stores
     clock: Clock
     draw: Draw
+    source: Callable[[int], bytes]
     plans: PlansView
     book: PlanBook
     tenants: TenantsView
@@ -64,6 +66,7 @@ class Core:
     metered: MeteredView
     flags: FlagsView
     configuration: ConfigurationView
+    webhooks: WebhooksView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer

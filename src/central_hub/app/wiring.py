@@ -9,11 +9,19 @@ from typing import Any, Final
 
 from central_hub.adapters.clock import SystemClock, system_random
 from central_hub.adapters.egress import Egress
-from central_hub.adapters.egress_policy import LOOPBACK_GRANTS, Policy, machine_addresses, parse_grants
+from central_hub.adapters.egress_policy import (
+    LOOPBACK_GRANTS,
+    LOOPBACK_WEBHOOKS,
+    Policy,
+    Purpose,
+    machine_addresses,
+    parse_grants,
+)
 from central_hub.adapters.probes import Probes
 from central_hub.adapters.stores import Stores, in_memory
 from central_hub.app.configuring import CONFIG_PREFIX, Configuring, configuring
 from central_hub.app.flagging import Flagging, flagging
+from central_hub.app.hooking import Hooking, hooking
 from central_hub.app.hub import Hub
 from central_hub.app.limiting import collector_of, quotas_of, rows_of
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
@@ -29,7 +37,7 @@ from central_hub.edge.lane.commands import commands_of
 from central_hub.edge.lane.entries import Epochs
 from central_hub.edge.operations import Table
 from central_hub.edge.pipeline import Pipeline
-from central_hub.edge.protection import Bucket, RateProtection
+from central_hub.edge.protection import RateProtection
 from central_hub.flags.model import FACTS as FLAGS_FACTS
 from central_hub.flags.portable import PortableOverrides
 from central_hub.flags.view import FlagsView
@@ -44,7 +52,6 @@ from central_hub.health.usecases import Heartbeats
 from central_hub.interop.prometheus import Targets
 from central_hub.interop.prometheus import operations as prometheus_operations
 from central_hub.kernel.clock import Clock
-from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.probing import Probe
@@ -102,6 +109,8 @@ from central_hub.tenants.routes import operations as tenants_operations
 from central_hub.tenants.transfers import Transfers
 from central_hub.tenants.usecases import Tenants
 from central_hub.tenants.view import TenantsView
+from central_hub.webhooks.model import FACTS as WEBHOOKS_FACTS
+from central_hub.webhooks.view import WebhooksView
 
 DISTRIBUTION: Final = "central-hub"
 LANE_PREFIX: Final = "/services/discover/"
@@ -136,9 +145,10 @@ def build(
     quotas = quotas_of(core)
     config = configuring(core)
     flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
+    hooks = hooking(core, config, flags)
     observing = _observing(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
-    table = _table(core, discovery, quotas, flags, config, observing, heartbeats)
+    table = _table(core, discovery, quotas, flags, config, hooks, observing, heartbeats)
     pipeline = Pipeline(
         table,
         core.authentication,
@@ -152,6 +162,7 @@ def build(
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
     observing.metrics.add(flags.collector())
     observing.metrics.add(config.collector())
+    observing.metrics.add(hooks.collector())
     observing.metrics.add(collector_of(quotas))
     observing.metrics.add(
         hub_collector(
@@ -179,6 +190,7 @@ def build(
         quotas=quotas,
         flagging=flags,
         configuring=config,
+        hooking=hooks,
         observing=observing,
         table=table,
         pipeline=pipeline,
@@ -190,21 +202,15 @@ def build(
 def _lane(
     core: Core, discovery: Discovery, config: Configuring, epochs: Epochs, heartbeats: Heartbeats, pipeline: Pipeline
 ) -> Lane:
-    def reads(ctx: TenantContext) -> Bucket:
-        return core.protection.share(ctx, writes=False)
-
-    def writes(ctx: TenantContext) -> Bucket:
-        return core.protection.share(ctx, writes=True)
-
     def commanding(scope: str) -> PipelineAuth:
-        return PipelineAuth(core.authentication, writes, open_mode=core.settings.open, scope=scope)
+        return PipelineAuth(core.authentication, core.protection.share, open_mode=core.settings.open, scope=scope)
 
     return Lane(
         {
             LANE_PREFIX: RegistryLane(core.registry, discovery.catalogue, discovery.dependencies),
             CONFIG_PREFIX: config.lane,
         },
-        PipelineAuth(core.authentication, reads, open_mode=core.settings.open),
+        PipelineAuth(core.authentication, core.protection.share, open_mode=core.settings.open),
         core.positions,
         epochs,
         now_ms=core.clock.now_ms,
@@ -227,7 +233,7 @@ def _core(
     plans = PlansView(_plans(settings))
     book = PlanBook(plans, clock)
     tenants, registry, quotas = TenantsView(), RegistryView(book.rank_of), QuotasView()
-    flags, configuration = FlagsView(), ConfigurationView()
+    flags, configuration, webhooks = FlagsView(), ConfigurationView(), WebhooksView()
     types = FactTypes(
         (
             *TENANTS_FACTS,
@@ -237,10 +243,11 @@ def _core(
             *QUOTAS_FACTS,
             *FLAGS_FACTS,
             *CONFIGURATION_FACTS,
+            *WEBHOOKS_FACTS,
         )
     )
     metered = MeteredView()
-    views = (tenants, plans, registry, quotas, metered, flags, configuration)
+    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks)
     runner = Runner(stores.log, stores.sealer, types, views)
     runner.incarnation = stores.incarnation
     sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
@@ -249,6 +256,7 @@ def _core(
         stores=stores,
         clock=clock,
         draw=draw,
+        source=source,
         plans=plans,
         book=book,
         tenants=tenants,
@@ -257,6 +265,7 @@ def _core(
         metered=metered,
         flags=flags,
         configuration=configuration,
+        webhooks=webhooks,
         runner=runner,
         positions=HubPositions(runner),
         sequencer=sequencer,
@@ -323,6 +332,7 @@ def _table(
     quotas: Quotas,
     flags: Flagging,
     config: Configuring,
+    hooks: Hooking,
     observing: Observing,
     heartbeats: Heartbeats,
 ) -> Table:
@@ -366,6 +376,7 @@ def _table(
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *flags.operations(),
             *config.operations(),
+            *hooks.operations(),
             *problem_pages.operations(),
             *openapi.operations(lambda: openapi.text_of(openapi.document(table, version=_version()))),
         )
@@ -443,4 +454,7 @@ def _policy(settings: Settings, listeners: Iterable[tuple[str, int]]) -> Policy:
     grants = parse_grants(settings.probe_networks)
     if settings.open or settings.probe_loopback:
         grants += LOOPBACK_GRANTS
+    grants += parse_grants(settings.webhook_networks, purpose=Purpose.WEBHOOK)
+    if settings.open:
+        grants += parse_grants(LOOPBACK_WEBHOOKS, purpose=Purpose.WEBHOOK)
     return Policy(grants, own_listeners=listeners, own_addresses=machine_addresses())

@@ -17,6 +17,8 @@ from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.metering import Metering
 from central_hub.quotas.usecases import Allocations
+from central_hub.webhooks.delivering import Deliveries
+from central_hub.webhooks.noticing import Noticing
 
 QUANTILES: Final = (0.5, 0.95, 0.99)
 
@@ -119,6 +121,26 @@ def quotas_collector(
             "central_hub_usage_events_total", MetricKind.COUNTER, "Usage events by result.", "result",
             {"accepted": metering.recorded, "duplicate": metering.duplicates},
         )  # fmt: skip
+
+    return collect
+
+
+def webhooks_collector(deliveries: Deliveries, noticing: Noticing) -> Collector:
+    """Return the collector of webhooks; of all tenants together."""
+
+    def collect() -> Iterable[Family]:
+        yield by_label(
+            "central_hub_webhook_attempts_total", MetricKind.COUNTER, "Attempts to deliver an event, by result.",
+            "result", {"delivered": deliveries.delivered, "failed": deliveries.failed},
+        )  # fmt: skip
+        yield counter("central_hub_webhook_dead_letters_total", "Events that were given up.", deliveries.parked)
+        yield gauge("central_hub_webhook_attempts_in_flight", "Attempts under way.", deliveries.in_flight)
+        yield gauge(
+            "central_hub_webhook_lag_records", "Records that the slowest enabled webhook is behind.", deliveries.lag()
+        )
+        yield counter(
+            "central_hub_webhook_values_noticed_total", "Changed values recorded, to be told.", noticing.noticed
+        )
 
     return collect
 

@@ -47,6 +47,8 @@ TENANT_SCOPES: Final = frozenset(
         "quota:read",
         "quota:write",
         "quota:admin",
+        "webhooks:read",
+        "webhooks:admin",
     }
 )
 """What a key of a tenant may hold."""

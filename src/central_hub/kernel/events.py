@@ -1,0 +1,84 @@
+"""Events: what is told to the outside of what became true, as CloudEvents 1.0.2 in structured JSON.
+
+A feature says which of its facts are events, under which type and with which data; whoever delivers events knows
+nothing of features. An event's id is the id of its record, so it is the same however often it is told.
+
+Source: CloudEvents 1.0.2, JSON event format; extension names as in its registry (lower case, at most 20 characters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from central_hub.kernel.clock import rfc3339
+from central_hub.kernel.facts import Fact
+from central_hub.kernel.records import Applied
+
+TYPE_PREFIX: Final = "io.centralhub."
+SPEC_VERSION: Final = "1.0"
+MEDIA_TYPE: Final = "application/cloudevents+json; charset=utf-8"
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One type of event.
+
+    Args:
+        name: `io.centralhub.<category>.<fact>.v<major>`.
+        fact: the fact that it tells; one fact is one type of event at most.
+        summary: one sentence for its reader.
+        subject: what the event is about, within its tenant.
+        data: its data, given the fact: JSON values, never a secret.
+    """
+
+    name: str
+    fact: type[Fact]
+    summary: str
+    subject: Callable[[Any], str]  # Any: an instance of `fact`
+    data: Callable[[Any], Mapping[str, object]]  # Any: as above
+
+
+class EventTypes:
+    """Every type of event there is, by name and by fact."""
+
+    def __init__(self, types: Iterable[EventType]) -> None:
+        self.types = tuple(types)
+        self._by_fact = {one.fact.__name__: one for one in self.types}
+        self.names = frozenset(one.name for one in self.types)
+        if not len(self.types) == len(self._by_fact) == len(self.names):
+            raise ValueError("one fact is one type of event, and a type has one name")
+
+    def of(self, fact_name: str) -> EventType | None:
+        """Return the type of event that a fact of this name is; None for a fact that is told to nobody."""
+        return self._by_fact.get(fact_name)
+
+
+def cloud_event(kind: EventType, applied: Applied, incarnation: str) -> bytes:
+    """Encode an event of a tenant.
+
+    Args:
+        kind: its type.
+        applied: the record that it tells.
+        incarnation: which history the record's position belongs to.
+    """
+    event: dict[str, object] = {
+        "specversion": SPEC_VERSION,
+        "id": applied.id,
+        "source": f"/tenants/{applied.domain}",
+        "type": kind.name,
+        "subject": kind.subject(applied.fact),
+        "time": rfc3339(applied.time_ms),
+        "datacontenttype": "application/json",
+        "tenantid": applied.domain,
+        "hubseq": f"{incarnation}.{applied.domain_seq}",
+    }
+    if applied.actor.correlation:
+        event["correlationid"] = applied.actor.correlation
+    event["data"] = kind.data(applied.fact)
+    return _encode(event)

@@ -1,0 +1,335 @@
+"""Delivers events to endpoints: a follower of the log, one attempt at a time for each endpoint, in order.
+
+It never holds up the log or another tenant: what cannot be delivered now stays in the log, by reference. Turns go
+round the tenants; a tenant has `IN_FLIGHT_PER_TENANT_MAX` attempts at once, and endpoints that have been failing share
+`FAILING_IN_FLIGHT_MAX`. What is done is kept durably within `CURSOR_EVERY_S`; after a crash what was delivered since
+is delivered again, under the same ids. When the store is away nothing is lost: what must be recorded is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.cursors import Cursor, Cursors
+from central_hub.kernel.errors import HubError
+from central_hub.kernel.events import EventType, EventTypes
+from central_hub.kernel.ids import DomainId
+from central_hub.kernel.messaging import Result
+from central_hub.kernel.records import Applied
+from central_hub.kernel.runner import Runner
+from central_hub.tenants.model import TenantResumed, TenantShredded, TenantStateChanged, TenantSuspended
+from central_hub.webhooks.lines import Attempt, Line, Saved, Told
+from central_hub.webhooks.model import (
+    CURSOR_EVERY_S,
+    DEAD_LETTERS_MAX,
+    FACTS,
+    READ_PAGE,
+    DeadLetter,
+    Status,
+    ValueChanged,
+)
+from central_hub.webhooks.outcomes import Outcomes
+from central_hub.webhooks.ports import Customers, DomainLog
+from central_hub.webhooks.rules import Failing, after, drawn_wait_s
+from central_hub.webhooks.sending import Sending
+from central_hub.webhooks.turns import Turns
+from central_hub.webhooks.view import WebhooksView
+
+STORE_RETRY_S: Final = 1.0
+DRAW_BITS: Final = 24
+
+_log = structlog.get_logger("central_hub.webhooks")
+_ENDPOINTS: Final = frozenset(fact.__name__ for fact in FACTS if not issubclass(fact, ValueChanged))
+_LIVES: Final = frozenset(fact.__name__ for fact in (TenantStateChanged, TenantSuspended, TenantResumed))
+
+
+class Deliveries:
+    """Follows the log for every endpoint.
+
+    Args:
+        view: the endpoints.
+        types: what is an event.
+        log: read where an endpoint has fallen behind.
+        runner: where domains stand, and how records are opened.
+        sending: signs and sends.
+        outcomes: records what has to be.
+        cursors: where endpoints stand, durably.
+        customers: which tenants are told anything.
+        clock: wall time for what is shown, monotonic for waits.
+        draw: random bits for jitter.
+        dead_letters_max: of one endpoint.
+    """
+
+    def __init__(
+        self,
+        view: WebhooksView,
+        types: EventTypes,
+        log: DomainLog,
+        runner: Runner,
+        sending: Sending,
+        outcomes: Outcomes,
+        cursors: Cursors,
+        customers: Customers,
+        clock: Clock,
+        draw: Callable[[int], int],
+        *,
+        dead_letters_max: int = DEAD_LETTERS_MAX,
+    ) -> None:
+        self._view = view
+        self._types = types
+        self._log = log
+        self._runner = runner
+        self._sending = sending
+        self._outcomes = outcomes
+        self._cursors = cursors
+        self._customers = customers
+        self._clock = clock
+        self._draw = draw
+        self._dead_letters_max = dead_letters_max
+        self._lines: dict[DomainId, dict[str, Line]] = {}
+        self._later: list[tuple[float, int, Line]] = []
+        self._order = 0
+        self._turns = Turns()
+        self._dropped: list[str] = []
+        self._wake = asyncio.Event()
+        self.delivered = 0
+        self.failed = 0
+        self.parked = 0
+
+    async def prime(self) -> None:
+        """Take in every endpoint there is; call it when the views are rebuilt, before `run`.
+
+        Raises:
+            HubError: `store_unavailable` when the cursors cannot be read.
+        """
+        kept = {cursor.consumer: cursor for cursor in await self._cursors.load()}
+        for domain in self._view.domains():
+            position = self._runner.position(domain)
+            lines = self._lines.setdefault(domain, {})
+            for webhook in self._view.webhooks(domain):
+                line = lines[webhook.id] = Line(domain, webhook, kept.pop(webhook.id, None), position)
+                self._offer(line)
+        self._dropped.extend(kept)  # of endpoints that are gone
+
+    def applied(self, batch: Sequence[Applied]) -> None:
+        """Follow what became true; a listener of the runner."""
+        by_domain: dict[DomainId, list[tuple[EventType, Applied]]] = {}
+        changed: set[DomainId] = set()
+        for one in batch:
+            if one.type in _ENDPOINTS or (one.type in _LIVES and one.domain in self._lines):
+                changed.add(one.domain)
+            elif isinstance(one.fact, TenantShredded):
+                changed.add(DomainId(one.fact.tenant_id))
+            kind = self._types.of(one.type)
+            if kind is not None and one.domain in self._lines:
+                by_domain.setdefault(one.domain, []).append((kind, one))
+        for domain in changed:
+            self._sync(domain)
+        for domain, told in by_domain.items():
+            for line in self._lines.get(domain, {}).values():
+                if line.offer(told):
+                    self._offer(line)
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_cursors())
+            while True:
+                self._wake.clear()
+                self._due()
+                while (line := self._turns.take()) is not None:
+                    group.create_task(self._turn(line))
+                await self._sleep()
+
+    async def flush(self) -> None:
+        """Keep every cursor that moved.
+
+        Raises:
+            HubError: `store_unavailable`; what moved is kept next time.
+        """
+        moved: list[tuple[Line, Saved, Cursor]] = []
+        for domain, lines in self._lines.items():
+            for line in lines.values():
+                before, cursor = line.saved, line.cursor(self._runner.position(domain))
+                if cursor is not None:
+                    moved.append((line, before, cursor))
+        dropped, self._dropped = self._dropped, []
+        if not moved and not dropped:
+            return
+        try:
+            await self._cursors.save([cursor for _, _, cursor in moved], dropped=dropped)
+        except BaseException:
+            for line, before, _ in moved:
+                line.saved = before
+            self._dropped.extend(dropped)
+            raise
+
+    def line(self, domain: DomainId, webhook_id: str) -> Line | None:
+        """Return where an endpoint stands; None when it is not there."""
+        return self._lines.get(domain, {}).get(webhook_id)
+
+    def recent(self, domain: DomainId, webhook_id: str) -> Sequence[Attempt]:
+        """Return the latest attempts of an endpoint since the hub started, oldest first."""
+        line = self.line(domain, webhook_id)
+        return () if line is None else tuple(line.recent)
+
+    def lag(self) -> int:
+        """Return the most records that any enabled endpoint is behind its tenant's log."""
+        return max(
+            (
+                self._runner.position(domain) - line.done
+                for domain, lines in self._lines.items()
+                for line in lines.values()
+                if line.webhook.status is Status.ENABLED and not (line.live and not line.queue)
+            ),
+            default=0,
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are under way."""
+        return self._turns.under_way
+
+    def _sync(self, domain: DomainId) -> None:
+        """Take over what the view says of a domain's endpoints."""
+        lines = self._lines.get(domain, {})
+        there = {webhook.id: webhook for webhook in self._view.webhooks(domain)}
+        for gone in [webhook_id for webhook_id in lines if webhook_id not in there]:
+            self._dropped.append(gone)
+            self._turns.discard(lines.pop(gone))
+        if not there:
+            self._lines.pop(domain, None)
+            return
+        lines = self._lines.setdefault(domain, lines)
+        for webhook in there.values():
+            line = lines.get(webhook.id)
+            if line is None:
+                line = lines[webhook.id] = Line(domain, webhook, None, self._runner.position(domain))
+            if line.webhook.status is not webhook.status:
+                self._turns.discard(line)
+                line.stop()
+                line.due_ms = 0.0
+                line.failing = Failing()
+            line.webhook = webhook
+            self._offer(line)
+
+    def _offer(self, line: Line) -> None:
+        """Let a line have a turn, when it has something to do and nothing keeps it."""
+        if self._turns.has(line) or not self._may_go(line):
+            return
+        if not self._replaying(line) and ((line.live and not line.queue) or line.due_ms > self._clock.monotonic_ms()):
+            return
+        self._turns.add(line)
+        self._wake.set()
+
+    def _may_go(self, line: Line) -> bool:
+        known = self._lines.get(line.domain, {}).get(line.webhook.id)
+        return known is line and line.webhook.status is Status.ENABLED and self._customers.is_told(line.domain)
+
+    def _replaying(self, line: Line) -> DeadLetter | None:
+        letters = self._view.letters(line.domain, line.webhook.id)
+        return next((letter for letter in letters.values() if letter.replaying), None) if letters else None
+
+    def _due(self) -> None:
+        now_ms = self._clock.monotonic_ms()
+        while self._later and self._later[0][0] <= now_ms:
+            self._offer(heapq.heappop(self._later)[2])
+
+    async def _sleep(self) -> None:
+        wait_s = None
+        if self._later:
+            wait_s = max(0.0, (self._later[0][0] - self._clock.monotonic_ms()) / 1_000)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass  # somebody's wait is over
+
+    async def _turn(self, line: Line) -> None:
+        """Do one thing for a line; whatever goes wrong with the store is tried again later."""
+        try:
+            if not self._may_go(line):
+                pass
+            elif (letter := self._replaying(line)) is not None:
+                await self._replay(line, letter)
+            elif not line.queue:
+                await self._fill(line)
+            elif line.due_ms <= self._clock.monotonic_ms():
+                await self._deliver(line, line.queue[0])
+        except HubError as error:
+            _log.warning("webhooks.turn_failed", code=error.code, tenant=line.domain, webhook=line.webhook.id)
+            self._wait(line, STORE_RETRY_S)
+        finally:
+            self._turns.give_back(line)
+            self._offer(line)
+            self._wake.set()
+
+    async def _fill(self, line: Line) -> None:
+        found = await self._log.read_domain(line.domain, line.scanned, READ_PAGE)
+        read_to = found[-1].domain_seq if found else self._runner.position(line.domain)
+        opened = [applied for record in found if (applied := self._runner.opened(record)) is not None]
+        line.fill(self._types, opened, read_to=read_to, position=self._runner.position(line.domain))
+
+    async def _deliver(self, line: Line, told: Told) -> None:
+        outcome = await self._sending.send(line.domain, line.webhook, told)
+        if not line.queue or line.queue[0] is not told:
+            return  # disabled meanwhile: it is sent again when the endpoint is enabled
+        now_ms = self._clock.now_ms()
+        line.note(told, outcome, line.failing.attempts + 1, now_ms)
+        following = after(
+            outcome, line.failing, now_ms,
+            dead_letters=len(self._view.letters(line.domain, line.webhook.id)), dead_letters_max=self._dead_letters_max,
+        )  # fmt: skip
+        if following.delivered:
+            self.delivered += 1
+            line.finish()
+            line.failing = following.failing
+            return
+        self.failed += 1
+        if following.parked:
+            await self._outcomes.park(line, told, outcome, attempts=line.failing.attempts + 1)
+            self.parked += 1
+            if line.queue and line.queue[0] is told:
+                line.finish()
+        elif following.disable is not None:
+            await self._outcomes.disable(line, following.disable)
+        else:
+            self._wait(line, drawn_wait_s(following, self._draw(DRAW_BITS) / (1 << DRAW_BITS)))
+        line.failing = following.failing
+
+    async def _replay(self, line: Line, letter: DeadLetter) -> None:
+        """Send a dead letter once more; what fails again is a dead letter again."""
+        found = await self._log.read_domain(line.domain, letter.seq - 1, 1)
+        applied = self._runner.opened(found[0]) if found and found[0].domain_seq == letter.seq else None
+        kind = None if applied is None else self._types.of(applied.type)
+        if applied is None or kind is None:
+            await self._outcomes.end(line, letter.seq, Result.EXPIRED)
+            return
+        told = Told(kind, applied)
+        outcome = await self._sending.send(line.domain, line.webhook, told)
+        line.note(told, outcome, letter.attempts + 1, self._clock.now_ms())
+        if outcome.result is Result.DELIVERED:
+            self.delivered += 1
+            await self._outcomes.end(line, letter.seq, Result.DELIVERED)
+        else:
+            self.failed += 1
+            await self._outcomes.park(line, told, outcome, attempts=letter.attempts + 1)
+
+    def _wait(self, line: Line, seconds: float) -> None:
+        line.due_ms = self._clock.monotonic_ms() + seconds * 1_000
+        self._order += 1
+        heapq.heappush(self._later, (line.due_ms, self._order, line))
+
+    async def _keep_cursors(self) -> None:
+        while True:
+            await asyncio.sleep(CURSOR_EVERY_S)
+            try:
+                await self.flush()
+            except HubError as error:
+                _log.warning("webhooks.cursors_not_kept", code=error.code)

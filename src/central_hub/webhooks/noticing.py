@@ -1,0 +1,114 @@
+"""Notices that a tenant's configuration or flags are something else, where an endpoint wants to know, and records it.
+
+What a tenant gets hangs on more than its own facts: on plans, on the platform's layers, on time. A record in the
+tenant's own log makes of a change of any of them an event with a place and an id, which every endpoint is told once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from central_hub.kernel.errors import HubError
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.records import HUB_ACTOR, Applied
+from central_hub.kernel.sequencer import Sequencer, Tx
+from central_hub.webhooks.model import VALUES_SWEEP_S, ValueKey
+from central_hub.webhooks.ports import Values
+from central_hub.webhooks.usecases import Webhooks
+from central_hub.webhooks.view import WebhooksView
+
+AT_ONCE: Final = 32
+"""Changes recorded together: they share a commit."""
+LOOK_SLICE: Final = 16
+"""Values looked at before others run."""
+
+_log = structlog.get_logger("central_hub.webhooks")
+
+
+class Noticing:
+    """Looks at the values that endpoints are told of.
+
+    Args:
+        view: which those are, and what was told of them.
+        webhooks: proposes what is to be recorded.
+        values: what they are now.
+        sequencer: makes it durable.
+        concerning: names of facts after which a tenant's values may be others; told by the platform, everybody's.
+    """
+
+    def __init__(
+        self,
+        view: WebhooksView,
+        webhooks: Webhooks,
+        values: Values,
+        sequencer: Sequencer,
+        concerning: frozenset[str],
+    ) -> None:
+        self._view = view
+        self._webhooks = webhooks
+        self._values = values
+        self._sequencer = sequencer
+        self._concerning = concerning
+        self._dirty: dict[DomainId, None] = {}
+        self._wake = asyncio.Event()
+        self.noticed = 0
+
+    def applied(self, batch: Sequence[Applied]) -> None:
+        """Take note of what may have changed values; a listener of the runner."""
+        for one in batch:
+            if one.type in self._concerning:
+                self._mark(one.domain)
+
+    async def run(self) -> None:
+        """Look until cancelled: after facts at once, and now and then at everything, since grants end by the clock.
+
+        What could not be recorded because the store was away is found again by the next look at everything.
+        """
+        self._mark(PLATFORM)  # what changed while no hub ran
+        while True:
+            try:
+                async with asyncio.timeout(VALUES_SWEEP_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._mark(PLATFORM)
+            self._wake.clear()
+            await self.look()
+
+    async def look(self) -> None:
+        """Record what is something else in the tenants that are marked."""
+        while self._dirty:
+            changed: list[tuple[DomainId, ValueKey]] = []
+            looked = 0
+            while self._dirty and len(changed) < AT_ONCE:
+                domain = next(iter(self._dirty))
+                del self._dirty[domain]
+                for key in self._view.wanted_values(domain):
+                    if self._differs(domain, key):
+                        changed.append((domain, key))
+                    looked += 1
+                    if looked % LOOK_SLICE == 0:
+                        await asyncio.sleep(0)
+            await asyncio.gather(*(self._record(domain, key) for domain, key in changed))
+
+    def _mark(self, domain: DomainId) -> None:
+        domains = self._view.domains() if domain == PLATFORM else (domain,)
+        self._dirty.update((each, None) for each in domains if self._view.wanted_values(each))
+        if self._dirty:
+            self._wake.set()
+
+    def _differs(self, domain: DomainId, key: ValueKey) -> bool:
+        now = self._values.fingerprint(domain, key)
+        return now is not None and now != self._view.value(domain, key)
+
+    async def _record(self, domain: DomainId, key: ValueKey) -> None:
+        def decide(tx: Tx) -> bool:
+            return self._webhooks.note(tx, domain, key)
+
+        try:
+            self.noticed += (await self._sequencer.submit(HUB_ACTOR, (domain,), decide)).answer
+        except HubError as error:
+            _log.warning("webhooks.change_not_recorded", code=error.code, tenant=domain)
