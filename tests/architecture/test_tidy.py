@@ -39,6 +39,7 @@ ROOT_NAMES: Final = {
     "quotas",
     "registry",
     "sdk",
+    "secrets",
     "settings",
     "tenants",
     "webhooks",

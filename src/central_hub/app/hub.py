@@ -16,6 +16,7 @@ from central_hub.app.configuring import Configuring
 from central_hub.app.flagging import Flagging
 from central_hub.app.hooking import Hooking
 from central_hub.app.parts import Core, Discovery, Observing, Quotas
+from central_hub.app.safekeeping import Safekeeping
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.operations import Table
@@ -40,6 +41,7 @@ class Hub:
     quotas: Quotas
     flagging: Flagging
     configuring: Configuring
+    safekeeping: Safekeeping
     hooking: Hooking
     observing: Observing
     table: Table
@@ -70,6 +72,7 @@ class Hub:
                 self.core.denials.run(),
                 self.discovery.monitor.run(),
                 self.quotas.endings.run(),
+                self.safekeeping.rotation.run(),
                 self.flagging.streams.run(),
                 self.configuring.announcements.run(),
                 self.hooking.noticing.run(),

@@ -25,6 +25,7 @@ from central_hub.app.hooking import Hooking, hooking
 from central_hub.app.hub import Hub
 from central_hub.app.limiting import collector_of, quotas_of, rows_of
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
+from central_hub.app.safekeeping import Safekeeping, safekeeping
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
 from central_hub.configuration.portable import PortableConfiguration
 from central_hub.configuration.view import ConfigurationView
@@ -94,6 +95,8 @@ from central_hub.registry.view import RegistryView
 from central_hub.registry.waiting import Waiters
 from central_hub.registry.watch_wire import WatchWire
 from central_hub.registry.watching import WatchHub
+from central_hub.secrets.model import FACTS as SECRETS_FACTS
+from central_hub.secrets.view import SecretsView
 from central_hub.settings import Lane as LaneSetting
 from central_hub.settings import Settings
 from central_hub.tenants.audit import AuditTrail
@@ -143,12 +146,13 @@ def build(
     core = _core(settings, stores, clock or SystemClock(), draw, source, listeners)
     discovery = _discovery(core, probe or Probes(core.egress))
     quotas = quotas_of(core)
+    keeping = safekeeping(core)
     config = configuring(core)
     flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
     hooks = hooking(core, config, flags)
     observing = _observing(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
-    table = _table(core, discovery, quotas, flags, config, hooks, observing, heartbeats)
+    table = _table(core, discovery, quotas, flags, config, keeping, hooks, observing, heartbeats)
     pipeline = Pipeline(
         table,
         core.authentication,
@@ -162,6 +166,7 @@ def build(
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
     observing.metrics.add(flags.collector())
     observing.metrics.add(config.collector())
+    observing.metrics.add(keeping.collector())
     observing.metrics.add(hooks.collector())
     observing.metrics.add(collector_of(quotas))
     observing.metrics.add(
@@ -190,6 +195,7 @@ def build(
         quotas=quotas,
         flagging=flags,
         configuring=config,
+        safekeeping=keeping,
         hooking=hooks,
         observing=observing,
         table=table,
@@ -243,11 +249,12 @@ def _core(
             *QUOTAS_FACTS,
             *FLAGS_FACTS,
             *CONFIGURATION_FACTS,
+            *SECRETS_FACTS,
             *WEBHOOKS_FACTS,
         )
     )
-    metered = MeteredView()
-    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks)
+    metered, secrets = MeteredView(), SecretsView()
+    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks, secrets)
     runner = Runner(stores.log, stores.sealer, types, views)
     runner.incarnation = stores.incarnation
     sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
@@ -265,6 +272,7 @@ def _core(
         metered=metered,
         flags=flags,
         configuration=configuration,
+        secrets=secrets,
         webhooks=webhooks,
         runner=runner,
         positions=HubPositions(runner),
@@ -332,6 +340,7 @@ def _table(
     quotas: Quotas,
     flags: Flagging,
     config: Configuring,
+    keeping: Safekeeping,
     hooks: Hooking,
     observing: Observing,
     heartbeats: Heartbeats,
@@ -352,6 +361,7 @@ def _table(
         PortableLayers(core.plans, plans, core.clock),
         PortableConfiguration(core.configuration, config.configuration),
         PortableOverrides(core.flags, flags.flags),
+        keeping.portable,
     )
     transfers = Transfers(core.tenants, tenants, core.sequencer, core.clock, sections)
     tenant_routes = TenantRoutes(tenants, core.tenants, audit, core.denials, core.authentication, transfers, core.clock)
@@ -376,6 +386,7 @@ def _table(
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *flags.operations(),
             *config.operations(),
+            *keeping.operations(),
             *hooks.operations(),
             *problem_pages.operations(),
             *openapi.operations(lambda: openapi.text_of(openapi.document(table, version=_version()))),

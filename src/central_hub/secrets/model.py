@@ -19,6 +19,9 @@ SECRETS_PER_TENANT_MAX: Final = 1_000
 SECRETS_OF_PLATFORM_MAX: Final = 4_096
 SEALED_BYTES_MAX: Final = 4 * 1024 * 1024
 """What the secrets of one domain may hold in all, every kept version counted."""
+READS_PER_S: Final = 200
+READS_BURST: Final = 1_000
+"""Reads of one tenant's values: each leaves a record in its trail."""
 PAGE_MAX: Final = 500
 DOMAINS_PER_ROTATION_MAX: Final = 10_000
 KEYS_AT_ONCE: Final = 128

@@ -51,6 +51,11 @@ class Keys(Protocol):
         """What wraps data keys."""
         ...
 
+    @property
+    def provider_failures(self) -> int:
+        """How often the provider refused or was away."""
+        ...
+
     def data_keys(self) -> int:
         """Return how many data keys there are."""
         ...
@@ -104,17 +109,5 @@ class Access(Protocol):
 
         Raises:
             HubError: when the credential was revoked or expired, or the tenant suspended.
-        """
-        ...
-
-
-class Admission(Protocol):
-    """The hub's own limits of what one tenant may ask of it."""
-
-    def admit(self, ctx: TenantContext, *, writes: bool) -> None:
-        """Let a request through or refuse it.
-
-        Raises:
-            HubError: `too_many_requests` (429).
         """
         ...

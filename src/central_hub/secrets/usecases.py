@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hmac import compare_digest
+from math import ceil
 
 import msgspec
 
+from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId
@@ -16,6 +18,8 @@ from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.secrets.model import (
     COUNT_SEALED,
     COUNT_SECRETS,
+    READS_BURST,
+    READS_PER_S,
     READS_STREAM,
     Secret,
     SecretDeleted,
@@ -24,7 +28,7 @@ from central_hub.secrets.model import (
     Source,
     secret_stream,
 )
-from central_hub.secrets.ports import Access, Admission, Customers, Vault
+from central_hub.secrets.ports import Access, Customers, Vault
 from central_hub.secrets.reading import KnownSecrets
 from central_hub.secrets.rules import (
     bound_to,
@@ -83,7 +87,7 @@ class Secrets:
         vault: seals and opens.
         access: whether a caller still is who it was.
         customers: which tenants there are.
-        admission: reading leaves a record, so it counts among a tenant's writes.
+        clock: monotonic time, for how often may be read.
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class Secrets:
         vault: Vault,
         access: Access,
         customers: Customers,
-        admission: Admission,
+        clock: Clock,
     ) -> None:
         self._view = view
         self._known = known
@@ -102,7 +106,8 @@ class Secrets:
         self._vault = vault
         self._access = access
         self._customers = customers
-        self._admission = admission
+        self._clock = clock
+        self._free_at_ms: dict[DomainId, float] = {}
         self.reads = 0
         self.puts = 0
 
@@ -159,7 +164,7 @@ class Secrets:
         """
         check_path(path)
         self.check_domain(domain)
-        self._admission.admit(ctx, writes=True)
+        self._admit(domain)
 
         def decide(tx: Tx) -> tuple[DomainId, Source, Secret, int]:
             self._hold(tx, ctx, domain, path)
@@ -227,6 +232,21 @@ class Secrets:
                 "There is no such tenant.",
                 next_step="Check the tenant id; a key sees its own tenant only.",
             )
+
+    def _admit(self, domain: DomainId) -> None:
+        """Let a read through: each leaves a record for good, so there are fewer of them than of other reads."""
+        now_ms = self._clock.monotonic_ms()
+        free_at_ms = max(self._free_at_ms.get(domain, 0.0), now_ms)
+        wait_ms = free_at_ms - now_ms - 1_000.0 * READS_BURST / READS_PER_S
+        if wait_ms > 0:
+            raise HubError(
+                "too_many_requests",
+                Kind.LIMIT,
+                f"A tenant's secrets are read {READS_PER_S} times a second at most.",
+                next_step="Keep values in memory for as long as they are needed.",
+                retry_after_s=max(1, ceil(wait_ms / 1_000)),
+            )
+        self._free_at_ms[domain] = free_at_ms + 1_000.0 / READS_PER_S
 
     def _hold(self, tx: Tx, ctx: TenantContext, domain: DomainId, path: str) -> None:
         tx.touch(domain, TENANT_STREAM)

@@ -47,6 +47,9 @@ TENANT_SCOPES: Final = frozenset(
         "quota:read",
         "quota:write",
         "quota:admin",
+        "secret:list",
+        "secret:read",
+        "secret:write",
         "webhooks:read",
         "webhooks:admin",
     }
