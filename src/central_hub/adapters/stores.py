@@ -6,17 +6,21 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from central_hub.adapters.cursor_store import FileCursors, MemoryCursors
 from central_hub.adapters.key_encryption import KeyEncryption, keys_in_file
 from central_hub.adapters.keyring import KEY_BYTES, KeyRing, MemoryKeys
-from central_hub.adapters.cursor_store import FileCursors, MemoryCursors
 from central_hub.adapters.memory import MemoryLog, MemorySnapshots
 from central_hub.adapters.secret_files import secret_file, sync_directory
 from central_hub.adapters.snapshot_files import FileSnapshots
 from central_hub.adapters.sqlite.log import RESERVED_BYTES, FreeBytes, SqliteLog, free_bytes
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ports import Snapshots
+
+if TYPE_CHECKING:  # its driver is an extra of its own
+    from central_hub.adapters.postgres.cursors import PostgresCursors
+    from central_hub.adapters.postgres.log import PostgresLog
 
 DATABASE: Final = "hub.db"
 MASTER_KEY: Final = "keys/master.key"
@@ -34,7 +38,7 @@ class Stores:
     `unwell` says why the store takes no writes, empty while it does.
     """
 
-    log: SqliteLog | MemoryLog
+    log: SqliteLog | MemoryLog | PostgresLog
     sealer: KeyRing
     snapshots: Snapshots
     incarnation: str
@@ -42,7 +46,7 @@ class Stores:
     decision_key: bytes
     directory: Path
     unwell: Callable[[], str]
-    cursors: FileCursors | MemoryCursors = field(default_factory=MemoryCursors)
+    cursors: FileCursors | MemoryCursors | PostgresCursors = field(default_factory=MemoryCursors)
 
 
 async def open_directory(
@@ -71,7 +75,7 @@ async def open_directory(
 
 
 async def _opened(directory: Path, *, incarnation: str, free: FreeBytes, keys: KeyEncryption | None) -> Stores:
-    _prepare(directory)
+    prepare_directory(directory)
     encryption, others = key_providers(directory, keys)
     pepper = secret_file(directory / PEPPER)
     decision_key = secret_file(directory / DECISION_KEY)
@@ -139,6 +143,7 @@ def _unusable(directory: Path, reason: str) -> HubError:
     )
 
 
-def _prepare(directory: Path) -> None:
+def prepare_directory(directory: Path) -> None:
+    """Make a data directory, durably, where there is none."""
     directory.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
     sync_directory(directory.absolute().parent)

@@ -199,6 +199,14 @@ class PostgresLog:
         async with self.errand(domain) as connection:
             await connection.execute(self._sql["put_data_key"], domain, key_id, wrapped)
 
+    async def replace_keys(self, wrapped: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep wrapped data keys otherwise, all in one step; one that was destroyed stays so."""
+        async with self.errand(EVERY_DOMAIN) as connection:
+            await connection.executemany(self._sql["replace_data_key"], wrapped)
+
+    async def forget_replaced(self) -> None:
+        """Leave the old pages to the server, which frees them when it vacuums, as its backups do when they expire."""
+
     async def drop_keys(self, domain: str, *, mark: str = "") -> None:
         """Destroy a domain's data keys: what was sealed under them is unreadable from then on.
 
@@ -216,7 +224,7 @@ class PostgresLog:
         Raises:
             HubError: `store_unavailable`, `outcome_unknown`.
         """
-        session = self._session_for_writing() if domains else self._hold.here()
+        session = self._session_for_writing()
         sent = False
         connection: Connection | None = None
         try:
@@ -239,6 +247,24 @@ class PostgresLog:
             if connection is not None:
                 with contextlib.suppress(*LOST, Refused):
                     await connection.close(timeout=1.0)
+
+    @contextlib.asynccontextmanager
+    async def aside(self, domains: str) -> AsyncGenerator[Connection]:
+        """Lend the connection that reads, in one transaction about some domains, for what is small and no record.
+
+        Raises:
+            HubError: `store_unavailable`.
+        """
+        session = self._session_for_writing()
+        try:
+            async with asyncio.timeout(ERRAND_S), session.reading, session.read.transaction():
+                await session.read.execute(self._sql["scope"], domains)
+                yield session.read
+        except (*LOST, *READ_ONLY) as error:
+            self._hold.lose(session, reason_of(error))
+            raise store_unavailable(reason_of(error)) from error
+        except Refused as error:
+            raise store_unavailable(reason_of(error)) from error
 
     async def close(self) -> None:
         """Let go of the store; closing twice is once."""

@@ -72,6 +72,14 @@ CREATE TABLE central_hub.secrets (
   sealed bytea NOT NULL
 );
 
+-- How far each follower of the log has come; what follows a lost one is told again.
+CREATE TABLE central_hub.cursors (
+  consumer text   PRIMARY KEY,
+  domain   text   NOT NULL,
+  seq      bigint NOT NULL,
+  state    bytea  NOT NULL
+) WITH (fillfactor = 50);
+
 -- Snapshots of the views, in parts; sealed under the domains' data keys.
 CREATE TABLE central_hub.snapshots (
   pos         bigint  PRIMARY KEY,
@@ -116,6 +124,12 @@ CREATE POLICY of_domain ON central_hub.results USING (
 ALTER TABLE central_hub.data_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE central_hub.data_keys FORCE ROW LEVEL SECURITY;
 CREATE POLICY of_domain ON central_hub.data_keys USING (
+  domain = ANY ((SELECT string_to_array(NULLIF(current_setting('hub.domains', true), ''), ','))::text[])
+  OR (SELECT current_setting('hub.domains', true)) = '*');
+
+ALTER TABLE central_hub.cursors ENABLE ROW LEVEL SECURITY;
+ALTER TABLE central_hub.cursors FORCE ROW LEVEL SECURITY;
+CREATE POLICY of_domain ON central_hub.cursors USING (
   domain = ANY ((SELECT string_to_array(NULLIF(current_setting('hub.domains', true), ''), ','))::text[])
   OR (SELECT current_setting('hub.domains', true)) = '*');
 

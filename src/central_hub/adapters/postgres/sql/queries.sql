@@ -106,8 +106,25 @@ SELECT domain, key_id, wrapped FROM central_hub.data_keys ORDER BY nr;
 -- name: put_data_key
 INSERT INTO central_hub.data_keys (domain, key_id, wrapped) VALUES ($1, $2, $3);
 
+-- name: replace_data_key
+UPDATE central_hub.data_keys SET wrapped = $3 WHERE domain = $1 AND key_id = $2;
+
 -- name: drop_data_keys
 DELETE FROM central_hub.data_keys WHERE domain = $1;
+
+-- name: cursors
+SELECT consumer, domain, seq, state FROM central_hub.cursors;
+
+-- name: lazily
+-- A lost cursor costs a repetition; nobody waits for the disk because of one.
+SET LOCAL synchronous_commit = off;
+
+-- name: put_cursor
+INSERT INTO central_hub.cursors (consumer, domain, seq, state) VALUES ($1, $2, $3, $4)
+  ON CONFLICT (consumer) DO UPDATE SET domain = excluded.domain, seq = excluded.seq, state = excluded.state;
+
+-- name: drop_cursor
+DELETE FROM central_hub.cursors WHERE consumer = $1;
 
 -- name: secret
 SELECT key_id, sealed FROM central_hub.secrets WHERE name = $1;
