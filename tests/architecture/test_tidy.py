@@ -38,6 +38,7 @@ ROOT_NAMES: Final = {
     "plans",
     "quotas",
     "registry",
+    "rollouts",
     "sdk",
     "secrets",
     "settings",

@@ -50,9 +50,9 @@ ARGUED: Final = {
     " one above: the refusal for a tenant that goes in between",
     "configuration/usecases.py:Configuration._check_effect: layer.tenant -> True": "the platform has no tier: asked for"
     " one it answers none",
-    "configuration/usecases.py:Configuration._touch: layer.tenant -> True": "a command of the platform waits for a"
+    "configuration/usecases.py:Configuration.touch: layer.tenant -> True": "a command of the platform waits for a"
     " stream that nobody writes",
-    "configuration/usecases.py:Configuration._touch: layer.tenant #1 -> True": "the platform has no tier: asked for one"
+    "configuration/usecases.py:Configuration.touch: layer.tenant #1 -> True": "the platform has no tier: asked for one"
     " it answers none",
     # edge
     "edge/guard.py:check: b'_' in name -> True": _SHORTER,

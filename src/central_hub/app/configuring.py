@@ -11,7 +11,9 @@ from central_hub.configuration.announcing import Announcements
 from central_hub.configuration.defaults import PlanDefaults
 from central_hub.configuration.effective import Effective
 from central_hub.configuration.impact import Impact
+from central_hub.configuration.in_force import InForce
 from central_hub.configuration.lane_entries import ConfigurationLane
+from central_hub.configuration.ports import Followers
 from central_hub.configuration.reading import ConfigurationReading
 from central_hub.configuration.routes import ConfigurationRoutes
 from central_hub.configuration.routes import operations as configuration_operations
@@ -25,12 +27,14 @@ from central_hub.monitoring.collectors import configuration_collector
 from central_hub.monitoring.metrics import Collector
 from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.registry.view import RegistryView
+from central_hub.rollouts.model import FACTS as ROLLOUT_FACTS
 from central_hub.tenants.model import TenantChanged, TenantCreated
 from central_hub.tenants.view import TenantsView
 
 CONFIG_PREFIX: Final = "/config/"
 
 _PLANS_FACTS: Final = frozenset(fact.__name__ for fact in PLANS_FACTS)
+_ROLLOUT_FACTS: Final = frozenset(fact.__name__ for fact in ROLLOUT_FACTS)
 
 
 class TenantTiers:
@@ -66,6 +70,9 @@ class Configuring:
 
     configuration: Configuration
     effective: Effective
+    in_force: InForce
+    defaults: PlanDefaults
+    customers: TenantTiers
     announcements: Announcements
     lane: ConfigurationLane
     routes: ConfigurationRoutes
@@ -80,23 +87,25 @@ class Configuring:
         return configuration_collector(self.announcements)
 
 
-def configuring(core: Core) -> Configuring:
+def configuring(core: Core, followers: Followers) -> Configuring:
     """Wire configuration.
 
     Args:
         core: what everything stands on.
+        followers: told which instance follows which value.
     """
     defaults = PlanDefaults(core.plans, core.clock.now_ms)
     customers = TenantTiers(core.tenants)
     effective = Effective(core.configuration, defaults, customers)
+    in_force = InForce(effective)
     sections = Sections(defaults.sections)
-    configuration = Configuration(core.configuration, core.sequencer, sections, defaults, customers)
-    further = (*_PLANS_FACTS, TenantChanged.__name__, TenantCreated.__name__)
-    announcements = Announcements(effective, core.authentication, core.clock, further)
+    configuration = Configuration(core.configuration, core.sequencer, sections, defaults, customers, core.rollouts)
+    further = (*_PLANS_FACTS, *_ROLLOUT_FACTS, TenantChanged.__name__, TenantCreated.__name__)
+    announcements = Announcements(in_force, core.authentication, core.clock, further, followers)
     routes = ConfigurationRoutes(
         configuration=configuration,
         reading=ConfigurationReading(core.configuration, effective),
-        effective=effective,
+        in_force=in_force,
         impact=Impact(
             configuration, core.configuration, effective, defaults, customers, RunningServices(core.registry)
         ),
@@ -116,8 +125,11 @@ def configuring(core: Core) -> Configuring:
     return Configuring(
         configuration=configuration,
         effective=effective,
+        in_force=in_force,
+        defaults=defaults,
+        customers=customers,
         announcements=announcements,
-        lane=ConfigurationLane(effective, defaults, core.clock.now_ms, core.clock.monotonic_ms),
+        lane=ConfigurationLane(in_force, defaults, core.clock.now_ms, core.clock.monotonic_ms),
         routes=routes,
         applied=applied,
     )

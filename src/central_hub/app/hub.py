@@ -16,6 +16,7 @@ from central_hub.app.configuring import Configuring
 from central_hub.app.flagging import Flagging
 from central_hub.app.hooking import Hooking
 from central_hub.app.parts import Core, Discovery, Observing, Quotas
+from central_hub.app.rolling_out import RollingOut
 from central_hub.app.safekeeping import Safekeeping
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
@@ -41,6 +42,7 @@ class Hub:
     quotas: Quotas
     flagging: Flagging
     configuring: Configuring
+    rolling_out: RollingOut
     safekeeping: Safekeeping
     hooking: Hooking
     observing: Observing
@@ -75,6 +77,7 @@ class Hub:
                 self.safekeeping.rotation.run(),
                 self.flagging.streams.run(),
                 self.configuring.announcements.run(),
+                self.rolling_out.stepping.run(),
                 self.hooking.noticing.run(),
                 self.hooking.deliveries.run(),
                 self.discovery.watch.run(),

@@ -39,6 +39,7 @@ from central_hub.registry.reading import Reading
 from central_hub.registry.signals import Loads
 from central_hub.registry.view import RegistryView
 from central_hub.registry.watching import WatchHub
+from central_hub.rollouts.view import RolloutsView
 from central_hub.secrets.view import SecretsView
 from central_hub.settings import Settings
 from central_hub.tenants.authentication import Authentication
@@ -67,6 +68,7 @@ class Core:
     metered: MeteredView
     flags: FlagsView
     configuration: ConfigurationView
+    rollouts: RolloutsView
     secrets: SecretsView
     webhooks: WebhooksView
     runner: Runner

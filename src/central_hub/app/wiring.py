@@ -25,6 +25,7 @@ from central_hub.app.hooking import Hooking, hooking
 from central_hub.app.hub import Hub
 from central_hub.app.limiting import collector_of, quotas_of, rows_of
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
+from central_hub.app.rolling_out import RollingOut, follower_book, rolling_out
 from central_hub.app.safekeeping import Safekeeping, safekeeping
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
 from central_hub.configuration.portable import PortableConfiguration
@@ -95,6 +96,8 @@ from central_hub.registry.view import RegistryView
 from central_hub.registry.waiting import Waiters
 from central_hub.registry.watch_wire import WatchWire
 from central_hub.registry.watching import WatchHub
+from central_hub.rollouts.model import FACTS as ROLLOUTS_FACTS
+from central_hub.rollouts.view import RolloutsView
 from central_hub.secrets.model import FACTS as SECRETS_FACTS
 from central_hub.secrets.view import SecretsView
 from central_hub.settings import Lane as LaneSetting
@@ -147,12 +150,14 @@ def build(
     discovery = _discovery(core, probe or Probes(core.egress))
     quotas = quotas_of(core)
     keeping = safekeeping(core)
-    config = configuring(core)
+    followers = follower_book(core, discovery)
+    config = configuring(core, followers)
+    rollouts = rolling_out(core, discovery, config, followers)
     flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
     hooks = hooking(core, config, flags)
     observing = _observing(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
-    table = _table(core, discovery, quotas, flags, config, keeping, hooks, observing, heartbeats)
+    table = _table(core, discovery, quotas, flags, config, rollouts, keeping, hooks, observing, heartbeats)
     pipeline = Pipeline(
         table,
         core.authentication,
@@ -166,6 +171,7 @@ def build(
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
     observing.metrics.add(flags.collector())
     observing.metrics.add(config.collector())
+    observing.metrics.add(rollouts.collector(core))
     observing.metrics.add(keeping.collector())
     observing.metrics.add(hooks.collector())
     observing.metrics.add(collector_of(quotas))
@@ -184,6 +190,7 @@ def build(
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(flags.streams.applied)
+    core.runner.listen(rollouts.applied)  # before configuration, which tells everyone what is in force by then
     core.runner.listen(config.applied)
     core.runner.listen(_access_listener(epochs, discovery.changes, core.registry))
     discovery.keeper.on_change(discovery.catalogue.signal)
@@ -195,6 +202,7 @@ def build(
         quotas=quotas,
         flagging=flags,
         configuring=config,
+        rolling_out=rollouts,
         safekeeping=keeping,
         hooking=hooks,
         observing=observing,
@@ -272,6 +280,7 @@ def _core(
         metered=metered,
         flags=flags,
         configuration=configuration,
+        rollouts=rollouts,
         secrets=secrets,
         webhooks=webhooks,
         runner=runner,
@@ -340,6 +349,7 @@ def _table(
     quotas: Quotas,
     flags: Flagging,
     config: Configuring,
+    rollouts: RollingOut,
     keeping: Safekeeping,
     hooks: Hooking,
     observing: Observing,
@@ -386,6 +396,7 @@ def _table(
             *prometheus_operations(Targets(core.registry, discovery.keeper, core.clock)),
             *flags.operations(),
             *config.operations(),
+            *rollouts.operations(),
             *keeping.operations(),
             *hooks.operations(),
             *problem_pages.operations(),

@@ -1,8 +1,9 @@
 """Who is told when an effective value changes: streams and blocking reads of those for whom it did, nobody else.
 
 A group is everyone who asked for the value of one tenant, service and environment. After a change its value is
-looked at again; only if it is another one is the group told, with the same bytes for all. Work is done in slices, so
-that a change that touches every tenant does not hold the event loop.
+looked at again; only if it is another one is the group told, with the same bytes for all. While a rollout reaches some
+instances before others, each member is held against what it was told. Work is done in slices, so that a change that
+touches every tenant does not hold the event loop.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from central_hub.configuration.effective import Effective
+from central_hub.configuration.in_force import InForce
 from central_hub.configuration.merging import encoded
 from central_hub.configuration.model import CONFIG_READ, FACTS
-from central_hub.configuration.ports import Access
+from central_hub.configuration.ports import Access, Followers
 from central_hub.configuration.resolving import Resolved
 from central_hub.configuration.rules import check_environment
 from central_hub.edge.streams import Frame, Sink, event_frame
@@ -36,25 +37,29 @@ Variant = tuple[str, str]
 
 
 class _Watcher:
-    """One stream's interest in one value."""
+    """One stream's interest in one value: of which instance, if it said so, and what it was told."""
 
-    __slots__ = ("ctx", "sink")
+    __slots__ = ("ctx", "instance", "sink", "told")
 
-    def __init__(self, ctx: TenantContext, sink: Sink) -> None:
+    def __init__(self, ctx: TenantContext, sink: Sink, instance: str, told: Resolved) -> None:
         self.ctx = ctx
         self.sink = sink
+        self.instance = instance
+        self.told = told
 
 
 class _Group:
-    """Everyone who is to hear of one value, and the value they were told."""
+    """Everyone who is to hear of one value, and the value they were told; `split` where not all were told the same."""
 
-    __slots__ = ("claimed", "domain", "told", "variant", "waiters", "watchers")
+    __slots__ = ("claimed", "domain", "reach", "split", "told", "variant", "waiters", "watchers")
 
-    def __init__(self, domain: DomainId, variant: Variant, claimed: str, told: Resolved) -> None:
+    def __init__(self, domain: DomainId, variant: Variant, claimed: str, told: Resolved, reach: int) -> None:
         self.domain = domain
         self.claimed = claimed
         self.variant = variant
         self.told = told
+        self.reach = reach
+        self.split = False
         self.watchers: dict[_Watcher, None] = {}
         self.waiters: set[asyncio.Future[None]] = set()
 
@@ -63,14 +68,23 @@ class Announcements:
     """Tells watchers and waiters; a listener of the runner.
 
     Args:
-        effective: the values.
+        in_force: the values.
         access: whether who listens still may.
         clock: monotonic time, for slices.
-        facts: further types of facts that may change values: of tenants and of plans.
+        facts: further types of facts that may change values: of tenants, of plans, of rollouts.
+        followers: told of streams that say for which instance they are.
     """
 
-    def __init__(self, effective: Effective, access: Access, clock: Clock, facts: Sequence[str] = ()) -> None:
-        self._effective = effective
+    def __init__(
+        self,
+        in_force: InForce,
+        access: Access,
+        clock: Clock,
+        facts: Sequence[str] = (),
+        followers: Followers | None = None,
+    ) -> None:
+        self._in_force = in_force
+        self._followers = followers
         self._access = access
         self._clock = clock
         self._facts = {fact.__name__ for fact in FACTS} | set(facts)
@@ -80,12 +94,13 @@ class Announcements:
         self._work: Iterator[None] | None = None
         self._scheduled = False
         self._frames: dict[tuple[Resolved, Variant], Frame] = {}
+        self._different: dict[tuple[Resolved, Resolved], bool] = {}
         self.looked = 0
         self.changed = 0
         self.told = 0
 
-    def admit(self, ctx: TenantContext, wanted: str) -> Callable[[Sink], Callable[[], None]]:
-        """Return what begins to send values on a stream; see the registry's port.
+    def admit(self, ctx: TenantContext, wanted: str, instance: str = "") -> Callable[[Sink], Callable[[], None]]:
+        """Return what begins to send values on a stream, of one instance if it is named; see the registry's port.
 
         Raises:
             HubError: `scope_missing`, `environment_denied` (403), `tenant_required`, `invalid_query` (400).
@@ -101,10 +116,12 @@ class Announcements:
         variants = watched_variants(ctx, wanted)
         for service, environment in variants:
             check_environment(ctx.principal, environment)
-            self._effective.of(ctx.domain, service, environment, claimed=ctx.tier)
-        return lambda sink: self.open(ctx, variants, sink)
+            self._in_force.of(ctx.domain, service, environment, claimed=ctx.tier)
+        return lambda sink: self.open(ctx, variants, sink, instance)
 
-    def open(self, ctx: TenantContext, variants: Sequence[Variant], sink: Sink) -> Callable[[], None]:
+    def open(
+        self, ctx: TenantContext, variants: Sequence[Variant], sink: Sink, instance: str = ""
+    ) -> Callable[[], None]:
         """Send the values as they are and then every change, until what is returned is called.
 
         Raises:
@@ -113,20 +130,27 @@ class Announcements:
         opened: list[tuple[_Group, _Watcher]] = []
         for variant in dict.fromkeys(variants):
             group = self._group(ctx, variant)
-            watcher = _Watcher(ctx, sink)
+            watcher = _Watcher(ctx, sink, instance, group.told)
+            watcher.told = self._value_for(group, watcher)
+            group.split = group.split or watcher.told is not group.told
             group.watchers[watcher] = None
             opened.append((group, watcher))
-            sink.write(self._frame(group.told, variant))
+            sink.write(self._frame(watcher.told, variant))
+            if instance and self._followers is not None:
+                self._followers.opened(ctx, *variant, instance)
         self._frames.clear()
 
         def close() -> None:
             for group, watcher in opened:
-                group.watchers.pop(watcher, None)
+                if group.watchers.pop(watcher, group) is None and instance and self._followers is not None:
+                    self._followers.closed(group.domain, *group.variant, instance)
                 self._forget(group)
 
         return close
 
-    async def wait(self, ctx: TenantContext, variant: Variant, etag: str, seconds: float) -> TenantContext:
+    async def wait(
+        self, ctx: TenantContext, variant: Variant, etag: str, seconds: float, *, instance: str = ""
+    ) -> TenantContext:
         """Wait until a value is another one than that of an entity tag, or the time is up.
 
         Returns:
@@ -137,7 +161,7 @@ class Announcements:
         """
         domain = ctx.domain
         until_ms = self._clock.monotonic_ms() + seconds * 1000
-        while self._effective.of(domain, *variant, claimed=ctx.tier).etag == etag:
+        while self._in_force.of(domain, *variant, claimed=ctx.tier, instance=instance).etag == etag:
             left_s = (until_ms - self._clock.monotonic_ms()) / 1000
             if left_s <= 0 or not await self._wait_once(ctx, variant, left_s):
                 break
@@ -180,6 +204,7 @@ class Announcements:
         self._work = None
         self._scheduled = False
         self._frames.clear()
+        self._different.clear()
         if self._dirty:
             self._mark(next(iter(self._dirty)))
 
@@ -195,23 +220,43 @@ class Announcements:
                 yield
 
     def _moved(self, group: _Group) -> bool:
-        """Look at a group's value again; says whether it is another one."""
+        """Look at a group's value again; says whether it is another one, for some of its members at least."""
         try:
-            now = self._effective.of(group.domain, *group.variant, claimed=group.claimed)
+            now = self._in_force.of(group.domain, *group.variant, claimed=group.claimed)
         except HubError:  # the tenant's tier is gone: its watchers are cut by whoever watches access
             return False
         before, group.told = group.told, now
-        return now.differs(before)
+        reached = group.reach != self._in_force.generation
+        group.reach = self._in_force.generation
+        return now.differs(before) or reached or group.split or self._in_force.splits(group.domain)
+
+    def _value_for(self, group: _Group, watcher: _Watcher) -> Resolved:
+        """Return what one member of a group is to be told."""
+        if not watcher.instance or not self._in_force.splits(group.domain):
+            return group.told
+        return self._in_force.of(group.domain, *group.variant, claimed=group.claimed, instance=watcher.instance)
+
+    def _differs(self, now: Resolved, before: Resolved) -> bool:
+        if now is before:
+            return False
+        known = self._different.get((now, before))
+        if known is None:
+            known = self._different[(now, before)] = now.differs(before)
+        return known
 
     def _tell(self, group: _Group) -> Iterator[None]:
         for future in group.waiters:
             if not future.done():
                 future.set_result(None)
         group.waiters.clear()
-        frame = self._frame(group.told, group.variant) if group.watchers else None
+        group.split = False
         for watcher in list(group.watchers):
-            if frame is not None and watcher in group.watchers and self._still_may(watcher):
-                self.told += watcher.sink.write(frame)
+            if watcher not in group.watchers:
+                continue
+            before, watcher.told = watcher.told, self._value_for(group, watcher)
+            group.split = group.split or watcher.told is not group.told
+            if self._differs(watcher.told, before) and self._still_may(watcher):
+                self.told += watcher.sink.write(self._frame(watcher.told, group.variant))
             yield
 
     def _still_may(self, watcher: _Watcher) -> bool:
@@ -226,7 +271,7 @@ class Announcements:
         frame = self._frames.get((value, variant))
         if frame is None:
             head = encoded({"environment": variant[1], "etag": value.etag, "service": variant[0]})
-            data = b"".join((head[:-1], b',"config":', self._effective.encoded(value), b"}"))
+            data = b"".join((head[:-1], b',"config":', self._in_force.encoded(value), b"}"))
             frame = self._frames[(value, variant)] = event_frame(EVENT, data)
         return frame
 
@@ -236,8 +281,10 @@ class Announcements:
         group = groups.get((*variant, ctx.tier))
         if group is None:
             try:
-                told = self._effective.of(domain, *variant, claimed=ctx.tier)
-                group = groups[(*variant, ctx.tier)] = _Group(domain, variant, ctx.tier, told)
+                told = self._in_force.of(domain, *variant, claimed=ctx.tier)
+                group = groups[(*variant, ctx.tier)] = _Group(
+                    domain, variant, ctx.tier, told, self._in_force.generation
+                )
             finally:
                 if not groups:
                     del self._groups[domain]

@@ -81,10 +81,14 @@ class Effective:
         Raises:
             HubError: `tenant_not_found` (404); `unknown_tier` (422) for a tier that the hub no longer has.
         """
-        tier = self._customers.tier_of(domain)
+        tier = self.tier_of(domain)
         if tier is None and not claimed:
             raise tenant_missing()
         return self.at(domain, tier or claimed, service, environment)
+
+    def tier_of(self, domain: DomainId) -> str | None:
+        """Return a tenant's tier, None when there is no such tenant."""
+        return self._customers.tier_of(domain)
 
     def at(self, domain: DomainId, tier: str, service: str = "", environment: str = "") -> Resolved:
         """Return the effective value of a domain at a tier.

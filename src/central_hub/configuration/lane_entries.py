@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from central_hub.configuration.effective import Effective
+from central_hub.configuration.in_force import InForce
 from central_hub.configuration.model import CONFIG_READ
 from central_hub.configuration.ports import Defaults
 from central_hub.configuration.reading import config_answer
@@ -24,16 +24,16 @@ class ConfigurationLane:
     """Implements the lane's port on effective values.
 
     Args:
-        effective: the values.
+        in_force: the values.
         defaults: until when they are good by time alone.
         now_ms: wall time.
         monotonic_ms: the lane's time.
     """
 
     def __init__(
-        self, effective: Effective, defaults: Defaults, now_ms: Callable[[], int], monotonic_ms: Callable[[], float]
+        self, in_force: InForce, defaults: Defaults, now_ms: Callable[[], int], monotonic_ms: Callable[[], float]
     ) -> None:
-        self._effective = effective
+        self._in_force = in_force
         self._defaults = defaults
         self._now_ms = now_ms
         self._monotonic_ms = monotonic_ms
@@ -48,13 +48,13 @@ class ConfigurationLane:
         if service != ctx.tenant_id or not ctx.principal.holds(CONFIG_READ) or ctx.principal.environment:
             return None
         try:
-            value = self._effective.at(ctx.domain, ctx.tier)
+            value = self._in_force.of_tenant(ctx.domain, ctx.tier)
         except HubError:
             return None
         known = self._entries.get(ctx.domain)
         if known is not None and known[0] is value and self._monotonic_ms() < known[1].fresh_until_ms:
             return known[1]
-        head, rest = config_answer(ctx.domain, value, self._effective.encoded(value))
+        head, rest = config_answer(ctx.domain, value, self._in_force.encoded(value))
         ends_ms = self._defaults.fresh_until_ms(ctx.domain)
         fresh = math.inf if ends_ms == math.inf else self._monotonic_ms() + ends_ms - self._now_ms()
         entry = LaneEntry(openings=(head,), rest=rest, picks=_ONE, etag=value.etag, fresh_until_ms=fresh, drawn=False)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from central_hub.configuration.folding import Compiled
-from central_hub.configuration.model import Document
+from central_hub.configuration.model import Document, Layer
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import DomainId
+
+if TYPE_CHECKING:
+    from central_hub.configuration.effective import Effective
 
 
 class Defaults(Protocol):
@@ -65,4 +68,42 @@ class Access(Protocol):
         Raises:
             HubError: when the credential was revoked or expired, or the tenant suspended.
         """
+        ...
+
+
+class Candidates(Protocol):
+    """Who is reached by a change that is being tried out; implemented by rollouts."""
+
+    def effective_for(self, domain: DomainId, tier: str, service: str, instance: str) -> Effective | None:
+        """Return the values that somebody gets instead; None for whoever no trial reaches.
+
+        Args:
+            domain: the tenant's.
+            tier: at which it is.
+            service, instance: who asks; empty when not said.
+        """
+        ...
+
+    def splits(self, domain: DomainId) -> bool:
+        """Say whether a trial reaches some instances of a domain before others."""
+        ...
+
+
+class Held(Protocol):
+    """Which layers are not to be changed for now; the view of rollouts is one."""
+
+    def holder(self, domain: DomainId, layer: Layer) -> str:
+        """Return the rollout that a layer is held for, empty when it is free."""
+        ...
+
+
+class Followers(Protocol):
+    """Told which instance follows which value; implemented by rollouts."""
+
+    def opened(self, ctx: TenantContext, service: str, environment: str, instance: str) -> None:
+        """Take note that an instance follows a value by a stream."""
+        ...
+
+    def closed(self, domain: DomainId, service: str, environment: str, instance: str) -> None:
+        """Take note that one stream of it has ended."""
         ...

@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from central_hub.configuration.announcing import Announcements
-from central_hub.configuration.effective import Effective
 from central_hub.configuration.impact import Impact
+from central_hub.configuration.in_force import InForce
 from central_hub.configuration.merging import json_patch, merge_patch
 from central_hub.configuration.model import (
     CONFIG_READ,
@@ -72,7 +72,7 @@ class ConfigurationRoutes:
 
     configuration: Configuration
     reading: ConfigurationReading
-    effective: Effective
+    in_force: InForce
     impact: Impact
     announcements: Announcements
     sections: Sections
@@ -85,14 +85,15 @@ class ConfigurationRoutes:
         query: ConfigQuery = call.query
         ctx, domain = call.ctx, DomainId(call.path["tenant_id"])
         variant = (query.service or "", _environment(ctx, query.environment))
+        instance = query.instance or ""
         given = call.headers.get("if-none-match")
         if query.wait_s and given is not None:
-            await self.announcements.wait(ctx, variant, given, query.wait_s)
-        value = self.effective.of(domain, *variant, claimed=ctx.tier)
+            await self.announcements.wait(ctx, variant, given, query.wait_s, instance=instance)
+        value = self.in_force.of(domain, *variant, claimed=ctx.tier, instance=instance)
         headers = (("etag", value.etag),)
         if given is not None and value.etag in [tag.strip().removeprefix("W/") for tag in given.split(",")]:
             return Reply(status=304, headers=headers)
-        return Reply(body=config_answer(domain, value, self.effective.encoded(value)), headers=headers)
+        return Reply(body=config_answer(domain, value, self.in_force.encoded(value)), headers=headers)
 
     async def explain_config(self, call: Call) -> Reply:
         """Say where every value came from."""
@@ -141,7 +142,7 @@ class ConfigurationRoutes:
     async def change_layers(self, call: Call) -> Reply:
         """Change many layers together."""
         body: ChangeSet = call.body
-        wishes = [self._wish(call.ctx, each) for each in body.changes]
+        wishes = [self.wish(call.ctx, each) for each in body.changes]
         self.configuration.check(call.ctx, wishes)
         if body.dry_run:
             radius = await self.impact.of(wishes)
@@ -245,7 +246,7 @@ class ConfigurationRoutes:
         made = await self.configuration.change(call.ctx, [wish], reason=reason, key=call.idempotency_key)
         return Reply(body=self.reading.layer(call.ctx, wish.layer, made[0]), headers=(("etag", etag_of(made[0])),))
 
-    def _wish(self, ctx: TenantContext, change: LayerChange) -> Wish:
+    def wish(self, ctx: TenantContext, change: LayerChange) -> Wish:
         """Read one change of a set; a tenant that the caller may not act for is as good as missing."""
         layer = self._named(ctx, change.layer)
         edits: list[Edit] = []
@@ -334,6 +335,7 @@ REFUSED: Final = (
     "patch_test_failed",
     "type_changed",
     "unknown_tier",
+    "layer_in_rollout",
     "limit_reached",
     "document_too_large",
     "contended",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from central_hub.configuration.model import CHANGES_PER_SET_MAX, HISTORY_MAX, PATCH_OPERATIONS_MAX, REASON_LENGTH_MAX
-from central_hub.kernel.ids import NAME_PATTERN
+from central_hub.kernel.ids import INSTANCE_ID_PATTERN, NAME_PATTERN
 
 WAIT_S_MAX = 60.0
 
@@ -18,10 +18,15 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class ConfigQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which service in which environment asks; and for how long to wait, with If-None-Match, for another value."""
+    """Which instance of which service in which environment asks; and for how long to wait, with If-None-Match, for
+    another value.
+
+    An instance is told what a rollout has it try out; without one, what everybody has.
+    """
 
     service: Name | None = None
     environment: Name | None = None
+    instance: Annotated[str, msgspec.Meta(pattern=INSTANCE_ID_PATTERN)] | None = None
     wait_s: Annotated[float, msgspec.Meta(ge=0, le=WAIT_S_MAX)] = 0.0
 
 

@@ -25,7 +25,7 @@ from central_hub.configuration.model import (
     TenantConfigurationChanged,
     layers_for,
 )
-from central_hub.configuration.ports import Customers, Defaults
+from central_hub.configuration.ports import Customers, Defaults, Held
 from central_hub.configuration.rules import (
     as_compiled,
     check_document,
@@ -96,6 +96,7 @@ class Configuration:
         sections: what may be configured.
         defaults: what a tier grants.
         customers: which tenants there are.
+        held: which layers a rollout has in hand; none when left out.
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class Configuration:
         sections: Sections,
         defaults: Defaults,
         customers: Customers,
+        held: Held | None = None,
     ) -> None:
         self._view = view
         self._sequencer = sequencer
         self._sections = sections
         self._defaults = defaults
         self._customers = customers
+        self._held = held
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -129,26 +132,55 @@ class Configuration:
             HubError: `precondition_required` (428), `revision_moved` (412), `tenant_not_found` (404), `locked`,
                 `out_of_bounds`, `environment_denied` (403), `unknown_key`, `invalid_value`, `invalid_document`,
                 `invalid_guard`, `invalid_patch`, `type_changed`, `invalid_name`, `unknown_tier`,
-                `invalid_change_set` (422), `document_too_large` (413), `limit_reached` (429).
+                `invalid_change_set` (422), `document_too_large` (413), `layer_in_rollout` (409), `limit_reached` (429).
         """
         self.check(ctx, wishes)
         domains = sorted({wish.layer.domain for wish in wishes})
 
         def decide(tx: Tx) -> list[tuple[Layer, int]]:
-            change_set = tx.new_id() if len(wishes) > 1 else ""
-            self._touch(tx, wishes)
-            written: list[tuple[Layer, int]] = []
-            for wish, before, document in self.planned(wishes):
-                number = before.number
-                if encoded(document) != before.document:
-                    number += 1
-                    self._append(tx, wish, number, document, reason, change_set)
-                written.append((wish.layer, number))
-            return written
+            self.touch(tx, wishes)
+            for wish in wishes:
+                self.check_free(wish.layer)
+            return self.make(tx, wishes, reason)
 
         source = None if key is None else Idempotency(domain=domains[0], source=ctx.principal.id, id=f"config/{key}")
         committed = await self._sequencer.submit(ctx.actor, domains, decide, idempotency=source)
         return [self._revision(Layer(*layer), number) for layer, number in committed.answer]
+
+    def make(self, tx: Tx, wishes: Sequence[Wish], reason: str) -> list[tuple[Layer, int]]:
+        """Propose changes within somebody's decision, which has touched what they depend on.
+
+        Returns:
+            Each layer with its revision.
+
+        Raises:
+            HubError: as `change`.
+        """
+        change_set = tx.new_id() if len(wishes) > 1 else ""
+        written: list[tuple[Layer, int]] = []
+        for wish, before, document in self.planned(wishes):
+            number = before.number
+            if encoded(document) != before.document:
+                number += 1
+                self._append(tx, wish, number, document, reason, change_set)
+            written.append((wish.layer, number))
+        return written
+
+    def check_free(self, layer: Layer) -> None:
+        """Refuse to change a layer that a rollout has in hand; within a decision, after touching it.
+
+        Raises:
+            HubError: `layer_in_rollout` (409).
+        """
+        holder = "" if self._held is None else self._held.holder(layer.domain, layer)
+        if holder:
+            raise HubError(
+                "layer_in_rollout",
+                Kind.CONFLICT,
+                f"{layer.text} is being rolled out and cannot be changed until that is over.",
+                next_step=f"Wait for it, or abort it: central-hub rollout abort {holder}",
+                fields={"rollout_id": holder, "layer": layer.text},
+            )
 
     def check(self, ctx: TenantContext, wishes: Sequence[Wish]) -> None:
         """Check what can be known of changes before they are decided.
@@ -212,7 +244,8 @@ class Configuration:
         granted = {} if default is None else default.leaves
         check_effect(self._view.folded(layer.domain, layer), after, placed, granted, self._sections.built_in)
 
-    def _touch(self, tx: Tx, wishes: Sequence[Wish]) -> None:
+    def touch(self, tx: Tx, wishes: Sequence[Wish]) -> None:
+        """Declare what changes of these layers depend on."""
         tx.touch(PLATFORM, SCHEMAS_STREAM)
         for wish in wishes:
             layer = wish.layer

@@ -9,6 +9,7 @@ from central_hub.configuration.announcing import Announcements
 from central_hub.health.keeper import Keeper
 from central_hub.health.monitor import Monitor
 from central_hub.health.view import ORDER
+from central_hub.kernel.ids import PLATFORM
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.monitoring.metrics import Collector, Family, MetricKind, Sample, by_label, counter, gauge
@@ -17,6 +18,11 @@ from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.metering import Metering
 from central_hub.quotas.usecases import Allocations
+from central_hub.rollouts.followers import FollowerBook
+from central_hub.rollouts.model import State
+from central_hub.rollouts.rules import GATES
+from central_hub.rollouts.stepping import Stepping
+from central_hub.rollouts.view import RolloutsView
 from central_hub.webhooks.delivering import Deliveries
 from central_hub.webhooks.noticing import Noticing
 
@@ -90,6 +96,28 @@ def configuration_collector(announcements: Announcements) -> Collector:
             "central_hub_config_values_changed_total", "Those of them that were other ones.", announcements.changed
         )
         yield counter("central_hub_config_changes_told_total", "Times a stream was told a value.", announcements.told)
+
+    return collect
+
+
+def rollouts_collector(view: RolloutsView, stepping: Stepping, book: FollowerBook) -> Collector:
+    """Return the collector of rollouts; of all tenants together."""
+
+    def collect() -> Iterable[Family]:
+        yield gauge("central_hub_rollouts_open", "Rollouts that go on.", view.count_open(PLATFORM))
+        yield by_label(
+            "central_hub_rollouts_ended_total", MetricKind.COUNTER, "Rollouts that the hub ended, by how.", "state",
+            {state.value: stepping.ended[state.value] for state in (State.COMPLETED, State.ROLLED_BACK)},
+        )  # fmt: skip
+        yield by_label(
+            "central_hub_rollout_gates_failed_total", MetricKind.COUNTER, "Rollouts taken back, by gate.", "gate",
+            {gate: stepping.failed_gates[gate] for gate in GATES},
+        )  # fmt: skip
+        yield gauge("central_hub_config_followers", "Instances that follow a value of configuration.", len(book))
+        yield counter(
+            "central_hub_config_reports_total", "Reports of instances about their configuration.", book.reports
+        )
+        yield counter("central_hub_config_refusals_total", "Values that an instance refused to take up.", book.refusals)
 
     return collect
 

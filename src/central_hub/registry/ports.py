@@ -93,8 +93,13 @@ class Access(Protocol):
 class ConfigEvents(Protocol):
     """Values of configuration on a watch; implemented by configuration."""
 
-    def admit(self, ctx: TenantContext, wanted: str) -> Callable[[Sink], Callable[[], None]]:
+    def admit(self, ctx: TenantContext, wanted: str, instance: str = "") -> Callable[[Sink], Callable[[], None]]:
         """Return what begins to send the wanted values when it is given the stream, and returns what ends that.
+
+        Args:
+            ctx: the caller.
+            wanted: which values.
+            instance: for which instance they are, empty when that is not said.
 
         Raises:
             HubError: what the caller may not watch, or what is no value.

@@ -145,7 +145,7 @@ class RegistryRoutes:
         """Answer GET /watch with a stream of events."""
         query: WatchQuery = call.query
         names = watched_names(query.services) if query.services or query.config is None else frozenset[str]()
-        begin = None if query.config is None else self.config.admit(call.ctx, query.config)
+        begin = None if query.config is None else self.config.admit(call.ctx, query.config, query.instance or "")
         self.watch.admit(call.ctx)
         last_id = call.headers.get("last-event-id") or ""
 

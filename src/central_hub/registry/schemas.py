@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from central_hub.kernel.ids import NAME_PATTERN
+from central_hub.kernel.ids import INSTANCE_ID_PATTERN, NAME_PATTERN
 from central_hub.registry import shown
 from central_hub.registry.encoding import InstanceAnswer
 from central_hub.registry.model import REGISTER_BATCH_MAX
@@ -147,12 +147,14 @@ class WatchQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which services to watch, comma separated, or `*` for all that are visible; `load=true` adds load events.
 
     `config` adds the caller's effective configuration and every change of it: `*`, or `service@environment`, comma
-    separated, where either side may be left out.
+    separated, where either side may be left out. With `instance` these are the values of that instance, which a rollout
+    may reach before others.
     """
 
     services: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": WATCHED_PATTERN})] = ""
     load: bool = False
     config: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": CONFIG_PATTERN})] | None = None
+    instance: Annotated[str, msgspec.Meta(pattern=INSTANCE_ID_PATTERN)] | None = None
     tenant_id: shown.Name | None = None
 
 

@@ -13,6 +13,7 @@ from central_hub.adapters.memory import MemoryLog
 from central_hub.configuration.announcing import Announcements
 from central_hub.configuration.defaults import PlanDefaults
 from central_hub.configuration.effective import Effective
+from central_hub.configuration.in_force import InForce
 from central_hub.configuration.merging import merge_patch
 from central_hub.configuration.model import FACTS, Layer
 from central_hub.configuration.sections import Sections
@@ -80,7 +81,7 @@ class House:
             self.view, self.sequencer, Sections(self.defaults.sections), self.defaults, self.tenants
         )
         self.access = OpenAccess()
-        self.announcements = Announcements(self.effective, self.access, self.clock)
+        self.announcements = Announcements(InForce(self.effective), self.access, self.clock)
         self.runner.listen(self.announcements.applied)
 
     async def patch(self, layer: Layer, patch: dict[str, Any], if_match: str = "*") -> int:

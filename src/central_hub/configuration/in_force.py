@@ -1,0 +1,73 @@
+"""The value that is in force for whoever asks: the effective one, or that of a change which is being tried out.
+
+While nothing is tried out, whoever asks for a tenant is answered by the effective values themselves, at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from central_hub.configuration.effective import Effective, tenant_missing
+from central_hub.configuration.ports import Candidates
+from central_hub.configuration.resolving import Resolved
+from central_hub.kernel.ids import DomainId
+
+OfTenant = Callable[[DomainId, str], Resolved]
+
+
+class InForce:
+    """Answers what is in force for whom.
+
+    Args:
+        effective: the values of everyone whom no trial reaches.
+    """
+
+    __slots__ = ("_candidates", "effective", "encoded", "generation", "of_tenant")
+
+    def __init__(self, effective: Effective) -> None:
+        self.effective: Final = effective
+        self.encoded: Final = effective.encoded
+        self._candidates: Candidates | None = None
+        self.generation = 0
+        """Moves with everything that may change who is reached by a trial."""
+        self.of_tenant: OfTenant = effective.at
+        """Return the value for a tenant at a tier, whoever asks; the lane's way."""
+
+    def try_out(self, candidates: Candidates | None) -> None:
+        """Ask `candidates` from now on who is reached by a trial; None when nothing is tried out."""
+        self._candidates = candidates
+        self.generation += 1
+        self.of_tenant = self.effective.at if candidates is None else self.at
+
+    def splits(self, domain: DomainId) -> bool:
+        """Say whether instances that ask for the same may be answered differently."""
+        return self._candidates is not None and self._candidates.splits(domain)
+
+    def of(
+        self, domain: DomainId, service: str = "", environment: str = "", *, claimed: str = "", instance: str = ""
+    ) -> Resolved:
+        """Return the value in force; as `Effective.of`, for one instance of the service.
+
+        Raises:
+            HubError: `tenant_not_found` (404), `unknown_tier` (422).
+        """
+        if self._candidates is None:
+            return self.effective.of(domain, service, environment, claimed=claimed)
+        tier = self.effective.tier_of(domain) or claimed
+        if not tier:
+            raise tenant_missing()
+        return self.at(domain, tier, service, environment, instance)
+
+    def at(self, domain: DomainId, tier: str, service: str = "", environment: str = "", instance: str = "") -> Resolved:
+        """Return the value in force for a domain at a tier.
+
+        Raises:
+            HubError: `unknown_tier` (422).
+        """
+        candidates = self._candidates
+        if candidates is not None:
+            tried = candidates.effective_for(domain, tier, service, instance)
+            if tried is not None:
+                return tried.at(domain, tier, service, environment)
+        return self.effective.at(domain, tier, service, environment)

@@ -1,0 +1,218 @@
+"""Which instance follows which value, and what it last said of it: signals, kept in memory and told again when lost.
+
+An instance is known here once it opens a stream that names it, or reports. What it says is only believed of whoever
+registered it. After a restart of the hub instances connect and report again; nothing is concluded before they can.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import SHARED, DomainId
+from central_hub.registry.model import SCOPE_ADMIN
+from central_hub.rollouts.ports import Instances
+from central_hub.rollouts.schemas import Report
+
+FOLLOWERS_PER_TENANT_MAX: Final = 10_000
+REPORTS_KEPT_MAX: Final = 32
+RECENT_MS: Final = 60_000.0
+"""How far back the time before a change goes."""
+REPORT_FRESH_MS: Final = 30_000.0
+"""An instance without a stream is there for this long after a report."""
+LOST_AFTER_MS: Final = 2_500.0
+"""A stream that broke is opened again sooner than this, if whoever had it is still there."""
+
+Key = tuple[str, str, str]
+"""A service, an environment, an instance."""
+
+
+class Follower:
+    """One instance that follows one value of one tenant. Times are monotonic but `since_ms`, which is wall time."""
+
+    __slots__ = (
+        "domain",
+        "environment",
+        "errors",
+        "etag",
+        "instance",
+        "principal",
+        "reason",
+        "recent",
+        "refused",
+        "reported_ms",
+        "requests",
+        "service",
+        "since_ms",
+        "streamless_ms",
+        "streams",
+    )
+
+    def __init__(self, domain: DomainId, key: Key, principal: str, now_ms: float) -> None:
+        self.domain = domain
+        self.service, self.environment, self.instance = key
+        self.principal = principal
+        self.etag = ""
+        self.refused = False
+        self.reason = ""
+        self.since_ms = 0
+        self.streams = 0
+        self.streamless_ms = now_ms
+        self.reported_ms = -math.inf
+        self.requests = 0
+        self.errors = 0
+        self.recent: deque[tuple[float, int, int]] = deque(maxlen=REPORTS_KEPT_MAX)
+
+    @property
+    def key(self) -> Key:
+        """What it is kept under in its domain."""
+        return self.service, self.environment, self.instance
+
+    def is_there(self, now_ms: float) -> bool:
+        """Say whether it has a stream, or had a moment ago, or reports."""
+        return (
+            self.streams > 0
+            or now_ms - self.streamless_ms < LOST_AFTER_MS
+            or (now_ms - self.reported_ms < REPORT_FRESH_MS and self.reported_ms > self.streamless_ms)
+        )
+
+    def before(self, now_ms: float) -> tuple[int, int]:
+        """Return requests and errors of the last minute."""
+        some = [(requests, errors) for at_ms, requests, errors in self.recent if now_ms - at_ms <= RECENT_MS]
+        return sum(each[0] for each in some), sum(each[1] for each in some)
+
+
+_NONE: Final[Mapping[Key, Follower]] = {}
+
+
+class FollowerBook:
+    """Implements configuration's `Followers`, and takes reports.
+
+    Args:
+        instances: who registered what.
+        clock: wall and monotonic time.
+    """
+
+    def __init__(self, instances: Instances, clock: Clock) -> None:
+        self._instances = instances
+        self._clock = clock
+        self._followers: dict[DomainId, dict[Key, Follower]] = {}
+        self.reports = 0
+        self.refusals = 0
+
+    def of(self, domain: DomainId) -> Collection[Follower]:
+        """Return the followers of one tenant's values."""
+        return self._followers.get(domain, _NONE).values()
+
+    def everywhere(self) -> Iterator[Follower]:
+        """Iterate over all of them, for a rollout of the platform's."""
+        for followers in list(self._followers.values()):
+            yield from list(followers.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._followers.values()))
+
+    def opened(self, ctx: TenantContext, service: str, environment: str, instance: str) -> None:
+        """Take note that an instance follows a value by a stream; somebody else's instance is only a reader."""
+        owner = self._instances.owner(ctx.domain, service, instance) if service else ""
+        if owner == "" or (owner is not None and not _may_speak(ctx, owner)):
+            return
+        follower = self._take(ctx.domain, (service, environment, instance), ctx.principal.id)
+        if follower is not None:
+            follower.streams += 1
+
+    def closed(self, domain: DomainId, service: str, environment: str, instance: str) -> None:
+        """Take note that one stream of it has ended."""
+        follower = self._followers.get(domain, _NONE).get((service, environment, instance))
+        if follower is None or not follower.streams:
+            return
+        follower.streams -= 1
+        if not follower.streams:
+            follower.streamless_ms = self._clock.monotonic_ms()
+
+    def report(self, ctx: TenantContext, service: str, instance: str, said: Report) -> Follower:
+        """Take what an instance says about the value it runs, and how its requests went.
+
+        Raises:
+            HubError: `instance_not_found` (404), `not_owner` (403), `too_many_followers` (429).
+        """
+        owner = self._instances.owner(ctx.domain, service, instance)
+        if owner is None:
+            raise HubError(
+                "instance_not_found",
+                Kind.NOT_FOUND,
+                f"There is no instance '{instance}' of '{service}': it never registered, left, or its lease ended.",
+                next_step="Register it again.",
+            )
+        if not _may_speak(ctx, owner):
+            raise HubError(
+                "not_owner",
+                Kind.DENIED,
+                f"The instance '{instance}' of '{service}' was registered by somebody else.",
+                next_step="Use the credential that registered it, or one with the scope registry:admin.",
+            )
+        follower = self._take(ctx.domain, (service, said.environment or "", instance), ctx.principal.id)
+        if follower is None:
+            raise HubError(
+                "too_many_followers",
+                Kind.LIMIT,
+                f"{FOLLOWERS_PER_TENANT_MAX} instances follow values of this tenant, which is the limit.",
+                next_step="Let fewer instances report.",
+                retry_after_s=60,
+            )
+        self._note(follower, said)
+        return follower
+
+    def forget(self, domain: DomainId, service: str, instance: str) -> None:
+        """Let go of an instance that left as it should: nobody is to miss it."""
+        for own in list(self._followers) if domain == SHARED else [domain]:
+            followers = self._followers.get(own, {})
+            for key in [key for key in followers if key[0] == service and key[2] == instance]:
+                del followers[key]
+            if not followers:
+                self._followers.pop(own, None)
+
+    def sweep(self) -> None:
+        """Let go of whoever is neither there nor registered."""
+        now_ms = self._clock.monotonic_ms()
+        for domain, followers in list(self._followers.items()):
+            for key, follower in list(followers.items()):
+                gone = not follower.is_there(now_ms)
+                if gone and self._instances.owner(domain, follower.service, follower.instance) is None:
+                    del followers[key]
+            if not followers:
+                del self._followers[domain]
+
+    def _take(self, domain: DomainId, key: Key, principal: str) -> Follower | None:
+        followers = self._followers.setdefault(domain, {})
+        follower = followers.get(key)
+        if follower is None:
+            if len(followers) >= FOLLOWERS_PER_TENANT_MAX:
+                return None
+            follower = followers[key] = Follower(domain, key, principal, self._clock.monotonic_ms())
+        follower.principal = principal
+        return follower
+
+    def _note(self, follower: Follower, said: Report) -> None:
+        now_ms = self._clock.monotonic_ms()
+        self.reports += 1
+        refused = said.state == "refused"
+        if said.etag and (said.etag, refused) != (follower.etag, follower.refused):
+            follower.since_ms = self._clock.now_ms()
+            self.refusals += refused
+        if said.etag:
+            follower.etag, follower.refused, follower.reason = said.etag, refused, said.reason
+        follower.reported_ms = now_ms
+        if said.ok or said.errors:
+            follower.requests += said.ok + said.errors
+            follower.errors += said.errors
+            follower.recent.append((now_ms, said.ok + said.errors, said.errors))
+
+
+def _may_speak(ctx: TenantContext, owner: str) -> bool:
+    return owner == ctx.principal.id or ctx.principal.holds(SCOPE_ADMIN)

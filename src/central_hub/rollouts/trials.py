@@ -1,0 +1,256 @@
+"""What is seen of a rollout that goes on: who acknowledged, who fails, how requests go, among the exposed and the rest.
+
+A trial is kept in memory and begins anew with the hub: the gates then look for their whole time again. What it rests
+on are signals; what follows from it are facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+from central_hub.configuration.effective import Effective
+from central_hub.configuration.in_force import InForce
+from central_hub.kernel.clock import Clock
+from central_hub.kernel.errors import HubError
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.rollouts.exposing import Exposing
+from central_hub.rollouts.followers import Follower, FollowerBook
+from central_hub.rollouts.model import SUSPECTS_SHOWN_MAX, Evidence, Rollout, Suspect
+from central_hub.rollouts.ports import Instances
+from central_hub.rollouts.rules import (
+    COMPARED_MIN,
+    bucket,
+    instance_stratum,
+    instance_target,
+    is_acknowledged,
+    is_exposed,
+)
+
+SLICE: Final = 64
+"""Followers looked at before others have their turn."""
+
+
+class _Mark:
+    """How a follower stood when it was first looked at as one of the exposed, or of the others."""
+
+    __slots__ = ("before", "errors", "requests", "unwell")
+
+    def __init__(self, follower: Follower, now_ms: float, *, unwell: bool) -> None:
+        self.requests = follower.requests
+        self.errors = follower.errors
+        self.before = follower.before(now_ms)
+        self.unwell = unwell
+
+
+class Trial:
+    """One rollout as this hub sees it. Times are monotonic.
+
+    `began_ms` is when this hub began to look at the stage, `settled_ms` since when enough have acknowledged.
+    """
+
+    __slots__ = ("began_ms", "evidence", "exposed", "others", "settled_ms", "stage")
+
+    def __init__(self) -> None:
+        self.stage: tuple[int, int] | None = None
+        self.began_ms = 0.0
+        self.settled_ms: float | None = None
+        self.exposed: dict[Follower, _Mark] = {}
+        self.others: dict[Follower, _Mark] = {}
+        self.evidence = Evidence()
+
+    def enter(self, rollout: Rollout, now_ms: float) -> None:
+        """Begin to look at a stage, unless that is what it does already."""
+        stage = (rollout.stage, rollout.since_ms)
+        if self.stage != stage:
+            self.stage, self.began_ms, self.settled_ms = stage, now_ms, None
+
+    def note(self, rollout: Rollout, evidence: Evidence, now_ms: float) -> None:
+        """Take what was seen now."""
+        self.evidence = evidence
+        if not is_acknowledged(rollout.gates, evidence):
+            self.settled_ms = None
+        elif self.settled_ms is None:
+            self.settled_ms = now_ms
+
+
+class Observing:
+    """Looks at everyone whom a rollout concerns.
+
+    Args:
+        book: who follows what.
+        exposing: what rollouts have some try out.
+        in_force: the values.
+        instances: how registered instances are.
+        clock: monotonic time.
+    """
+
+    def __init__(
+        self, book: FollowerBook, exposing: Exposing, in_force: InForce, instances: Instances, clock: Clock
+    ) -> None:
+        self._book = book
+        self._exposing = exposing
+        self._in_force = in_force
+        self._instances = instances
+        self._clock = clock
+
+    async def targets(self, domain: DomainId, rollout: Rollout) -> dict[str, list[int]]:
+        """Return the buckets of the instances that a rollout concerns, by stratum."""
+        found: dict[str, list[int]] = {}
+        async for follower, tier in self._concerned(domain, rollout):
+            place = bucket(rollout.id, instance_target(follower.domain, follower.service, follower.instance))
+            found.setdefault(instance_stratum(tier, follower.service), []).append(place)
+        return found
+
+    async def evidence(self, domain: DomainId, rollout: Rollout, trial: Trial) -> Evidence:
+        """Return what there is to see of a rollout now."""
+        now_ms = self._clock.monotonic_ms()
+        seen = _Sums()
+        there: set[Follower] = set()
+        async for follower, tier in self._concerned(domain, rollout):
+            there.add(follower)
+            unwell = self._is_unwell(follower, now_ms)
+            if is_exposed(rollout, follower.domain, tier, follower.service, follower.instance):
+                trial.others.pop(follower, None)
+                mark = trial.exposed.get(follower)
+                if mark is None:
+                    mark = trial.exposed[follower] = _Mark(follower, now_ms, unwell=unwell)
+                expected = self._in_force.at(
+                    follower.domain, tier, follower.service, follower.environment, follower.instance
+                ).etag
+                seen.add_exposed(follower, mark, expected, unwell=unwell)
+            else:
+                mark = trial.others.get(follower)
+                if mark is None:
+                    mark = trial.others[follower] = _Mark(follower, now_ms, unwell=unwell)
+                seen.add_other(follower, mark, unwell=unwell)
+        for follower in [each for each in trial.exposed if each not in there]:
+            # It is not registered any more: an instance that left as it should was taken out of the book.
+            if follower in self._book.of(follower.domain):
+                seen.add_vanished(follower)
+            else:
+                del trial.exposed[follower]
+        for follower in [each for each in trial.others if each not in there]:
+            if follower in self._book.of(follower.domain):
+                seen.add_other_vanished()
+            else:
+                del trial.others[follower]
+        return seen.evidence()
+
+    def is_looked_at(self, follower: Follower) -> bool:
+        """Say whether a rollout that goes on concerns a follower."""
+        for domain in dict.fromkeys((PLATFORM, follower.domain)):
+            for rollout in self._exposing.going_on(domain):
+                if self._is_concerned(self._exposing.effective_with([rollout]), follower) is not None:
+                    return True
+        return False
+
+    async def _concerned(self, domain: DomainId, rollout: Rollout) -> AsyncIterator[tuple[Follower, str]]:
+        """Yield the instances whose value a rollout makes another one, with their tier."""
+        tried = self._exposing.effective_with([rollout])
+        every: Iterable[Follower] = self._book.everywhere() if domain == PLATFORM else list(self._book.of(domain))
+        for at, follower in enumerate(every):
+            if at % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            tier = self._is_concerned(tried, follower)
+            if tier is None:
+                continue
+            owner = self._instances.owner(follower.domain, follower.service, follower.instance)
+            if owner is not None:
+                yield follower, tier
+
+    def _is_concerned(self, tried: Effective, follower: Follower) -> str | None:
+        """Return the tier of a follower whose value a rollout makes another one, None for others."""
+        effective = self._in_force.effective
+        tier = effective.tier_of(follower.domain)
+        if tier is None:
+            return None
+        try:
+            now = effective.at(follower.domain, tier, follower.service, follower.environment)
+            then = tried.at(follower.domain, tier, follower.service, follower.environment)
+        except HubError:  # the tier is gone; whoever is at it is cut elsewhere
+            return None
+        return tier if then.etag != now.etag else None
+
+    def _is_unwell(self, follower: Follower, now_ms: float) -> bool:
+        return not follower.is_there(now_ms) or self._instances.is_unhealthy(
+            follower.domain, follower.service, follower.instance
+        )
+
+
+class _Sums:
+    """What one look adds up."""
+
+    def __init__(self) -> None:
+        self._exposed = self._acknowledged = self._refused = self._failing = 0
+        self._requests = self._errors = 0
+        self._others = self._others_failing = self._others_requests = self._others_errors = 0
+        self._before_requests = self._before_errors = 0
+        self._suspects: list[Suspect] = []
+
+    def add_exposed(self, follower: Follower, mark: _Mark, expected: str, *, unwell: bool) -> None:
+        """Add an instance that has the new value, or should."""
+        self._exposed += 1
+        if follower.etag == expected:
+            self._refused += follower.refused
+            self._acknowledged += not follower.refused
+            if follower.refused:
+                self._suspect(follower, follower.reason)
+        if unwell and not mark.unwell:
+            self._failing += 1
+            self._suspect(follower, "unhealthy, or not there any more")
+        self._requests += follower.requests - mark.requests
+        self._errors += follower.errors - mark.errors
+        self._before_requests += mark.before[0]
+        self._before_errors += mark.before[1]
+
+    def add_other(self, follower: Follower, mark: _Mark, *, unwell: bool) -> None:
+        """Add an instance that has the old value."""
+        self._others += 1
+        self._others_failing += unwell and not mark.unwell
+        self._others_requests += follower.requests - mark.requests
+        self._others_errors += follower.errors - mark.errors
+
+    def add_vanished(self, follower: Follower) -> None:
+        """Add an instance that had the new value and is not even registered any more."""
+        self._exposed += 1
+        self._failing += 1
+        self._suspect(follower, "gone without having left")
+
+    def add_other_vanished(self) -> None:
+        """Add an instance that had the old value and is not even registered any more."""
+        self._others += 1
+        self._others_failing += 1
+
+    def evidence(self) -> Evidence:
+        """Return the sums, and with whom the exposed are compared."""
+        others = (self._others_requests, self._others_errors, "others")
+        before = (self._before_requests, self._before_errors, "before")
+        compared = others if self._others_requests >= COMPARED_MIN else max(others, before)
+        return Evidence(
+            population=self._exposed + self._others,
+            exposed=self._exposed,
+            acknowledged=self._acknowledged,
+            refused=self._refused,
+            failing=self._failing,
+            requests=self._requests,
+            errors=self._errors,
+            others=self._others,
+            others_failing=self._others_failing,
+            compared_with=compared[2] if compared[0] else "",
+            compared_requests=compared[0],
+            compared_errors=compared[1],
+            suspects=tuple(self._suspects),
+        )
+
+    def _suspect(self, follower: Follower, reason: str) -> None:
+        if len(self._suspects) < SUSPECTS_SHOWN_MAX:
+            self._suspects.append(
+                Suspect(
+                    tenant_id=follower.domain,
+                    service_name=follower.service,
+                    instance_id=follower.instance,
+                    reason=reason,
+                )
+            )
