@@ -147,6 +147,10 @@ class Deliveries:
                     group.create_task(self._turn(line))
                 await self._sleep()
 
+    def wake(self) -> None:
+        """Look again at what is due, as when time has passed."""
+        self._wake.set()
+
     async def flush(self) -> None:
         """Keep every cursor that moved.
 

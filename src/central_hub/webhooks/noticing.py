@@ -68,15 +68,19 @@ class Noticing:
 
         What could not be recorded because the store was away is found again by the next look at everything.
         """
-        self._mark(PLATFORM)  # what changed while no hub ran
+        self.mark_all()  # what changed while no hub ran
         while True:
             try:
                 async with asyncio.timeout(VALUES_SWEEP_S):
                     await self._wake.wait()
             except TimeoutError:
-                self._mark(PLATFORM)
+                self.mark_all()
             self._wake.clear()
             await self.look()
+
+    def mark_all(self) -> None:
+        """Have every value looked at again."""
+        self._mark(PLATFORM)
 
     async def look(self) -> None:
         """Record what is something else in the tenants that are marked."""
