@@ -33,6 +33,14 @@ class Lane(StrEnum):
     OFF = "off"
 
 
+class KeyProvider(StrEnum):
+    """Where the key-encryption key is, under which the data keys of all domains are."""
+
+    FILE = "file"
+    ENV = "env"
+    TRANSIT = "transit"
+
+
 class LogFormat(StrEnum):
     """How the hub's own log is written, on stderr."""
 
@@ -93,6 +101,31 @@ class Settings(BaseSettings):
     )
     retention_days: Annotated[int, Field(ge=1)] = Field(
         default=7, description="Days that records stay behind the snapshot."
+    )
+    key_provider: KeyProvider = Field(
+        default=KeyProvider.FILE,
+        description="Where the key-encryption key is: file (keys/master.key of the data directory), env or transit.",
+    )
+    master_key: SecretStr | None = Field(
+        default=None, description="The key-encryption key, 64 hex digits, for the provider env."
+    )
+    master_key_previous: SecretStr | None = Field(
+        default=None, description="Keys of before with commas between, until every data key is rewrapped."
+    )
+    transit_url: str | None = Field(
+        default=None, description="Address of a Vault or OpenBao server, for the provider transit."
+    )
+    transit_key: str = Field(default="central-hub", description="Name of the key in the transit engine.")
+    transit_mount: str = Field(default="transit", description="Where the transit engine is mounted.")
+    transit_namespace: str = Field(default="", description="Namespace of the transit engine, where there are any.")
+    transit_token: SecretStr | None = Field(
+        default=None, description="Token for the transit engine; better in a file that an agent renews."
+    )
+    transit_token_file: Path | None = Field(
+        default=None, description="File of mode 0600 with the token for the transit engine, read anew each time."
+    )
+    transit_ca_file: Path | None = Field(
+        default=None, description="PEM certificates that vouch for the transit server, instead of the system's."
     )
     bootstrap_token: Annotated[SecretStr | None, AfterValidator(_bootstrap_token)] = Field(
         default=None, description="Use this first-hour token instead of a generated one (automation only)."

@@ -13,6 +13,7 @@ import structlog
 from central_hub.adapters.clock import SystemClock, system_random
 from central_hub.adapters.stores import open_directory
 from central_hub.app.hub import Hub
+from central_hub.app.providing import key_provider
 from central_hub.app.wiring import build
 from central_hub.edge.connection import CONNECTIONS_MAX
 from central_hub.edge.server import HubServer, LaneMode, bind, configure
@@ -41,7 +42,7 @@ async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> 
     allow_open_files()
     sockets = bind(settings.host, settings.port)
     addresses = [sock.getsockname()[:2] for sock in sockets]
-    stores = await open_directory(settings.data, incarnation=new_incarnation())
+    stores = await open_directory(settings.data, incarnation=new_incarnation(), keys=key_provider(settings))
     hub = build(settings, stores, listeners=addresses)
     await hub.start()
     try:
