@@ -13,7 +13,16 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM
 from central_hub.settings import KeyProvider, Settings
 
-EVERYWHERE = ("0.0.0.0/0", "::/0", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "127.0.0.0/8", "::1/128")
+EVERYWHERE = (
+    "0.0.0.0/0",
+    "::/0",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+    "127.0.0.0/8",
+    "::1/128",
+)
 """Where a transit server may be: nobody but the operator names it, and nobody but the hub itself is sent there."""
 
 
@@ -37,9 +46,7 @@ def key_provider(settings: Settings) -> KeyEncryption | None:
     given, path = settings.transit_token, settings.transit_token_file
     if given is None and path is None:
         raise _unset("HUB_TRANSIT_TOKEN_FILE", "/run/secrets/vault-token")
-    address = address_of(
-        settings.transit_url, settings.transit_key, settings.transit_mount, settings.transit_namespace
-    )
+    address = address_of(settings.transit_url, settings.transit_key, settings.transit_mount, settings.transit_namespace)
     token = token_source("" if given is None else given.get_secret_value(), path)
     token()  # a file that others may read is refused at once
     return TransitKeys(address, _egress(address), token, trusted=_file(settings.transit_ca_file))
