@@ -6,6 +6,7 @@ Read once at start; nothing else in the hub looks at the environment.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from ipaddress import ip_address
@@ -23,6 +24,9 @@ DEFAULT_PORT: Final = 7000
 PREFIX: Final = "HUB_"
 MISSPELT_RATIO: Final = 0.85
 SECRET_MASK: Final = "********"  # noqa: S105  # what stands in place of one
+
+_USERS_PASSWORD: Final = re.compile(r"(//[^:@/?]*):.*@")
+_NAMED_PASSWORD: Final = re.compile(r"(?i)((?:ssl)?password=)[^&]*")
 
 
 class Lane(StrEnum):
@@ -56,6 +60,13 @@ def _bootstrap_token(given: SecretStr | None) -> SecretStr | None:
     return given
 
 
+def _store(given: SecretStr | None) -> SecretStr | None:
+    """Refuse what is no address of a database; what it says is not repeated, a password may be in it."""
+    if given is not None and not given.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("a store begins with postgresql://; for the embedded one name a directory with --data")
+    return given
+
+
 class Settings(BaseSettings):
     """The hub's process settings. Values come from arguments, then `HUB_*`, then the defaults."""
 
@@ -64,6 +75,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(default=DEFAULT_PORT, description="Port; 0 picks a free one.")
     data: Path = Field(default=Path("central-hub-data"), description="Directory of the embedded store and its keys.")
+    store: Annotated[SecretStr | None, AfterValidator(_store)] = Field(
+        default=None,
+        description="PostgreSQL to keep everything in, instead of the embedded store: postgresql://USER@HOST/DATABASE.",
+    )
     open: bool = Field(default=False, description="No keys: header claims are taken as given. Loopback only.")
     lane: Lane = Field(default=Lane.PROTOCOL, description="How hot reads are served: protocol, asgi or off.")
     log_level: str = Field(
@@ -133,10 +148,13 @@ class Settings(BaseSettings):
 
     def redacted(self) -> dict[str, str]:
         """Return every setting as text, secrets masked, for the line printed at start."""
-        return {
+        shown = {
             name: SECRET_MASK if isinstance(value, SecretStr) else str(getattr(value, "value", value))
             for name, value in self
         }
+        if self.store is not None:
+            shown["store"] = without_password(self.store.get_secret_value())
+        return shown
 
     def check(self) -> None:
         """Refuse combinations that would be unsafe.
@@ -168,6 +186,12 @@ def misspelt(names: Iterable[str]) -> list[tuple[str, str]]:
     others = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
     close = {name: difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT_RATIO) for name in others}
     return [(name, found[0]) for name, found in close.items() if found]
+
+
+def without_password(address: str) -> str:
+    """Return a store's address with its passwords masked."""
+    address = _USERS_PASSWORD.sub(rf"\1:{SECRET_MASK}@", address)
+    return _NAMED_PASSWORD.sub(rf"\1{SECRET_MASK}", address)
 
 
 def is_loopback(host: str) -> bool:

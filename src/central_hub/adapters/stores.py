@@ -31,11 +31,24 @@ CURSORS: Final = "cursors.db"
 DIRECTORY_MODE: Final = 0o700
 
 
+Follow = Callable[[Callable[[], None], Callable[[], None]], None]
+"""Given what to call when there may be records that were not read, and when acknowledged history was lost."""
+
+
+def _never_stale() -> int:
+    return 0
+
+
+def _alone(moved: Callable[[], None], rewound: Callable[[], None]) -> None:
+    """Nobody else writes to a store of one's own."""
+
+
 @dataclass(slots=True)
 class Stores:
     """Everything that outlives the process, and the secrets that must not be in the store itself.
 
-    `unwell` says why the store takes no writes, empty while it does.
+    `unwell` says why the store takes no writes, empty while it does; `stale_ms` how long ago it last confirmed where
+    its log ends, 0 while it answers; `follow` is told whom to tell of others' writes.
     """
 
     log: SqliteLog | MemoryLog | PostgresLog
@@ -47,6 +60,8 @@ class Stores:
     directory: Path
     unwell: Callable[[], str]
     cursors: FileCursors | MemoryCursors | PostgresCursors = field(default_factory=MemoryCursors)
+    stale_ms: Callable[[], int] = _never_stale
+    follow: Follow = _alone
 
 
 async def open_directory(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +18,7 @@ from central_hub.app.hooking import Hooking
 from central_hub.app.parts import Core, Discovery, Observing, Quotas
 from central_hub.app.rolling_out import RollingOut
 from central_hub.app.safekeeping import Safekeeping
+from central_hub.app.staleness import Staleness
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.operations import Table
@@ -37,6 +38,7 @@ _log = structlog.get_logger("central_hub.app")
 class Hub:
     """A wired hub: `start` it, serve its `edge`, `stop` it."""
 
+    staleness: Staleness
     core: Core
     discovery: Discovery
     quotas: Quotas
@@ -83,6 +85,7 @@ class Hub:
                 self.discovery.watch.run(),
                 self.discovery.first_lookups.run(),
                 self.observing.loop_watch.run(),
+                self.staleness.run(),
                 self._keep_snapshots(),
                 self._collecting.run(),
             )
@@ -99,6 +102,10 @@ class Hub:
         self.core.egress.close()
         await self.core.stores.cursors.close()
         await self.core.stores.log.close()
+
+    def on_rewound(self, begin_anew: Callable[[], None]) -> None:
+        """Follow what others write to the store; call `begin_anew` when acknowledged history was lost there."""
+        self.core.stores.follow(self.core.sequencer.follow, begin_anew)
 
     def stopping(self) -> None:
         """Say that the hub is going away: not ready any more, streams end."""

@@ -122,10 +122,11 @@ class Observing:
 class HubPositions:
     """Implements the edge's `Positions` on the runner."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, stale_ms: Callable[[], int]) -> None:
         self._runner = runner
+        self._stale_ms = stale_ms
 
     def position_of(self, ctx: TenantContext) -> HubSeq:
         """Return where the caller's own domain and the shared one stand."""
         own = self._runner.position(ctx.domain) if ctx.tenant_id is not None else 0
-        return HubSeq(self._runner.incarnation, own, self._runner.position(SHARED))
+        return HubSeq(self._runner.incarnation, own, self._runner.position(SHARED), self._stale_ms())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
+import socket
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -11,12 +13,13 @@ from typing import Any, Final, TextIO, cast
 import structlog
 
 from central_hub.adapters.clock import SystemClock, system_random
-from central_hub.adapters.stores import open_directory
+from central_hub.adapters.stores import Stores, open_directory
 from central_hub.app.hub import Hub
 from central_hub.app.providing import key_provider
 from central_hub.app.wiring import build
 from central_hub.edge.connection import CONNECTIONS_MAX
 from central_hub.edge.server import HubServer, LaneMode, bind, configure
+from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import UUID_RANDOM_BYTES, uuid7
 from central_hub.settings import Settings
 
@@ -24,12 +27,17 @@ OPEN_FILES: Final = CONNECTIONS_MAX + 2_000
 """Every connection the hub takes, and its own files, probes and the rest beside them."""
 OPEN_FILES_FEW: Final = 4_096
 """Fewer than that are worth a warning."""
+REOPEN_S: Final = 0.25
+"""Seconds between two tries to open a store whose history was rewound."""
 
 _log = structlog.get_logger("central_hub.app")
 
 
 async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> None:
     """Run a hub until SIGTERM or SIGINT.
+
+    When the store's history was rewound the hub begins anew in the same process, on the same sockets: callers who
+    connect meanwhile wait.
 
     Args:
         settings: what the operator set.
@@ -41,18 +49,69 @@ async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> 
     settings.check()
     allow_open_files()
     sockets = bind(settings.host, settings.port)
+    try:
+        stores = await open_stores(settings)
+        while await _serve_history(settings, stores, [sock.dup() for sock in sockets], announce):
+            stores = await _reopened(settings)
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+async def _serve_history(
+    settings: Settings, stores: Stores, sockets: list[socket.socket], announce: Callable[[Hub, str], None]
+) -> bool:
+    """Serve from what is kept until asked to stop; returns whether its history was rewound instead."""
     addresses = [sock.getsockname()[:2] for sock in sockets]
-    stores = await open_directory(settings.data, incarnation=new_incarnation(), keys=key_provider(settings))
     hub = build(settings, stores, listeners=addresses)
     await hub.start()
+    rewound = False
     try:
         mode = LaneMode(settings.lane.value)
         config = configure(hub.edge, mode=mode, lane=hub.lane if mode is LaneMode.PROTOCOL else None)
         server = HubServer(config, on_stopping=hub.stopping)
+
+        def begin_anew() -> None:
+            nonlocal rewound
+            rewound = True
+            server.stop()
+
+        hub.on_rewound(begin_anew)
         announce(hub, _base_url(*addresses[0]))
         await server.serve(sockets)
     finally:
         await hub.stop()
+    return rewound
+
+
+async def open_stores(settings: Settings) -> Stores:
+    """Open what the settings name: PostgreSQL, or the embedded store of a directory.
+
+    Raises:
+        HubError: as either does; `extra_missing` without PostgreSQL's driver.
+    """
+    if settings.store is None:
+        return await open_directory(settings.data, incarnation=new_incarnation(), keys=key_provider(settings))
+    try:
+        from central_hub.adapters.postgres.stores import open_postgres  # its driver is an extra of its own
+    except ModuleNotFoundError as missing:
+        raise HubError(
+            "extra_missing",
+            Kind.INVALID,
+            f"A store in PostgreSQL needs the package '{missing.name}', which is not installed.",
+            next_step="pip install 'central-hub[server,postgres]'",
+        ) from None
+    keys = key_provider(settings)
+    return await open_postgres(settings.store.get_secret_value(), settings.data, mint=new_incarnation, keys=keys)
+
+
+async def _reopened(settings: Settings) -> Stores:
+    while True:
+        try:
+            return await open_stores(settings)
+        except HubError as refused:
+            _log.warning("app.store_not_reopened", code=refused.code, reason=refused.internal or refused.message)
+            await asyncio.sleep(REOPEN_S)
 
 
 def allow_open_files(wanted: int = OPEN_FILES) -> int:

@@ -27,6 +27,7 @@ from central_hub.app.limiting import collector_of, quotas_of, rows_of
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
 from central_hub.app.rolling_out import RollingOut, follower_book, rolling_out
 from central_hub.app.safekeeping import Safekeeping, safekeeping
+from central_hub.app.staleness import Staleness
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
 from central_hub.configuration.portable import PortableConfiguration
 from central_hub.configuration.view import ConfigurationView
@@ -197,6 +198,7 @@ def build(
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
     return Hub(
+        staleness=Staleness(stores.stale_ms, epochs),
         core=core,
         discovery=discovery,
         quotas=quotas,
@@ -284,7 +286,7 @@ def _core(
         secrets=secrets,
         webhooks=webhooks,
         runner=runner,
-        positions=HubPositions(runner),
+        positions=HubPositions(runner, stores.stale_ms),
         sequencer=sequencer,
         life=LifeCycle(
             tenants, sequencer, stores.sealer, (Leaving(registry, sequencer), LeasesLeaving(quotas, sequencer))

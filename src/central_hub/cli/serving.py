@@ -30,6 +30,9 @@ def serve(
     data: Annotated[
         Path | None, typer.Option(envvar="HUB_DATA", help="Directory of the store and its keys. (central-hub-data)")
     ] = None,
+    store: Annotated[
+        str | None, typer.Option(envvar="HUB_STORE", help="postgresql://… instead of the embedded store.")
+    ] = None,
     open_mode: Annotated[
         bool | None, typer.Option("--open/--keys", envvar="HUB_OPEN", help="Open: no keys, loopback only. (keys)")
     ] = None,
@@ -92,7 +95,7 @@ def serve(
 ) -> None:
     """Run a hub; Ctrl-C or SIGTERM ends it in order."""
     given = {
-        "host": host, "port": port, "data": data, "open": open_mode, "lane": lane, "tiers": tiers,
+        "host": host, "port": port, "data": data, "store": store, "open": open_mode, "lane": lane, "tiers": tiers,
         "log_level": log_level, "log_format": log_format, "probe_loopback": probe_loopback,
         "probe_networks": probe_networks,
         "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
@@ -136,6 +139,10 @@ def refusal(error: Any) -> Failure:  # Any: a HubError; naming the class would l
         "address_unavailable": "central-hub serve --port 0",
         "store_in_use": "central-hub serve --data ANOTHER_DIRECTORY",
         "data_unusable": "central-hub serve --data ANOTHER_DIRECTORY",
+        "invalid_store": "central-hub serve --store postgresql://USER@HOST:5432/DATABASE",
+        "store_not_prepared": "central-hub store prepare OWNERS_ADDRESS --role ROLE",
+        "store_unavailable": "central-hub store status",
+        "extra_missing": "pip install 'central-hub[server,postgres]'",
         "invalid_tiers": "central-hub serve   (with the built-in plans)",
         "open_mode_cross_origin": "central-hub serve --open",
         "invalid_origins": "central-hub serve --cross-origins https://app.example.com",

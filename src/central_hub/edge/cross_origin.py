@@ -22,7 +22,7 @@ PREFLIGHT_S: Final = 600
 """Seconds that a browser may remember what it was told before a request."""
 
 EXPOSED: Final = (
-    "deprecation", "etag", "hub-seq", "hub-tier", "ratelimit", "ratelimit-policy", "retry-after", "sunset",
+    "deprecation", "etag", "hub-seq", "hub-stale-ms", "hub-tier", "ratelimit", "ratelimit-policy", "retry-after", "sunset",
     "x-correlation-id",
 )  # fmt: skip
 """Header lines of answers that a page may read."""

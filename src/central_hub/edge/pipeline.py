@@ -289,11 +289,13 @@ class Pipeline:
         status = reply.status or operation.status
         pieces = _pieces_of(reply.body)
         length = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        position = self._positions.position_of(ctx)
         headers = answer_headers(
             media_type=reply.media_type if length or reply.stream else "",
             length=None if reply.stream or status in (204, 304) else length,
             extra=reply.headers + _sunset(ctx) if ctx.legacy else reply.headers,
-            hub_seq=self._positions.position_of(ctx).format(),
+            hub_seq=position.format(),
+            stale_ms=position.stale_ms,
             tier=ctx.tier,
             correlation_id=ctx.correlation_id,
         )
@@ -339,6 +341,7 @@ def answer_headers(
     hub_seq: str,
     tier: str,
     correlation_id: str,
+    stale_ms: int = 0,
 ) -> list[tuple[bytes, bytes]]:
     """Build an answer's header lines, in the one order both the lane and the framework send them."""
     headers: list[tuple[bytes, bytes]] = []
@@ -349,6 +352,8 @@ def answer_headers(
     headers.extend((name.encode("latin-1"), value.encode("latin-1")) for name, value in extra)
     if hub_seq:
         headers.append((b"hub-seq", hub_seq.encode("ascii")))
+    if stale_ms:
+        headers.append((b"hub-stale-ms", b"%d" % stale_ms))
     if tier:
         headers.append((b"hub-tier", tier.encode("ascii")))
     if correlation_id:

@@ -10,11 +10,15 @@ POSITION_TEXT_MAX = 96
 
 
 class HubSeq(msgspec.Struct, frozen=True, gc=False):
-    """Where a reader stands: the log's incarnation, its own tenant's and the shared position."""
+    """Where a reader stands: the log's incarnation, its own tenant's and the shared position.
+
+    `stale_ms` is how long ago the store last confirmed it, 0 while the store answers.
+    """
 
     incarnation: str
     tenant: int
     shared: int
+    stale_ms: int = 0
 
     def format(self) -> str:
         """Write the position as clients carry it: `incarnation.tenant.shared`."""

@@ -213,8 +213,10 @@ class Sequencer:
         self._in_flight = 0
         self._wake = asyncio.Event()
         self._closing = False
+        self._behind = False
         self.commits = 0
         self.failed_commits = 0
+        self.failed_reads = 0
 
     async def submit(
         self,
@@ -252,12 +254,12 @@ class Sequencer:
                 await self._sealer.ensure(domain)
             self._decide(command)
             return await done
-        except HubError:
+        except HubError as refused:
             # A retry of a command that went through is told what the first try was told, even if
             # the rules would refuse it today ("already exists"). Only refusals pay for the look-up.
             if idempotency is None:
                 raise
-            first = await self._log.lookup(idempotency)
+            first = await self._first_result(idempotency, refused)
             if first is None:
                 raise
             return self._replayed(first, idempotency)
@@ -267,6 +269,10 @@ class Sequencer:
     async def run(self) -> None:
         """Commit what is decided until `close`; the hub runs exactly one of these."""
         while True:
+            if self._behind:
+                self._behind = False
+                await self._catch_up()
+                continue
             if not self._ready:
                 if self._closing:
                     return
@@ -275,6 +281,11 @@ class Sequencer:
                 continue
             batch = [self._ready.popleft() for _ in range(min(GROUP_COMMIT_MAX, len(self._ready)))]
             await self._commit(batch)
+
+    def follow(self) -> None:
+        """Read what others wrote, between two commits: there may be records that the views have not seen."""
+        self._behind = True
+        self._wake.set()
 
     def close(self) -> None:
         """Refuse new commands; `run` returns when what was decided is durable."""
@@ -343,6 +354,21 @@ class Sequencer:
             idempotency=command.idempotency,
             result=result,
         )
+
+    async def _first_result(self, key: Idempotency, refused: HubError) -> bytes | None:
+        """Look a first result up; where that fails too, what the store said first stands ("outcome unknown")."""
+        try:
+            return await self._log.lookup(key)
+        except HubError:
+            if refused.kind in (Kind.UNAVAILABLE, Kind.STORAGE_FULL):
+                return None
+            raise
+
+    async def _catch_up(self) -> None:
+        try:
+            await self._runner.catch_up()
+        except Exception:  # as in `_commit`; the next word of the store's, or the next command, tries again
+            self.failed_reads += 1
 
     async def _commit(self, batch: list[_Command]) -> None:
         appends = [command.append for command in batch if command.append is not None]

@@ -113,6 +113,8 @@ class PostgresLog:
     def follow(self, moved: Callable[[], None], rewound: Callable[[], None]) -> None:
         """Call `moved` when there may be records this hub has not read, `rewound` when its views must be made anew."""
         self._hold.on_moved, self._hold.on_rewound = moved, rewound
+        if self._hold.rewound:
+            rewound()
 
     async def append(self, batch: Sequence[Append]) -> list[Verdict]:
         """Make a batch durable; see the port."""

@@ -68,6 +68,8 @@ async def open_postgres(
         directory=directory,
         unwell=lambda: log.unwell,
         cursors=PostgresCursors(log, sql),
+        stale_ms=lambda: log.stale_ms,
+        follow=log.follow,
     )
 
 

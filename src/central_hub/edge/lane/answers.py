@@ -311,7 +311,8 @@ class Lane:
         at = (self._epochs.state, self._epochs.moved)
         if principal.tail_at != at:
             ctx = principal.ctx
-            principal.tail = caller_lines(self._positions.position_of(ctx).format(), ctx.tier)
+            position = self._positions.position_of(ctx)
+            principal.tail = caller_lines(position.format(), ctx.tier, position.stale_ms)
             principal.tail_at = at
         return principal.tail
 

@@ -36,9 +36,11 @@ def entry_lines(length: int, etag: str | None) -> bytes:
     )
 
 
-def caller_lines(hub_seq: str, tier: str) -> bytes:
+def caller_lines(hub_seq: str, tier: str, stale_ms: int = 0) -> bytes:
     """Return the lines that belong to a caller, and the empty line that ends the head."""
-    lines = answer_headers(media_type="", length=None, extra=(), hub_seq=hub_seq, tier=tier, correlation_id="")
+    lines = answer_headers(
+        media_type="", length=None, extra=(), hub_seq=hub_seq, tier=tier, correlation_id="", stale_ms=stale_ms
+    )
     return wire_lines(lines) + b"\r\n"
 
 
