@@ -74,24 +74,6 @@ def serve(
     key_provider: Annotated[
         str | None, typer.Option(envvar="HUB_KEY_PROVIDER", help="The key-encryption key: file, env, transit. (file)")
     ] = None,
-    transit_url: Annotated[
-        str | None, typer.Option(envvar="HUB_TRANSIT_URL", help="Vault or OpenBao, for --key-provider transit.")
-    ] = None,
-    transit_key: Annotated[
-        str | None, typer.Option(envvar="HUB_TRANSIT_KEY", help="Key in the transit engine. (central-hub)")
-    ] = None,
-    transit_mount: Annotated[
-        str | None, typer.Option(envvar="HUB_TRANSIT_MOUNT", help="Where the engine is mounted. (transit)")
-    ] = None,
-    transit_namespace: Annotated[
-        str | None, typer.Option(envvar="HUB_TRANSIT_NAMESPACE", help="The engine's namespace, where there are any.")
-    ] = None,
-    transit_token_file: Annotated[
-        Path | None, typer.Option(envvar="HUB_TRANSIT_TOKEN_FILE", help="File of mode 0600 with the engine's token.")
-    ] = None,
-    transit_ca_file: Annotated[
-        Path | None, typer.Option(envvar="HUB_TRANSIT_CA_FILE", help="PEM certificates that vouch for the server.")
-    ] = None,
 ) -> None:
     """Run a hub; Ctrl-C or SIGTERM ends it in order."""
     given = {
@@ -100,9 +82,7 @@ def serve(
         "probe_networks": probe_networks,
         "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
         "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every, "cross_origins": cross_origins,
-        "retention_days": retention_days, "key_provider": key_provider, "transit_url": transit_url,
-        "transit_key": transit_key, "transit_mount": transit_mount, "transit_namespace": transit_namespace,
-        "transit_token_file": transit_token_file, "transit_ca_file": transit_ca_file,
+        "retention_days": retention_days, "key_provider": key_provider,
     }  # fmt: skip
     settings = _settings({name: value for name, value in given.items() if value is not None})
     _announce(settings)

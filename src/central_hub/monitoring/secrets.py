@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from central_hub.kernel.ids import PLATFORM
 from central_hub.monitoring.metrics import Collector, Family, MetricKind, by_label, counter, gauge
 from central_hub.secrets.ports import Keys
 from central_hub.secrets.rotation import Phase, Rotation
@@ -18,7 +19,7 @@ def secrets_collector(secrets: Secrets, view: SecretsView, keys: Keys, rotation:
     """Return the collector of what secrets and keys count."""
 
     def collect() -> Iterable[Family]:
-        yield gauge("central_hub_secrets", "Secrets kept, in all domains.", view.count())
+        yield gauge("central_hub_secrets", "Secrets kept, in all domains.", view.count(PLATFORM))
         yield by_label(
             "central_hub_secret_operations_total", MetricKind.COUNTER, "Values handed out and put.", "operation",
             {"read": secrets.reads, "put": secrets.puts},

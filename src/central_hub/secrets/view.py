@@ -97,8 +97,10 @@ class SecretsView:
         """Return the rotation that has begun and not ended; known to the platform only."""
         return self._rotation if domain == PLATFORM else None
 
-    def count(self) -> int:
-        """Return how many secrets there are in all domains, for the hub's own metrics."""
+    def count(self, domain: DomainId) -> int:
+        """Return how many secrets a domain has; in all of them, for the platform."""
+        if domain != PLATFORM:
+            return len(self.secrets(domain))
         return sum(len(kept.secrets) for kept in self._kept.values())
 
     def apply(self, applied: Applied) -> None:
