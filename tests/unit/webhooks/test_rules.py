@@ -80,7 +80,7 @@ def test_whatever_is_read_cannot_break_a_request_line(text: str) -> None:
 def test_types_of_events_are_known_each_once_and_in_order() -> None:
     assert check_events(["b", "a", "b"], {"a", "b"}) == ("a", "b")
     assert check_events([], {"a"}) == ()
-    with pytest.raises(HubError, match="Is 'config.changed' meant") as refused:
+    with pytest.raises(HubError, match=r"Is 'config\.changed' meant") as refused:
         check_events(["config.change"], {"config.changed"})
     assert refused.value.code == "unknown_event_type"
     with pytest.raises(HubError):
