@@ -29,6 +29,7 @@ def script(seed: int, *, tenant: str, mark: str) -> Iterator[Step]:
                 *_configuration(rng, service, feature, tenant, other, mark),
                 *_quotas(rng, tenant, other, mark),
                 *_flags(rng, tenant, other, mark),
+                *_secrets(rng, tenant, other, mark),
             )
         )
 
@@ -146,6 +147,30 @@ def _quotas(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Ste
         ("POST", f"/tenants/{other}/usage/events", {"events": [used]}),
         ("GET", f"/tenants/{tenant}/usage/meters?period=hour", None),
         ("GET", "/usage/export?month=2023-11", None),
+    )
+
+
+def _secrets(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is done about secrets; the same paths are tried by both."""
+    path = rng.choice(["db/password", "of-all", "of-platform", "nothing"])
+    own, theirs = f"/tenants/{tenant}/secrets", f"/tenants/{other}/secrets"
+    value = {"value": f"{mark}-{rng.randrange(3)}", "note": mark}
+    return (
+        ("PUT", f"{own}/value?path={path}", value),
+        ("PUT", f"{theirs}/value?path={path}", value),
+        ("GET", f"{own}/value?path={path}", None),
+        ("GET", f"{own}/value?path={path}&version={rng.randrange(1, 9)}", None),
+        ("GET", f"{theirs}/value?path={path}", None),
+        ("DELETE", f"{own}/value?path={path}", None),
+        ("DELETE", f"{theirs}/value?path={path}", None),
+        ("GET", f"{own}?limit=2", None),
+        ("GET", theirs, None),
+        ("GET", f"{own}/versions?path={path}", None),
+        ("GET", f"{theirs}/versions?path={path}", None),
+        ("GET", "/secrets", None),
+        ("GET", f"/secrets/value?path={path}", None),
+        ("GET", "/encryption", None),
+        ("POST", "/encryption/rotations", {"what": "data_keys", "tenants": [tenant]}),
     )
 
 

@@ -107,6 +107,22 @@ ROWS: dict[str, Row] = {
     "evaluate_flag": Row("/ofrep/v1/evaluate/flags/private", "/ofrep/v1/evaluate/flags/nowhere", body={}),
     "evaluate_flags": Row("/ofrep/v1/evaluate/flags", body={}),
     "flag_events": Row("/ofrep/v1/events?token={stream}"),
+    "list_secrets": Row("/tenants/acme/secrets", "/tenants/nobody/secrets"),
+    "read_secret": Row("/tenants/acme/secrets/value?path=db/pw", "/tenants/nobody/secrets/value?path=db/pw"),
+    "put_secret": Row(
+        "/tenants/acme/secrets/value?path=fresh", "/tenants/nobody/secrets/value?path=fresh", body={"value": "x"}
+    ),
+    "delete_secret": Row("/tenants/acme/secrets/value?path=db/pw", "/tenants/nobody/secrets/value?path=db/pw"),
+    "list_secret_versions": Row(
+        "/tenants/acme/secrets/versions?path=db/pw", "/tenants/nobody/secrets/versions?path=db/pw"
+    ),
+    "list_platform_secrets": Row("/secrets"),
+    "read_platform_secret": Row("/secrets/value?path=root/token"),
+    "put_platform_secret": Row("/secrets/value?path=fresh", body={"value": "x", "shared": True}),
+    "delete_platform_secret": Row("/secrets/value?path=root/token"),
+    "list_platform_secret_versions": Row("/secrets/versions?path=root/token"),
+    "show_encryption": Row("/encryption"),
+    "rotate_keys": Row("/encryption/rotations", body={"what": "data_keys"}),
     "list_gateways": Row("/gateways"),
     "add_gateway": Row(
         "/gateways",
@@ -238,6 +254,8 @@ async def _furnished(world: World) -> dict[str, str]:
     await world.register("private", key="acme")
     await world.register("gold", key="root", host="10.9.9.9", subscription_requirements=["enterprise"])
     await world.must("PUT", "/flags/private", key="root", body=FLAG | {"only_tenants": ["acme"], "overridable": True})
+    for at, caller in (("/tenants/acme/secrets/value?path=db/pw", "acme"), ("/secrets/value?path=root/token", "root")):
+        await world.must("PUT", at, key=caller, body={"value": "a secret of 10.0.0.1"})
     await world.must("PUT", "/segments/beta", key="root", body={"keys": ["u"]})
     flags = await world.must("POST", "/ofrep/v1/evaluate/flags", key="acme", body={})
     refused = await world.ask("GET", "/tenants", key="acme")

@@ -40,6 +40,8 @@ async def _furnish(world: World) -> None:
         ("theirs", {"only_tenants": ["globex"]}),
     ):
         await world.must("PUT", f"/flags/{key}", key="root", body=BOOLEAN | more)
+    for path, shared in (("of-all", True), ("of-platform", False)):
+        await world.must("PUT", f"/secrets/value?path={path}", key="root", body={"value": path, "shared": shared})
 
 
 async def _tick(world: World) -> None:
@@ -57,6 +59,7 @@ async def _operate(world: World, tenant: str, step: int) -> None:
     lasting = {"feature": "custom_models", "value": True, "expires_at_ms": world.clock.now_ms() + 5_000}
     await world.must("POST", at + "/grants", key="root", body=lasting)
     await world.must("PUT", at + "/overrides/max_data_storage_mb", key="root", body={"value": step})
+    await world.ask("PUT", at + "/secrets/value?path=db/password", key="root", body={"value": f"{tenant}-{step}"})
     layer = {"resource_limits": {"max_data_storage_mb": 10 + step % 90}}
     await world.must("PATCH", "/config/layers/global", key="root", body=layer, headers={"if-match": "*"})
     if step % 50 == 0:
@@ -77,6 +80,8 @@ async def _single_out(world: World, tenant: str, step: int) -> None:
         body=BOOLEAN | {"only_tenants": [tenant]},
         headers={"if-match": "*"} if step else {},
     )
+    at = f"/tenants/{tenant}/secrets/value?path=of-operator"
+    await world.must("PUT", at, key="root", body={"value": f"{CANARY}-{step}"}, headers={"if-match": "*"} if step else {})
     await world.must("PUT", f"/tenants/{tenant}/flags/plain", key="root", body={"variant": "on", "reason": CANARY})
 
 

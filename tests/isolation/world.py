@@ -23,6 +23,7 @@ SCOPES = [
     "audit:read",
     "quota:read", "quota:write",
     "flags:read", "flags:write",
+    "secret:list", "secret:read", "secret:write",
 ]  # fmt: skip
 
 
