@@ -30,6 +30,8 @@ KEYS_AT_ONCE: Final = 128
 SCOPE_LIST: Final = "secret:list"
 SCOPE_READ: Final = "secret:read"
 SCOPE_WRITE: Final = "secret:write"
+SCOPE_ADMIN: Final = "secret:admin"
+"""The platform's own secrets, which no tenant may be granted."""
 SCOPE_PLATFORM: Final = "platform:admin"
 
 COUNT_SECRETS: Final = "count/secrets"

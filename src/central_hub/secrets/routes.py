@@ -9,6 +9,7 @@ from typing import Any, Final
 from central_hub.edge.operations import Call, Operation, Reply
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.secrets.model import (
+    SCOPE_ADMIN,
     SCOPE_LIST,
     SCOPE_PLATFORM,
     SCOPE_READ,
@@ -142,31 +143,32 @@ def _secrets(
     of = "the platform" if whose else "a tenant"
     or_shared = "" if whose else "; its own, or else one that the platform shares"
     row = {"tag": TAG, **row}
+    lists, reads, writes = (SCOPE_ADMIN,) * 3 if whose else (SCOPE_LIST, SCOPE_READ, SCOPE_WRITE)
     refused = ("precondition_required", "revision_moved", "invalid_secret", "secret_too_large", "limit_reached")
     return (
         Operation(
             id=f"list_{whose}secrets", method="GET", path=path, handler=routes.list_secrets, query=SecretsQuery,
-            answer=SecretList, scope=SCOPE_LIST, summary=f"List the secrets of {of}, never their values.", **row,
+            answer=SecretList, scope=lists, summary=f"List the secrets of {of}, never their values.", **row,
         ),
         Operation(
             id=f"read_{whose}secret", method="GET", path=path + "/value", handler=routes.read_secret, query=ReadQuery,
-            answer=SecretValue, scope=SCOPE_READ, problems=("secret_not_found", "secret_version_not_found"),
+            answer=SecretValue, scope=reads, problems=("secret_not_found", "secret_version_not_found"),
             summary=f"Read a secret's value for {of}{or_shared}. Each time is on record.", **row,
         ),
         Operation(
             id=f"put_{whose}secret", method="PUT", path=path + "/value", handler=routes.put_secret, query=SecretQuery,
-            body=body, answer=SecretAnswer, statuses=(201,), scope=SCOPE_WRITE, problems=refused,
+            body=body, answer=SecretAnswer, statuses=(201,), scope=writes, problems=refused,
             body_bytes_max=BODY_BYTES_MAX,
             summary=f"Make a secret of {of}, or give it a new version in place of the one that If-Match names.", **row,
         ),
         Operation(
             id=f"delete_{whose}secret", method="DELETE", path=path + "/value", handler=routes.delete_secret,
-            query=SecretQuery, status=204, scope=SCOPE_WRITE, problems=("revision_moved",),
+            query=SecretQuery, status=204, scope=writes, problems=("revision_moved",),
             summary=f"Delete a secret of {of} with all of its versions.", **row,
         ),
         Operation(
             id=f"list_{whose}secret_versions", method="GET", path=path + "/versions", handler=routes.list_versions,
-            query=SecretQuery, answer=VersionList, scope=SCOPE_LIST, problems=("secret_not_found",),
+            query=SecretQuery, answer=VersionList, scope=lists, problems=("secret_not_found",),
             summary=f"List the kept versions of a secret of {of}, newest first, never their values.", **row,
         ),
     )  # fmt: skip

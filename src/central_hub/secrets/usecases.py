@@ -167,7 +167,7 @@ class Secrets:
         self._admit(domain)
 
         def decide(tx: Tx) -> tuple[DomainId, Source, Secret, int]:
-            self._hold(tx, ctx, domain, path)
+            tx.touch(domain, secret_stream(path))
             tx.touch(PLATFORM, secret_stream(path))
             found = self._known.find(domain, path)
             if found is None:

@@ -70,6 +70,7 @@ PLATFORM_SCOPES: Final = (
         "tenant:assert",
         "flags:admin",
         "config:admin",
+        "secret:admin",
     }
 )
 """What a key of the platform may hold."""
