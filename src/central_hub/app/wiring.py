@@ -57,6 +57,7 @@ from central_hub.interop.prometheus import operations as prometheus_operations
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import FactTypes
+from central_hub.kernel.messaging import Sender
 from central_hub.kernel.probing import Probe
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
@@ -133,6 +134,7 @@ def build(
     draw: Draw = random.getrandbits,
     source: Callable[[int], bytes] = system_random,
     probe: Probe | None = None,
+    sender: Sender | None = None,
     listeners: Iterable[tuple[str, int]] = (),
 ) -> Hub:
     """Wire a hub.
@@ -144,6 +146,7 @@ def build(
         draw: random bits for picks.
         source: random bytes for ids and secrets.
         probe: asks instances, over the network by default.
+        sender: takes messages to webhooks, over the network by default.
         listeners: addresses the hub itself listens on, which no probe may reach.
     """
     settings.check()
@@ -155,7 +158,7 @@ def build(
     config = configuring(core, followers)
     rollouts = rolling_out(core, discovery, config, followers)
     flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
-    hooks = hooking(core, config, flags)
+    hooks = hooking(core, config, flags, sender=sender)
     observing = _observing(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
     table = _table(core, discovery, quotas, flags, config, rollouts, keeping, hooks, observing, heartbeats)
