@@ -30,6 +30,7 @@ def script(seed: int, *, tenant: str, mark: str) -> Iterator[Step]:
                 *_quotas(rng, tenant, other, mark),
                 *_flags(rng, tenant, other, mark),
                 *_secrets(rng, tenant, other, mark),
+                *_webhooks(rng, tenant, other, mark),
             )
         )
 
@@ -147,6 +148,31 @@ def _quotas(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Ste
         ("POST", f"/tenants/{other}/usage/events", {"events": [used]}),
         ("GET", f"/tenants/{tenant}/usage/meters?period=hour", None),
         ("GET", "/usage/export?month=2023-11", None),
+    )
+
+
+def _webhooks(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is done about webhooks; ids are told by their place in the list, which the caller fills in."""
+    own, theirs, one = f"/tenants/{tenant}/webhooks", f"/tenants/{other}/webhooks", f"{{webhook:{rng.randrange(4)}}}"
+    level, config = "io.centralhub.quota.level-reached.v1", "io.centralhub.config.changed.v1"
+    endpoint = {"url": f"https://{mark}.example/in", "events": rng.choice([[], [level], [config]]), "description": mark}
+    return (
+        ("POST", own, endpoint),
+        ("POST", own, {**endpoint, "service": "risk"}),
+        ("POST", own, {**endpoint, "url": "http://169.254.169.254/"}),
+        ("POST", own, {**endpoint, "events": [mark]}),
+        ("POST", theirs, endpoint),
+        ("GET", own, None),
+        ("GET", theirs, None),
+        ("GET", f"{own}/{one}", None),
+        ("GET", f"{theirs}/{one}", None),
+        ("GET", f"{own}/{one}/deliveries", None),
+        ("POST", f"{own}/{one}/rotate", {"grace_s": 5}),
+        ("POST", f"{own}/{one}/test", None),
+        ("POST", f"{own}/{one}/replay", {"limit": 2}),
+        ("POST", f"{own}/{one}/{rng.choice(['enable', 'disable'])}", None),
+        ("POST", f"{theirs}/{one}/disable", None),
+        ("DELETE", f"{own}/{one}", None),
     )
 
 

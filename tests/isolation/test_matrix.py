@@ -50,6 +50,7 @@ DOCUMENT = {
 REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
 
 LAYER = {"features": {"advanced_ai": False}}
+ENDPOINT = {"url": "https://hooks.example/in"}
 ANY = {"if-match": "*"}
 
 ROWS: dict[str, Row] = {
@@ -124,6 +125,18 @@ ROWS: dict[str, Row] = {
     "show_encryption": Row("/encryption"),
     "rotate_keys": Row("/encryption/rotations", body={"what": "data_keys"}),
     "list_gateways": Row("/gateways"),
+    "create_webhook": Row("/tenants/acme/webhooks", "/tenants/nobody/webhooks", body=ENDPOINT),
+    "list_webhooks": Row("/tenants/acme/webhooks", "/tenants/nobody/webhooks"),
+    "get_webhook": Row("/tenants/acme/webhooks/{webhook}", "/tenants/nobody/webhooks/{webhook}"),
+    "rotate_webhook": Row("/tenants/acme/webhooks/{webhook}/rotate", "/tenants/nobody/webhooks/{webhook}/rotate"),
+    "test_webhook": Row("/tenants/acme/webhooks/{webhook}/test", "/tenants/nobody/webhooks/{webhook}/test"),
+    "enable_webhook": Row("/tenants/acme/webhooks/{webhook}/enable", "/tenants/nobody/webhooks/{webhook}/enable"),
+    "disable_webhook": Row("/tenants/acme/webhooks/{webhook}/disable", "/tenants/nobody/webhooks/{webhook}/disable"),
+    "delete_webhook": Row("/tenants/acme/webhooks/{webhook}", "/tenants/nobody/webhooks/{webhook}"),
+    "list_webhook_deliveries": Row(
+        "/tenants/acme/webhooks/{webhook}/deliveries", "/tenants/nobody/webhooks/{webhook}/deliveries"
+    ),
+    "replay_webhook": Row("/tenants/acme/webhooks/{webhook}/replay", "/tenants/nobody/webhooks/{webhook}/replay"),
     "add_gateway": Row(
         "/gateways",
         body={
@@ -263,9 +276,11 @@ async def _furnished(world: World) -> dict[str, str]:
     held = await world.must(
         "POST", "/tenants/acme/allocations", key="acme", body={"resource": "concurrent_requests", "amount": 3}
     )
+    hook = await world.must("POST", "/tenants/acme/webhooks", key="acme", body=ENDPOINT)
     decision = refused.body.split(b'"decision_id":"')[1].split(b'"')[0].decode()
     return {
         "{lease}": held["lease_id"],
+        "{webhook}": hook["webhook"]["webhook_id"],
         "{stream}": flags["eventStreams"][0]["endpoint"]["requestUri"].partition("token=")[2],
         "{decision}": decision,
         "{acme_key}": world.key_ids["acme:reader"],

@@ -2,7 +2,8 @@
 
 Every answer A gets is compared byte for byte, head and body, positions and entity tags included.
 Time is an argument of the hub, so times are compared too. Only what is fresh randomness by design is
-taken out: the sealed decision id (its length stays) and the random half of record ids (their time stays).
+taken out: the sealed decision id and signing secrets (their length stays), signatures, and the random half of ids of
+records and webhooks (their time stays).
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import os
 import random
 import re
+from typing import Any
 
 import msgspec
 import pytest
 
 from central_hub.edge.pipeline import Answer
+from central_hub.kernel.ids import DomainId
+from central_hub.kernel.messaging import Target
 from tests.isolation.moves import CANARY, script
 from tests.isolation.world import World, running
 
@@ -24,6 +28,12 @@ STEPS = int(os.environ.get("HUB_TEST_TWO_WORLD_STEPS", "2500"))
 
 FULL_STEPS = 100_000
 
+WEBHOOK_ID = re.compile(rb"(wh_[0-9a-f]{12})7[0-9a-f]{19}")
+SIGNING_SECRET = re.compile(rb"whsec_[A-Za-z0-9+/=]+")
+PLACE = re.compile(r"\{webhook:(\d)\}")
+TOLD = re.compile(rb"io\.centralhub\.([a-z.-]+)\.v1")
+STEPS_THAT_TELL = 2_500
+"""From so many steps on every kind of event is certain to have been told."""
 RECORD_ID = re.compile(rb"([0-9a-f]{8}-[0-9a-f]{4}-)7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -51,6 +61,9 @@ async def _tick(world: World) -> None:
     await world.hub.discovery.monitor.journal.write()
     world.hub.quotas.keeper.look(10_000)
     await world.hub.quotas.endings.write()
+    await world.hub.hooking.noticing.look()
+    await world.hub.hooking.deliveries.step()
+    await world.hub.hooking.deliveries.flush()
 
 
 async def _operate(world: World, tenant: str, step: int) -> None:
@@ -81,11 +94,23 @@ async def _single_out(world: World, tenant: str, step: int) -> None:
         headers={"if-match": "*"} if step else {},
     )
     at = f"/tenants/{tenant}/secrets/value?path=of-operator"
-    await world.must("PUT", at, key="root", body={"value": f"{CANARY}-{step}"}, headers={"if-match": "*"} if step else {})
+    await world.must(
+        "PUT", at, key="root", body={"value": f"{CANARY}-{step}"}, headers={"if-match": "*"} if step else {}
+    )
     await world.must("PUT", f"/tenants/{tenant}/flags/plain", key="root", body={"variant": "on", "reason": CANARY})
 
 
-async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
+def _named(world: World, tenant: str, target: str) -> str:
+    """Put the id of one of a tenant's webhooks where its place stands; an id that is none past the last."""
+    at = PLACE.search(target)
+    if at is None:
+        return target
+    hooks = world.hub.core.webhooks.webhooks(DomainId(tenant))
+    place = int(at[1])
+    return target.replace(at[0], hooks[place].id if place < len(hooks) else "wh_" + "0" * 32)
+
+
+async def _live(seed: int, steps: int, *, with_b: bool) -> tuple[list[Answer], list[Any]]:
     answers: list[Answer] = []
     async with running(seed=seed) as world:
         await _furnish(world)
@@ -95,6 +120,7 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
         for step in range(steps):
             world.clock.advance(1)
             method, target, body = next(a)
+            target = _named(world, "acme", target)
             answers.append(
                 await world.ask(
                     method, target, key="acme", body=body, headers={"x-service-name": "orders", "if-match": "*"}
@@ -106,6 +132,7 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
                 if not with_b:
                     continue
                 method, target, body = next(b)
+                target = _named(world, "globex", target)
                 await world.ask(
                     method, target, key="globex", body=body, headers={"x-service-name": "prices", "if-match": "*"}
                 )
@@ -118,16 +145,32 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> list[Answer]:
                     move = "suspend" if step % 100 == 0 else "resume"
                     await world.ask("POST", f"/tenants/globex/{move}", key="root")
                     await _single_out(world, "globex", step)
-    return answers
+        return answers, world.endpoints.got.get("acme", [])
 
 
 async def _compare(seed: int, steps: int) -> None:
-    alone = await _live(seed, steps, with_b=False)
-    together = await _live(seed, steps, with_b=True)
+    alone, told_alone = await _live(seed, steps, with_b=False)
+    together, told_together = await _live(seed, steps, with_b=True)
     for step, (one, two) in enumerate(zip(alone, together, strict=True)):
         assert (one.status, _lines(one), _body(one)) == (two.status, _lines(two), _body(two)), f"step {step}"
         assert CANARY.encode() not in two.body
+    assert [_message(*each) for each in told_alone] == [_message(*each) for each in told_together]
+    assert not any(CANARY.encode() in body for _, _, body in told_together)
+    if steps >= STEPS_THAT_TELL:
+        told = {word for _, _, body in told_alone for word in TOLD.findall(body)}
+        assert told >= {b"config.changed", b"flags.changed", b"webhook.delivery-parked", b"webhook.disabled"}, told
     assert {answer.status for answer in alone} >= {200, 201, 202, 204, 403, 404, 422}
+
+
+def _plain(body: bytes) -> bytes:
+    """Take out the random halves of ids, and signing secrets; lengths stay."""
+    ids = WEBHOOK_ID.sub(rb"\1", RECORD_ID.sub(rb"\1", body))
+    return SIGNING_SECRET.sub(lambda found: b"x" * len(found[0]), ids)
+
+
+def _message(target: Target, headers: dict[str, str], body: bytes) -> tuple[Target, list[str], bytes]:
+    """Return what a webhook was sent, without the signature, which hangs on the random half of the id."""
+    return target, sorted(headers.keys()), _plain(body)
 
 
 def _lines(answer: Answer) -> list[tuple[bytes, bytes]]:
@@ -136,7 +179,7 @@ def _lines(answer: Answer) -> list[tuple[bytes, bytes]]:
 
 def _body(answer: Answer) -> bytes:
     """Take out what is random by design, and nothing else."""
-    body = RECORD_ID.sub(rb"\1", answer.body)
+    body = _plain(answer.body)
     if b'"decision_id"' not in body:
         return body
     document = msgspec.json.decode(body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ from central_hub.app import Hub, build
 from central_hub.edge.operations import Headers
 from central_hub.edge.pipeline import Answer, BodyTooLarge, Request
 from central_hub.kernel.clock import ManualClock
-from central_hub.kernel.ids import PLATFORM
+from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.messaging import Outcome, Result, Target
 from central_hub.settings import Settings
 
 SCOPES = [
@@ -24,7 +25,25 @@ SCOPES = [
     "quota:read", "quota:write",
     "flags:read", "flags:write",
     "secret:list", "secret:read", "secret:write",
+    "webhooks:read", "webhooks:admin",
 ]  # fmt: skip
+
+
+class Endpoints:
+    """A transport that keeps what it is given; every third message of a tenant is refused, at last for good."""
+
+    def __init__(self) -> None:
+        self.got: dict[str, list[tuple[Target, dict[str, str], bytes]]] = {}
+
+    async def send(self, domain: DomainId, target: Target, headers: Mapping[str, str], body: bytes) -> Outcome:
+        got = self.got.setdefault(domain, [])
+        got.append((target, dict(headers), body))
+        if len(got) % 3 == 0:
+            return Outcome(result=Result.REFUSED, status=503 if len(got) % 2 else 422)
+        return Outcome(result=Result.DELIVERED, status=204, latency_ms=1)
+
+    def granted(self, domain: DomainId, host: str, port: int) -> bool:
+        return not host.startswith("169.254.")
 
 
 class World:
@@ -32,6 +51,7 @@ class World:
 
     def __init__(self, *, seed: int = 1, settings: Settings | None = None) -> None:
         self.clock = ManualClock()
+        self.endpoints = Endpoints()
         self._ids = random.Random(seed)
         self._ids_fixed = False
         # Every pick draws the same slot: what one caller draws must not depend on how often others did.
@@ -41,6 +61,7 @@ class World:
             clock=self.clock,
             draw=lambda bits: seed % (1 << bits),
             source=self._source,
+            sender=self.endpoints,
         )
         self.pipeline = self.hub.pipeline
         self.keys: dict[str, str] = {}

@@ -147,6 +147,12 @@ class Deliveries:
                     group.create_task(self._turn(line))
                 await self._sleep()
 
+    async def step(self) -> None:
+        """Give everyone a turn who has something to do now, one after another; `run` gives turns side by side."""
+        self._due()
+        while (line := self._turns.take()) is not None:
+            await self._turn(line)
+
     def wake(self) -> None:
         """Look again at what is due, as when time has passed."""
         self._wake.set()
