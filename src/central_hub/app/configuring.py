@@ -28,6 +28,7 @@ from central_hub.monitoring.metrics import Collector
 from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.registry.view import RegistryView
 from central_hub.rollouts.model import FACTS as ROLLOUT_FACTS
+from central_hub.secrets.reading import KnownSecrets
 from central_hub.tenants.model import TenantChanged, TenantCreated
 from central_hub.tenants.view import TenantsView
 
@@ -94,17 +95,17 @@ def configuring(core: Core, followers: Followers) -> Configuring:
         core: what everything stands on.
         followers: told which instance follows which value.
     """
-    defaults = PlanDefaults(core.plans, core.clock.now_ms)
+    defaults, secrets = PlanDefaults(core.plans, core.clock.now_ms), KnownSecrets(core.secrets)
     customers = TenantTiers(core.tenants)
     effective = Effective(core.configuration, defaults, customers)
     in_force = InForce(effective)
     sections = Sections(defaults.sections)
-    configuration = Configuration(core.configuration, core.sequencer, sections, defaults, customers, core.rollouts)
+    configuration = Configuration(core.configuration, core.sequencer, sections, defaults, customers, secrets, core.rollouts)
     further = (*_PLANS_FACTS, *_ROLLOUT_FACTS, TenantChanged.__name__, TenantCreated.__name__)
     announcements = Announcements(in_force, core.authentication, core.clock, further, followers)
     routes = ConfigurationRoutes(
         configuration=configuration,
-        reading=ConfigurationReading(core.configuration, effective),
+        reading=ConfigurationReading(core.configuration, effective, secrets),
         in_force=in_force,
         impact=Impact(
             configuration, core.configuration, effective, defaults, customers, RunningServices(core.registry)

@@ -86,12 +86,12 @@ class _Bound(NamedTuple):
 
 
 def kind_of(value: Json) -> str:
-    """Return the type of a leaf: `boolean`, `number`, `string` or `array`."""
+    """Return the type of a leaf: `boolean`, `number`, `string` or `array`; what a reference stands for is a string."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
         return "number"
-    return "string" if isinstance(value, str) else "array"
+    return "string" if isinstance(value, str | dict) else "array"
 
 
 def trace(path: str, layers: Sequence[Placed], granted_paths: Mapping[str, Json]) -> Traced:

@@ -1,6 +1,6 @@
 """Documents taken apart and put together: leaves, RFC 7396 merge patch, RFC 6902 JSON patch, differences. Pure.
 
-A document is looked at as leaves: a JSON pointer (RFC 6901) for every value that is not an object. Null takes away
+A document is looked at as leaves: a JSON pointer (RFC 6901) for every value that is not an object, or is a reference. Null takes away
 what other layers say at that place and below. An empty object says nothing.
 """
 
@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from central_hub.configuration.model import GUARDS, Document, Json
+from central_hub.configuration.references import is_reference
 from central_hub.kernel.errors import HubError, Kind
 
 _encoder: Final = msgspec.json.Encoder(order="sorted")
@@ -59,7 +60,7 @@ def flattened(document: Mapping[str, Json]) -> dict[str, Json]:
             if not prefix and key == GUARDS:
                 continue
             path = f"{prefix}/{key}" if "~" not in key and "/" not in key else prefix + pointer((key,))
-            if isinstance(value, dict):
+            if isinstance(value, dict) and not is_reference(value):
                 stack.append((path, cast(Mapping[str, Json], value)))
             else:
                 found[path] = value
@@ -108,7 +109,7 @@ def altered(document: Document, leaves: Mapping[str, Json]) -> Document:
         key = last.replace("~1", "/").replace("~0", "~") if "~" in last else last
         if node is None:
             continue
-        if isinstance(value, bool | int | float | str | list):
+        if isinstance(value, bool | int | float | str | list) or is_reference(value):
             if key not in node:
                 unordered.add(above)
             node[key] = value

@@ -65,6 +65,7 @@ class PortableConfiguration:
                 layer=Layer(tenant=domain, service=one.service, environment=one.environment),
                 if_match=ANY,
                 edit=_replacing(one.document),
+                unresolved=True,
             )
             for one in layers
         ]

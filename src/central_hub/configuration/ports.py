@@ -59,6 +59,18 @@ class Running(Protocol):
         ...
 
 
+class KnownSecrets(Protocol):
+    """Which secrets a reference may lead to (secrets.reading.KnownSecrets)."""
+
+    def resolves(self, domain: DomainId, path: str) -> bool:
+        """Say whether a reference in a domain's documents leads somewhere."""
+        ...
+
+    def suggest(self, domain: DomainId, path: str) -> str:
+        """Return the path that may have been meant, empty when none is near."""
+        ...
+
+
 class Access(Protocol):
     """Whether a context that was proven earlier still holds."""
 

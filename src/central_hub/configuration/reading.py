@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from central_hub.configuration.effective import Effective
+from central_hub.configuration.folding import Absent
 from central_hub.configuration.merging import decoded, difference
-from central_hub.configuration.model import EMPTY, Layer, Revision, layers_for
+from central_hub.configuration.model import EMPTY, Json, Layer, Revision, layers_for
+from central_hub.configuration.ports import KnownSecrets
 from central_hub.configuration.resolving import Resolved
 from central_hub.configuration.rules import etag_of
 from central_hub.configuration.schemas import (
@@ -24,6 +26,7 @@ from central_hub.configuration.view import ConfigurationView
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.secrets.rules import referred
 
 PLAN = "plan"
 """What explain calls the layer below all others: what the tenant is granted."""
@@ -43,11 +46,13 @@ class ConfigurationReading:
     Args:
         view: the layers.
         effective: the values.
+        secrets: which secrets references may lead to.
     """
 
-    def __init__(self, view: ConfigurationView, effective: Effective) -> None:
+    def __init__(self, view: ConfigurationView, effective: Effective, secrets: KnownSecrets) -> None:
         self._view = view
         self._effective = effective
+        self._secrets = secrets
 
     def explain(self, ctx: TenantContext, domain: DomainId, service: str, environment: str) -> ExplainAnswer:
         """Say where every leaf of a tenant's value came from, and what binds it.
@@ -72,10 +77,15 @@ class ConfigurationReading:
                 author=PLAN if layer is None else _author(ctx, layer, revisions[traced.place]),
                 locked=names[traced.locked_by] if traced.locked_by >= 0 else "",
                 limited=names[traced.limited_by] if traced.limited_by >= 0 else "",
+                unresolved=self._is_unresolved(domain, traced.value),
             )
         return ExplainAnswer(
             tenant_id=domain, subscription_tier=tier, layers=[name for name in names if name], values=values
         )
+
+    def _is_unresolved(self, domain: DomainId, value: Json | Absent) -> bool:
+        path = referred(value)
+        return path is not None and not self._secrets.resolves(domain, path)
 
     def layer(self, ctx: TenantContext, layer: Layer, revision: Revision | None = None) -> LayerAnswer:
         """Show a layer as it is, or one of its revisions."""

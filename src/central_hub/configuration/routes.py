@@ -334,6 +334,8 @@ REFUSED: Final = (
     "invalid_patch",
     "patch_test_failed",
     "type_changed",
+    "unknown_secret",
+    "secret_literal",
     "unknown_tier",
     "layer_in_rollout",
     "limit_reached",

@@ -20,6 +20,7 @@ from central_hub.configuration.model import (
     Layer,
     Revision,
 )
+from central_hub.configuration.references import is_reference, references
 from central_hub.kernel.context import Principal
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import check_name
@@ -138,10 +139,11 @@ def check_document(document: Json) -> Document:
                     continue
                 raise _invalid(f"'{key[:64]}' is a reserved word")
             leaves += 1
-            if isinstance(value, dict):
+            if isinstance(value, dict) and not is_reference(value):
                 stack.append((depth + 1, cast(Document, value)))
     if leaves > DOCUMENT_LEAVES_MAX:
         raise _invalid(f"it has more than {DOCUMENT_LEAVES_MAX} keys")
+    references(checked)
     return checked
 
 

@@ -46,7 +46,10 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ExplainedValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A value, the layer it is from, that layer's revision and its author; and the layer that locks or limits it."""
+    """A value, the layer it is from, that layer's revision and its author; and the layer that locks or limits it.
+
+    A reference to a secret is shown as it is; it is `unresolved` when there is no such secret any more.
+    """
 
     value: Any  # Any: JSON
     layer: str
@@ -54,6 +57,7 @@ class ExplainedValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     author: str
     locked: str = ""
     limited: str = ""
+    unresolved: bool = False
 
 
 class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,18 +15,21 @@ import jsonschema_rs
 
 from central_hub.configuration.merging import covers, encoded, parts_of, pointer
 from central_hub.configuration.model import GUARDS, SCHEMA_BYTES_MAX, SCHEMA_DEPTH_MAX, Document, Json
+from central_hub.configuration.references import SECRET_WORD, is_reference, secret_literal
 from central_hub.kernel.errors import HubError, Kind
 
 OBJECT_WORDS: Final = frozenset({"type", "properties", "additionalProperties"})
 VALUE_WORDS: Final = frozenset(
     {
         "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
-        "minLength", "maxLength", "pattern", "format", "items", "minItems", "maxItems", "uniqueItems",
+        "minLength", "maxLength", "pattern", "format", "items", "minItems", "maxItems", "uniqueItems", SECRET_WORD,
     }
 )  # fmt: skip
 NOTES: Final = frozenset({"title", "description", "examples", "$comment", "deprecated"})
 VALUE_TYPES: Final = frozenset({"boolean", "integer", "number", "string", "array"})
 ERRORS_MAX: Final = 8
+MASK: Final = "the value"
+"""What is said for a value that a schema refuses: it may be a secret in the wrong place."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -53,6 +56,7 @@ class Section:
                 retriever=_refuse,
                 pattern_options=jsonschema_rs.RegexOptions(size_limit=1_000_000, dfa_size_limit=1_000_000),
                 validate_formats=True,
+                mask=MASK,
             )
         except (ValueError, jsonschema_rs.ValidationError) as error:
             raise invalid_schema(str(error).splitlines()[0][:200]) from None
@@ -79,7 +83,10 @@ class Section:
 
 
 def _known(schema: Mapping[str, Any], path: Sequence[str], document: Json) -> Json:
-    """Return the document without its nulls, which take away and have no type; every key was found in a schema."""
+    """Return the document without its nulls, which take away and have no type, and without references, which are text;
+    every key was found in a schema."""
+    if document is not None and not isinstance(document, dict) and schema.get(SECRET_WORD) is True:
+        raise secret_literal(pointer(path))
     if isinstance(document, list) and isinstance(schema.get("items"), dict):
         inner = cast(Mapping[str, Any], schema["items"])
         return [_known(inner, [*path, str(at)], each) for at, each in enumerate(cast(list[Json], document))]
@@ -97,9 +104,23 @@ def _known(schema: Mapping[str, Any], path: Sequence[str], document: Json) -> Js
             inner = _ANYTHING
         else:
             raise unknown_key([*path, key], properties)
-        if value is not None:
+        if is_reference(value):
+            if inner.get("type", "string") != "string":
+                raise _no_text([*path, key], str(inner.get("type")))
+        elif value is not None:
             plain[key] = _known(inner, [*path, key], value)
     return plain
+
+
+def _no_text(path: Sequence[str], kind: str) -> HubError:
+    place = pointer(path)
+    return HubError(
+        "invalid_value",
+        Kind.MALFORMED,
+        f"The value at '{place[:200]}' is a secret, which is text, and the section takes {kind} there.",
+        next_step="Refer to secrets where the section takes a string.",
+        fields={"errors": [{"path": place, "reason": f"it is of the type {kind}"}]},
+    )
 
 
 class Sections:
@@ -205,6 +226,8 @@ def _check_schema(schema: object, path: str, depth: int, *, document: bool = Fal
                 f"{path} uses '{word[:32]}'; a layer says a part, so a schema says what one value may be: "
                 + ", ".join(sorted(allowed - NOTES))
             )
+    if words.get(SECRET_WORD, False) not in (True, False) or (words.get(SECRET_WORD) and kind != "string"):
+        raise invalid_schema(f"{path}/{SECRET_WORD} is true or false, of a value of the type 'string'")
     properties: object = words.get("properties", {})
     if not isinstance(properties, dict):
         raise invalid_schema(f"{path}/properties is not an object")

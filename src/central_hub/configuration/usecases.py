@@ -25,7 +25,8 @@ from central_hub.configuration.model import (
     TenantConfigurationChanged,
     layers_for,
 )
-from central_hub.configuration.ports import Customers, Defaults, Held
+from central_hub.configuration.ports import Customers, Defaults, Held, KnownSecrets
+from central_hub.configuration.references import references, unknown_secret
 from central_hub.configuration.rules import (
     as_compiled,
     check_document,
@@ -42,6 +43,7 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId, check_name
 from central_hub.kernel.ports import Idempotency
 from central_hub.kernel.sequencer import Sequencer, Tx
+from central_hub.secrets.model import secret_stream
 from central_hub.tenants.model import TENANT_STREAM
 
 Edit = Callable[[Document], Json]
@@ -56,6 +58,8 @@ class Wish:
     if_match: str | None
     edit: Edit
     restores: int = 0
+    unresolved: bool = False
+    """Whether it may refer to secrets that are not there: an import, whose secrets are put afterwards."""
 
 
 class Proposed:
@@ -96,6 +100,7 @@ class Configuration:
         sections: what may be configured.
         defaults: what a tier grants.
         customers: which tenants there are.
+        secrets: which secrets references may lead to.
         held: which layers a rollout has in hand; none when left out.
     """
 
@@ -106,6 +111,7 @@ class Configuration:
         sections: Sections,
         defaults: Defaults,
         customers: Customers,
+        secrets: KnownSecrets,
         held: Held | None = None,
     ) -> None:
         self._view = view
@@ -113,6 +119,7 @@ class Configuration:
         self._sections = sections
         self._defaults = defaults
         self._customers = customers
+        self._secrets = secrets
         self._held = held
 
     @property
@@ -132,7 +139,7 @@ class Configuration:
             HubError: `precondition_required` (428), `revision_moved` (412), `tenant_not_found` (404), `locked`,
                 `out_of_bounds`, `environment_denied` (403), `unknown_key`, `invalid_value`, `invalid_document`,
                 `invalid_guard`, `invalid_patch`, `type_changed`, `invalid_name`, `unknown_tier`,
-                `invalid_change_set` (422), `document_too_large` (413), `layer_in_rollout` (409), `limit_reached` (429).
+                `invalid_change_set`, `unknown_secret`, `secret_literal` (422), `document_too_large` (413), `layer_in_rollout` (409), `limit_reached` (429).
         """
         self.check(ctx, wishes)
         domains = sorted({wish.layer.domain for wish in wishes})
@@ -141,14 +148,22 @@ class Configuration:
             self.touch(tx, wishes)
             for wish in wishes:
                 self.check_free(wish.layer)
-            return self.make(tx, wishes, reason)
+            return self.make(tx, wishes, reason, new=True)
 
         source = None if key is None else Idempotency(domain=domains[0], source=ctx.principal.id, id=f"config/{key}")
         committed = await self._sequencer.submit(ctx.actor, domains, decide, idempotency=source)
         return [self._revision(Layer(*layer), number) for layer, number in committed.answer]
 
-    def make(self, tx: Tx, wishes: Sequence[Wish], reason: str) -> list[tuple[Layer, int]]:
+    def make(
+        self, tx: Tx, wishes: Sequence[Wish], reason: str, *, new: bool = False
+    ) -> list[tuple[Layer, int]]:
         """Propose changes within somebody's decision, which has touched what they depend on.
+
+        Args:
+            tx: the decision's.
+            wishes: the changes.
+            reason: why.
+            new: whether they were not planned before: then what they refer to has to be there.
 
         Returns:
             Each layer with its revision.
@@ -158,7 +173,9 @@ class Configuration:
         """
         change_set = tx.new_id() if len(wishes) > 1 else ""
         written: list[tuple[Layer, int]] = []
-        for wish, before, document in self.planned(wishes):
+        for wish, before, document in self.planned(wishes, new=new):
+            if new:
+                self._touch_secrets(tx, wish.layer, document)
             number = before.number
             if encoded(document) != before.document:
                 number += 1
@@ -201,12 +218,13 @@ class Configuration:
             check_environment(ctx.principal, layer.environment)
 
     def planned(
-        self, wishes: Sequence[Wish], proposed: Proposed | None = None
+        self, wishes: Sequence[Wish], proposed: Proposed | None = None, *, new: bool = True
     ) -> list[tuple[Wish, Revision, Document]]:
         """Return what each change makes of its layer, checked under those before it in the set.
 
         Args:
             proposed: told of every change.
+            new: whether what they newly refer to has to be there.
 
         Raises:
             HubError: as `change`.
@@ -223,10 +241,23 @@ class Configuration:
             check_precondition(wish.if_match, before, seen)
             document = check_document(wish.edit(decoded(before.document)))
             self._sections.check(self._view.schemas(PLATFORM), document)
+            if new and not wish.restores and not wish.unresolved:
+                self._check_references(layer, decoded(before.document), document)
             proposed.put(layer, document)
             self._check_effect(layer, proposed)
             plan.append((wish, before, document))
         return plan
+
+    def _check_references(self, layer: Layer, before: Document, after: Document) -> None:
+        known = references(before)
+        for at, path in references(after).items():
+            if known.get(at) != path and not self._secrets.resolves(layer.domain, path):
+                raise unknown_secret(at, path, self._secrets.suggest(layer.domain, path))
+
+    def _touch_secrets(self, tx: Tx, layer: Layer, document: Document) -> None:
+        for path in references(document).values():
+            for domain in {layer.domain, PLATFORM}:
+                tx.touch(domain, secret_stream(path))
 
     def _check_effect(self, layer: Layer, proposed: Proposed) -> None:
         after = proposed.folded(layer.domain, layer)
