@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -18,6 +19,7 @@ import msgspec
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.link import HubLink
+from central_hub.sdk.model import VIEW_SAVE_S
 from central_hub.sdk.protocol import unreachable
 from central_hub.sdk.sse import SseParser
 from central_hub.sdk.store import write_private
@@ -29,6 +31,8 @@ SAVED_BYTES_MAX: Final = 16 * 1024 * 1024
 T = TypeVar("T")
 Json = Any  # Any: a JSON document
 AS_IT_IS: Final = cast("type[Any]", dict)  # Any: JSON
+_PLAIN: Final = frozenset((bool, int, str, type(None)))
+"""Types whose equal values are written alike."""
 Variant = tuple[str, str]
 """A service and an environment, empty for none in particular."""
 
@@ -64,6 +68,9 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = ""
 
 
+_read_event: Final = msgspec.json.Decoder(_Event).decode
+
+
 class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     values: list[_Event]
@@ -82,22 +89,25 @@ class Configurations:
         self._path = path
         self._values: dict[Variant, _Event] = {}
         self._wanted: dict[Variant, None] = {}
-        self._arrived = asyncio.Condition()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._wanted_more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._saver: asyncio.Task[None] | None = None
         self._loaded = False
-        self._unsaved = False
+        self._unsaved = asyncio.Event()
+        self._saving = threading.Lock()
         self.connected = False
         self.failures = 0
         self.last_refusal: HubError | None = None
 
     async def close(self) -> None:
         """Stop following; what came last is on disk then."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        for task in (self._task, self._saver):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._task = self._saver = None
         self.connected = False
         await self._keep()
 
@@ -111,8 +121,9 @@ class Configurations:
         await self._want(variant)
         if variant not in self._values:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s), self._arrived:
-                    await self._arrived.wait_for(lambda: variant in self._values or self._is_refused())
+                async with asyncio.timeout(timeout_s):
+                    while variant not in self._values and not self._is_refused():
+                        await self._news()
         held = self._values.get(variant)
         if held is None:
             raise self.last_refusal or HubError(
@@ -141,9 +152,24 @@ class Configurations:
             seen = held
 
     async def _other(self, variant: Variant, than: _Event | None) -> _Event:
-        async with self._arrived:
-            await self._arrived.wait_for(lambda: self._values.get(variant) not in (None, than))
-        return self._values[variant]
+        while (held := self._values.get(variant)) is None or held is than:
+            await self._news()
+        return held
+
+    async def _news(self) -> None:
+        """Wait until something came, or the stream has ended."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await future
+        finally:
+            self._waiting.discard(future)
+
+    def _tell(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
 
     async def _want(self, variant: Variant) -> None:
         if not self._loaded:
@@ -155,6 +181,8 @@ class Configurations:
             self._wanted_more.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="central_hub.configuration")
+        if self._saver is None and self._path is not None:
+            self._saver = asyncio.create_task(self._save_now_and_then(), name="central_hub.configuration.save")
 
     def _is_refused(self) -> bool:
         return self.last_refusal is not None and self.last_refusal.kind not in (Kind.UNAVAILABLE, Kind.LIMIT)
@@ -171,7 +199,7 @@ class Configurations:
                     continue
                 stream.result()
             except (HubError, msgspec.DecodeError) as error:
-                await self._disconnected(error)
+                self._disconnected(error)
                 asked_s = (error.retry_after_s or 0) if isinstance(error, HubError) else 1
                 wait_s = backoff.next_s(random.random(), at_least_s=asked_s)  # noqa: S311  # jitter
                 with contextlib.suppress(TimeoutError):
@@ -192,31 +220,39 @@ class Configurations:
                 self.connected, self.last_refusal = True, None
                 backoff.reset()
                 for event in events:
-                    value = msgspec.json.decode(event.data, type=_Event)
+                    value = _read_event(event.data)
                     self._values[self._asked(value, wanted)] = value
-                self._unsaved = True
-                async with self._arrived:
-                    self._arrived.notify_all()
-                await self._keep()
+                self._unsaved.set()
+                self._tell()
         raise unreachable(self._link.protocol.base_url, "the stream ended")
+
+    async def _save_now_and_then(self) -> None:
+        """Put on disk what came: the first at once, then what has come since, beside the stream."""
+        while True:
+            await self._unsaved.wait()
+            await self._keep()
+            await asyncio.sleep(VIEW_SAVE_S)
 
     async def _keep(self) -> None:
         """Put on disk what is not there yet; whoever is interrupted in it leaves it to `close`."""
-        if self._unsaved:
-            await asyncio.to_thread(self._save, list(self._values.items()))
-            self._unsaved = False
+        if self._path is not None and self._unsaved.is_set():
+            self._unsaved.clear()
+            try:
+                await asyncio.to_thread(self._save, self._path)
+            except asyncio.CancelledError:
+                self._unsaved.set()
+                raise
 
     def _asked(self, value: _Event, wanted: tuple[Variant, ...]) -> Variant:
         """Return the variant that a value answers: a key of one environment is told it where none was named."""
         exact = (value.service, value.environment)
         return exact if exact in wanted else (value.service, "")
 
-    async def _disconnected(self, error: Exception) -> None:
+    def _disconnected(self, error: Exception) -> None:
         self.connected = False
         if isinstance(error, HubError):
             self.last_refusal = error
-        async with self._arrived:
-            self._arrived.notify_all()
+        self._tell()
 
     def _load(self) -> list[_Event]:
         if self._path is None:
@@ -232,14 +268,14 @@ class Configurations:
             return []
         return saved.values if saved.format == SAVED_FORMAT else []
 
-    def _save(self, values: list[tuple[Variant, _Event]]) -> None:
-        if self._path is None:
-            return
-        kept = [msgspec.structs.replace(event, service=key[0], environment=key[1]) for key, event in values]
-        try:
-            write_private(self._path, msgspec.json.encode(_Saved(format=SAVED_FORMAT, values=kept)))
-        except OSError:
-            self.failures += 1
+    def _save(self, path: Path) -> None:
+        with self._saving:  # whoever writes last writes the newest
+            values = list(self._values.items())
+            kept = [msgspec.structs.replace(event, service=key[0], environment=key[1]) for key, event in values]
+            try:
+                write_private(path, msgspec.json.encode(_Saved(format=SAVED_FORMAT, values=kept)))
+            except OSError:
+                self.failures += 1
 
 
 def converted(config: Mapping[str, Any], kind: type[T]) -> T:
@@ -261,20 +297,42 @@ def converted(config: Mapping[str, Any], kind: type[T]) -> T:
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[ConfigChange, ...]:
     """Return what differs between two documents, by JSON pointer, in order."""
-    old, new = dict(_leaves("", before)), dict(_leaves("", after))
-    return tuple(
-        ConfigChange(path=path, before=old.get(path, msgspec.UNSET), after=new.get(path, msgspec.UNSET))
-        for path in sorted(old.keys() | new.keys())
-        if msgspec.json.encode(old.get(path)) != msgspec.json.encode(new.get(path))
-    )
+    found: list[ConfigChange] = []
+    _compare("", before, after, found)
+    found.sort(key=lambda change: change.path)
+    return tuple(found)
 
 
-def _leaves(prefix: str, document: Mapping[str, Any]) -> list[tuple[str, Json]]:
-    found: list[tuple[str, Json]] = []
-    for key, value in document.items():
-        path = f"{prefix}/{key.replace('~', '~0').replace('/', '~1')}"
-        if isinstance(value, dict):
-            found += _leaves(path, cast("dict[str, Any]", value))
-        else:
-            found.append((path, value))
+def _compare(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any], found: list[ConfigChange]) -> None:
+    for key, new in after.items():
+        old = before.get(key, msgspec.UNSET)
+        if old is new or (type(old) is type(new) and type(new) in _PLAIN and old == new):
+            continue
+        path = _below(prefix, key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            _compare(path, cast("dict[str, Any]", old), cast("dict[str, Any]", new), found)
+        elif old is msgspec.UNSET or msgspec.json.encode(old) != msgspec.json.encode(new):
+            gone, come = _leaves(path, old), _leaves(path, new)
+            found += [ConfigChange(path=at, before=value) for at, value in gone.items() if at not in come]
+            found += [ConfigChange(path=at, before=gone.get(at, msgspec.UNSET), after=come[at]) for at in come]
+    for key, old in before.items():
+        if key not in after:
+            found += [ConfigChange(path=at, before=value) for at, value in _leaves(_below(prefix, key), old).items()]
+
+
+def _below(prefix: str, key: str) -> str:
+    if "~" in key or "/" in key:
+        key = key.replace("~", "~0").replace("/", "~1")
+    return f"{prefix}/{key}"
+
+
+def _leaves(path: str, value: Json) -> dict[str, Json]:
+    """Return the leaves of a value at a place by pointer; of an object without members, and of UNSET, none."""
+    if value is msgspec.UNSET:
+        return {}
+    if not isinstance(value, dict):
+        return {path: value}
+    found: dict[str, Json] = {}
+    for key, below in cast("dict[str, Any]", value).items():
+        found.update(_leaves(_below(path, key), below))
     return found
