@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from central_hub import BaseService, ConfigDiff, HubClient, HubError, ServiceConfig, SyncHubClient
 from central_hub.sdk.configuration import difference
@@ -129,3 +131,47 @@ def test_a_difference_names_each_place_by_its_pointer() -> None:
     before, after = {"a": {"b": 1, "c/d": [1]}, "e": "x"}, {"a": {"b": 2, "c/d": [1]}, "f": True}
     found = [(each.path, each.before, each.after) for each in difference(before, after)]
     assert found == [("/a/b", 1, 2), ("/e", "x", msgspec.UNSET), ("/f", msgspec.UNSET, True)]
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, 1.5]) | st.sampled_from(["", "a"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b/c", "~"]), inner, max_size=3),
+)
+_DOCUMENTS = st.dictionaries(st.sampled_from(["a", "b", "c/d", "e~f"]), _VALUES, max_size=4)
+
+
+def leaves_of(prefix: str, document: dict[str, Any]) -> dict[str, bytes]:
+    """Return the leaves of a document, encoded, found by going through all of it."""
+    found: dict[str, bytes] = {}
+    for key, value in document.items():
+        path = f"{prefix}/{key.replace('~', '~0').replace('/', '~1')}"
+        found |= leaves_of(path, value) if isinstance(value, dict) else {path: msgspec.json.encode(value)}
+    return found
+
+
+@given(_DOCUMENTS, _DOCUMENTS)
+def test_a_difference_is_every_leaf_that_is_written_otherwise_and_no_other(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    def written(value: Any) -> bytes | None:
+        return None if value is msgspec.UNSET else msgspec.json.encode(value)
+
+    old, new = leaves_of("", before), leaves_of("", after)
+    meant = [(path, old.get(path), new.get(path)) for path in sorted(old.keys() | new.keys())]
+    found = [(each.path, written(each.before), written(each.after)) for each in difference(before, after)]
+    assert found == [change for change in meant if change[1] != change[2]]
+
+
+@pytest.mark.timeout(60)
+async def test_values_are_put_on_disk_beside_the_stream_and_the_last_one_on_closing(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with client_of(hub, tmp_path, None) as operator, client_of(hub, tmp_path) as client:
+        changes = client.config_changes()
+        await anext(changes)
+        for limit in range(700, 710):
+            await operator.update_global_config({"rate_limits": {"api_calls_per_hour": limit}})
+            assert (await anext(changes)).config["rate_limits"]["api_calls_per_hour"] == limit
+        await changes.aclose()
+    (saved,) = (tmp_path / "cache").glob("config-*.json")
+    assert b'"api_calls_per_hour":709' in saved.read_bytes()
