@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import resource
 import socket
 import sys
@@ -92,8 +93,22 @@ async def open_stores(settings: Settings) -> Stores:
     """
     if settings.store is None:
         return await open_directory(settings.data, incarnation=new_incarnation(), keys=key_provider(settings))
+    check_driver()
+    from central_hub.adapters.postgres.stores import open_postgres  # its driver is an extra of its own
+
+    return await open_postgres(
+        settings.store.get_secret_value(), settings.data, mint=new_incarnation, keys=key_provider(settings)
+    )
+
+
+def check_driver() -> None:
+    """Make sure that PostgreSQL's driver is installed.
+
+    Raises:
+        HubError: `extra_missing`.
+    """
     try:
-        from central_hub.adapters.postgres.stores import open_postgres  # its driver is an extra of its own
+        importlib.import_module("asyncpg")
     except ModuleNotFoundError as missing:
         raise HubError(
             "extra_missing",
@@ -101,8 +116,6 @@ async def open_stores(settings: Settings) -> Stores:
             f"A store in PostgreSQL needs the package '{missing.name}', which is not installed.",
             next_step="pip install 'central-hub[server,postgres]'",
         ) from None
-    keys = key_provider(settings)
-    return await open_postgres(settings.store.get_secret_value(), settings.data, mint=new_incarnation, keys=keys)
 
 
 async def _reopened(settings: Settings) -> Stores:

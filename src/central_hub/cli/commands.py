@@ -19,6 +19,7 @@ from central_hub.cli import (
     quotas,
     services,
     serving,
+    store,
     templates,
     tenants,
     usage,
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
     app.callback()(_root)
     for module in (
         serving,
+        store,
         demo,
         doctor,
         services,

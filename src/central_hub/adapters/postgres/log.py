@@ -101,6 +101,15 @@ class PostgresLog:
         return f"the store is away: {self._hold.away}" if self._hold.away else ""
 
     @property
+    def host(self) -> str:
+        """The address of the host it is on now; it may hold a password.
+
+        Raises:
+            HubError: `store_unavailable` while it is away.
+        """
+        return self._hold.here().host
+
+    @property
     def losses(self) -> int:
         """How often the store was lost."""
         return self._hold.losses

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import structlog
 
@@ -21,19 +20,21 @@ from central_hub.adapters.postgres.log import PostgresLog
 from central_hub.adapters.postgres.migrations import PACKAGE
 from central_hub.adapters.postgres.session import EVERY_DOMAIN
 from central_hub.adapters.postgres.snapshots import PostgresSnapshots
-from central_hub.adapters.secret_files import secret_file
-from central_hub.adapters.stores import DECISION_KEY, MASTER_KEY, PEPPER, Stores, key_providers, prepare_directory
+from central_hub.adapters.stores import MASTER_KEY, Stores, key_providers, prepare_directory
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM
-
-SECRETS: Final = {"pepper": PEPPER, "decisions": DECISION_KEY}
-"""The hub's own secrets in the store, and the files they came from where a hub was moved here."""
 
 _log = structlog.get_logger("central_hub.store")
 
 
 async def open_postgres(
-    text: str, directory: Path, *, mint: Callable[[], str], keys: KeyEncryption | None = None
+    text: str,
+    directory: Path,
+    *,
+    mint: Callable[[], str],
+    keys: KeyEncryption | None = None,
+    pepper: bytes = b"",
+    decision_key: bytes = b"",
 ) -> Stores:
     """Open a store in PostgreSQL.
 
@@ -42,6 +43,7 @@ async def open_postgres(
         directory: where the key-encryption key is, unless `keys` says otherwise; nothing else is kept there.
         mint: makes the id of a new history.
         keys: what wraps the data keys; a key in the directory by default.
+        pepper, decision_key: secrets to take over where the store has none yet; fresh ones by default.
 
     Raises:
         HubError: as `PostgresLog.open`; `invalid_store`, `master_key_missing`, `wrong_master_key`,
@@ -53,7 +55,8 @@ async def open_postgres(
     log = await PostgresLog.open(address, mint=mint)
     try:
         sealer = await _keys(log, directory, keys)
-        secrets = {name: await _secret(log, sealer, name) for name in SECRETS}
+        pepper = await _secret(log, sealer, "pepper", pepper or os.urandom(KEY_BYTES))
+        decision_key = await _secret(log, sealer, "decisions", decision_key or os.urandom(KEY_BYTES))
     except BaseException:
         await log.close()
         raise
@@ -63,8 +66,8 @@ async def open_postgres(
         sealer=sealer,
         snapshots=PostgresSnapshots(log, sql, sealer),
         incarnation=log.incarnation,
-        pepper=secrets["pepper"],
-        decision_key=secrets["decisions"],
+        pepper=pepper,
+        decision_key=decision_key,
         directory=directory,
         unwell=lambda: log.unwell,
         cursors=PostgresCursors(log, sql),
@@ -93,24 +96,15 @@ async def _keys(log: PostgresLog, directory: Path, keys: KeyEncryption | None) -
     return sealer
 
 
-async def _secret(log: PostgresLog, sealer: KeyRing, name: str) -> bytes:
-    """Return a secret of the hub's own, made where there is none; whoever is first gives it to all."""
+async def _secret(log: PostgresLog, sealer: KeyRing, name: str, given: bytes) -> bytes:
+    """Return a secret of the hub's own, the given one where there is none yet; whoever is first gives it to all."""
     sql = named(text_of(PACKAGE, "queries.sql"))
     async with log.errand(EVERY_DOMAIN) as connection:
         row = await connection.fetchrow(sql["secret"], name)
         if row is not None:
             return sealer.open(PLATFORM, row["key_id"], row["sealed"], _associated(name))
-        secret = os.urandom(KEY_BYTES)
-        await connection.execute(sql["put_secret"], name, *sealer.seal(PLATFORM, secret, _associated(name)))
-    return secret
-
-
-async def put_secret(log: PostgresLog, sealer: KeyRing, name: str, directory: Path) -> None:
-    """Take a secret over from its file in a data directory."""
-    sql = named(text_of(PACKAGE, "queries.sql"))
-    key_id, sealed = sealer.seal(PLATFORM, secret_file(directory / SECRETS[name]), _associated(name))
-    async with log.errand(EVERY_DOMAIN) as connection:
-        await connection.execute(sql["put_secret"], name, key_id, sealed)
+        await connection.execute(sql["put_secret"], name, *sealer.seal(PLATFORM, given, _associated(name)))
+    return given
 
 
 def _associated(name: str) -> bytes:
