@@ -7,7 +7,7 @@ import msgspec
 from central_hub.edge.lane.auth import PipelineAuth
 from central_hub.edge.lane.commands import commands_of
 from central_hub.edge.operations import Call, Operation, Reply, Table
-from central_hub.edge.protection import Bucket
+from central_hub.edge.shares import HubLimits, Share
 from tests.isolation.world import World, running
 
 NOT_THEIRS = (
@@ -157,7 +157,7 @@ def test_only_commands_that_ask_for_a_scope_and_nothing_else_are_taken_by_the_la
 
     def auth_of(scope: str) -> PipelineAuth:
         asked.append(scope)
-        return PipelineAuth(None, lambda ctx: Bucket(1.0), scope=scope)  # type: ignore[arg-type]  # never asked here
+        return PipelineAuth(None, lambda ctx: Share(lambda tier: HubLimits()), scope=scope)  # type: ignore[arg-type]  # never asked here
 
     assert set(commands_of(table, None, auth_of)) == {b"POST /plain HTTP/1.1\r\n"}  # type: ignore[arg-type]
     assert asked == ["a:b"]

@@ -9,7 +9,7 @@ from central_hub.edge.authenticate import CallerRefused
 from central_hub.edge.guard import Claims
 from central_hub.edge.lane.auth import PipelineAuth
 from central_hub.edge.operations import Headers
-from central_hub.edge.protection import Bucket
+from central_hub.edge.shares import HubLimits, Share
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId, TenantId
@@ -43,8 +43,12 @@ class Prover:
         return True
 
 
+def share_of(ctx: TenantContext) -> Share:
+    return Share(lambda tier: HubLimits())
+
+
 def answered(ctx: TenantContext | HubError, *lines: tuple[bytes, bytes], open_mode: bool = False) -> bool:
-    auth = PipelineAuth(Prover(ctx), lambda of: Bucket(1.0), open_mode=open_mode)
+    auth = PipelineAuth(Prover(ctx), share_of, open_mode=open_mode)
     return auth.authorize(list(lines), "10.0.0.1") is not None
 
 
@@ -76,12 +80,12 @@ def test_a_tier_claim_that_differs_is_counted_by_the_framework_only() -> None:
     assert answered(ctx_of(), KEY, (b"x-subscription-tier", b"pro"))
     assert not answered(ctx_of(), KEY, (b"x-subscription-tier", b"enterprise"))
     prover = Prover(ctx_of())
-    PipelineAuth(prover, lambda of: Bucket(1.0)).authorize([KEY, (b"x-subscription-tier", b"free")], "10.0.0.1")
+    PipelineAuth(prover, share_of).authorize([KEY, (b"x-subscription-tier", b"free")], "10.0.0.1")
     assert [claims.tier for claims in prover.claims] == [None]
 
 
 def test_what_is_remembered_of_a_caller_ends_with_its_key() -> None:
     ends = msgspec.structs.replace(ctx_of(), principal=msgspec.structs.replace(ctx_of().principal, expires_at_ms=7))
-    principal = PipelineAuth(Prover(ends), lambda of: Bucket(1.0)).authorize([KEY], "10.0.0.1")
+    principal = PipelineAuth(Prover(ends), share_of).authorize([KEY], "10.0.0.1")
     assert principal is not None
     assert principal.expires_at_ms == 7

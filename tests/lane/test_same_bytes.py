@@ -70,7 +70,7 @@ async def test_lane_and_framework_answer_the_same_bytes(seed: int) -> None:
             assert one.startswith(other), (chunks, one, other)
             for world in (fast, plain):
                 world.random.seed(sent)
-                world.buckets.clear()
+                world.shares.clear()
                 world.restore()
         else:
             assert one == other, chunks

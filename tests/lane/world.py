@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 from central_hub.edge.asgi import Edge
 from central_hub.edge.connection import CarrierProtocol, HubProtocol
 from central_hub.edge.guard import Claims
+from central_hub.edge.holding import Ledger
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.lane.auth import PipelineAuth
 from central_hub.edge.lane.commands import commands_of
@@ -20,8 +21,8 @@ from central_hub.edge.lane.entries import Epochs, LaneEntry, LookupCounter
 from central_hub.edge.lane.protocol import LaneProtocol
 from central_hub.edge.operations import Call, Headers, Operation, Reply, Table
 from central_hub.edge.pipeline import Pipeline
-from central_hub.edge.protection import Bucket
 from central_hub.edge.server import LaneMode, configure
+from central_hub.edge.shares import HubLimits, Share
 from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
@@ -70,7 +71,8 @@ class World:
         self.version = 0
         self.built: dict[tuple[str, str], LaneEntry] = {}
         self.counters: dict[tuple[str, str, str], LookupCounter] = {}
-        self.buckets: dict[str, Bucket] = {}
+        self.shares: dict[str, Share] = {}
+        self.ledger = Ledger()
         self.entry_rebuilds = 0
         self.entries_asked = 0
         self.sinks: list[Any] = []
@@ -82,13 +84,13 @@ class World:
         self.edge = Edge(pipeline)
         self.lane = Lane(
             {"/services/discover/": self},
-            PipelineAuth(self, self.bucket),
+            PipelineAuth(self, self.share),
             self,
             self.epochs,
             now_ms=self.clock.now_ms,
             monotonic_ms=self.clock.monotonic_ms,
             draw=lambda bits: self.random.getrandbits(bits),
-            commands=commands_of(table, pipeline, lambda scope: PipelineAuth(self, self.bucket, scope=scope)),
+            commands=commands_of(table, pipeline, lambda scope: PipelineAuth(self, self.share, scope=scope)),
         )
 
     # what changes the world
@@ -155,14 +157,19 @@ class World:
     def position_of(self, ctx: TenantContext) -> HubSeq:
         return self.seq
 
-    def bucket(self, ctx: TenantContext) -> Bucket:
+    def share(self, ctx: TenantContext) -> Share:
         tenant = ctx.tenant_id or ""
         rate = 0.5 if tenant == "initech" else 1_000_000.0
-        return self.buckets.setdefault(tenant, Bucket(rate))
+        limits = HubLimits(reads_per_s=rate, writes_per_s=rate)
+        return self.shares.setdefault(tenant, Share(lambda tier: limits))
 
-    def admit(self, ctx: TenantContext, *, writes: bool) -> None:
-        if self.bucket(ctx).take(self.clock.monotonic_ms()) > 0:
-            raise HubError("too_many_requests", Kind.LIMIT, "slower", retry_after_s=1)
+    def admit(self, ctx: TenantContext, *, writes: bool) -> Share:
+        share = self.share(ctx)
+        share.admit(self.clock.monotonic_ms(), writes=writes)
+        return share
+
+    def charge(self, ctx: TenantContext | None, origin: str) -> None:
+        pass
 
     # LaneEntries
     def entry(self, service: str, ctx: TenantContext) -> LaneEntry | None:

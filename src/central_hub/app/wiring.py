@@ -270,7 +270,13 @@ def _core(
     views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks, secrets)
     runner = Runner(stores.log, stores.sealer, types, views)
     runner.incarnation = stores.incarnation
-    sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source)
+    protection = RateProtection(
+        clock,
+        reads_per_s=settings.reads_per_tenant_s,
+        writes_per_s=settings.writes_per_tenant_s,
+        granted=book.hub_limits,
+    )
+    sequencer = Sequencer(stores.log, stores.sealer, runner, clock, source, protection)
     return Core(
         settings=settings,
         stores=stores,
@@ -297,9 +303,7 @@ def _core(
         authentication=Authentication(tenants, book, clock, stores.pepper, open_mode=settings.open),
         denials=DenialLog(stores.decision_key, sequencer, clock, source),
         egress=Egress(_policy(settings, listeners), clock),
-        protection=RateProtection(
-            clock, reads_per_s=settings.reads_per_tenant_s, writes_per_s=settings.writes_per_tenant_s
-        ),
+        protection=protection,
     )
 
 

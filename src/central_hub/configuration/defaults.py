@@ -10,7 +10,7 @@ from central_hub.configuration.folding import Compiled, compiled
 from central_hub.configuration.merging import encoded
 from central_hub.configuration.model import Document
 from central_hub.kernel.ids import PLATFORM, DomainId
-from central_hub.plans.model import Catalogue
+from central_hub.plans.model import HUB_PREFIX, Catalogue
 from central_hub.plans.ports import EntitlementKind
 from central_hub.plans.rules import decide
 from central_hub.plans.view import PlansView
@@ -76,6 +76,8 @@ class PlanDefaults:
         if not self._sections:
             groups: dict[str, Document] = {RATES: {}, FEATURES: {}, RESOURCES: {}}
             for name, feature in self._view.ladder.catalogue.features.items():
+                if name.startswith(HUB_PREFIX):
+                    continue
                 if feature.kind is EntitlementKind.BOOLEAN:
                     groups[FEATURES][name] = {"type": "boolean"}
                 elif feature.kind is EntitlementKind.METERED:
@@ -97,6 +99,8 @@ class PlanDefaults:
         ladder, above, now_ms = self._view.ladder, self._view.above(domain), self._now_ms()
         document: Document = {RATES: {}, FEATURES: {}, RESOURCES: {}}
         for name in ladder.catalogue.features:
+            if name.startswith(HUB_PREFIX):
+                continue  # about the hub, and not about what it configures
             found = decide(ladder, above, tier, name, now_ms)
             if found.kind is EntitlementKind.BOOLEAN:
                 document[FEATURES][name] = found.allowed

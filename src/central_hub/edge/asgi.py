@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from central_hub.edge import streams
-from central_hub.edge.carrying import raw_request, send_body
+from central_hub.edge.carrying import raw_request, send_body, tell_connection
 from central_hub.edge.operations import Found
 from central_hub.edge.pipeline import ClientGone, Pipeline
 
@@ -70,6 +70,7 @@ async def serve(pipeline: Pipeline, scope: Scope, receive: Receive, send: Send, 
         answer = await pipeline.answer(raw_request(scope, receive, found))
     except ClientGone:
         return
+    tell_connection(scope, answer)
     if answer.stream is not None:
         await streams.serve(answer, scope, receive, send)
         return

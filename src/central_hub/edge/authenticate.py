@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from central_hub.edge.guard import Claims
+from central_hub.edge.holding import Ledger
 from central_hub.edge.operations import Headers
+from central_hub.edge.shares import Share
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.seq import HubSeq
@@ -80,10 +82,23 @@ class Positions(Protocol):
 class Protection(Protocol):
     """The hub's own limits on callers, apart from what tenants bought."""
 
-    def admit(self, ctx: TenantContext, *, writes: bool) -> None:
-        """Let a request through or refuse it.
+    @property
+    def ledger(self) -> Ledger:
+        """Where connections that are not read are counted."""
+        ...
+
+    def admit(self, ctx: TenantContext, *, writes: bool) -> Share:
+        """Begin a request or refuse it; whoever was let in calls `leave` when the answer is there.
 
         Raises:
-            HubError: `too_many_requests` (429) with `retry_after_s`.
+            HubBusy: `too_many_requests`, `too_many_in_flight` (429) with `retry_after_s`.
+        """
+        ...
+
+    def charge(self, ctx: TenantContext | None, origin: str) -> None:
+        """Count a request that is about to be refused for another reason.
+
+        Raises:
+            HubBusy: `too_many_requests` (429), which is said instead.
         """
         ...

@@ -9,10 +9,12 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from central_hub.edge.operations import Found, Headers
-from central_hub.edge.pipeline import BodyTooLarge, ClientGone, Request
+from central_hub.edge.pipeline import Answer, BodyTooLarge, ClientGone, Request
 
 PIECE_BYTES: Final = 128 * 1024
 """How much of a long body is sent in one step."""
+CONNECTION: Final = "central_hub.connection"
+"""Key in the scope's extensions under which the hub's own connections can be told something."""
 BODY_ARRIVED: Final = "central_hub.body_arrived"
 """Set in a scope by the hub's own connections once the request's last byte is there."""
 
@@ -37,6 +39,14 @@ def raw_request(scope: Scope, receive: Receive, found: Found | None = None) -> R
         found=found,
         whole=BODY_ARRIVED in scope,
     )
+
+
+def tell_connection(scope: Scope, answer: Answer) -> None:
+    """Tell the hub's own connection, if this is one, that its caller has to wait."""
+    if answer.hold is not None:
+        connection = scope.get("extensions", {}).get(CONNECTION)
+        if connection is not None:
+            connection.told(answer.hold)
 
 
 async def send_body(pieces: Sequence[bytes], send: Send) -> None:

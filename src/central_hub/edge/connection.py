@@ -2,12 +2,14 @@
 
 Leans on these internals of uvicorn's `HttpToolsProtocol`, pinned by a test: the parser callbacks
 `on_message_begin` and `on_headers_complete`, `send_400_response`, `_unsupported_upgrade_warning`,
-`_unset_keepalive_if_required`, `timeout_keep_alive_task`, `flow`, `connections`, `scope`.
+`_unset_keepalive_if_required`, `timeout_keep_alive_task`, `flow`, `connections`, `scope`, `pipeline`,
+`_start_asgi_task`, `shutdown`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, Final
 
 from httptools import HttpParserError
@@ -15,7 +17,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from central_hub.edge.carrying import BODY_ARRIVED
+from central_hub.edge.carrying import BODY_ARRIVED, CONNECTION
+from central_hub.edge.holding import Hold
 from central_hub.edge.problems import MEDIA_TYPE, problem_of
 from central_hub.edge.streams import CARRIER, DirectSink
 from central_hub.kernel.errors import HubError, Kind
@@ -44,6 +47,12 @@ class HubProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._last_words = b""
+        # What its caller was told to wait for, what has arrived all the same, and when that is taken up.
+        self._hold: Hold | None = None
+        self._hold_until_s = 0.0
+        self._held: deque[bytes] = deque()
+        self._release: asyncio.TimerHandle | None = None
+        self._extensions: dict[str, HubProtocol] = {CONNECTION: self}
 
     def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]  # uvicorn narrows it as well
         self, transport: asyncio.Transport
@@ -60,10 +69,18 @@ class HubProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._stop_head_timer()
+        self._forget_hold()
+        self._extensions.clear()
+
+    def told(self, hold: Hold) -> None:
+        """Take note that this connection's caller was told to wait."""
+        self._forget_hold()
+        self._hold = hold
+        self._hold_until_s = self.loop.time() + hold.seconds
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch a head that a packet left unfinished."""
-        if self._last_words:
+        if self._last_words or (self._hold is not None and self._keep(data)):
             return
         self._ended_one = False
         super().data_received(data)
@@ -72,9 +89,10 @@ class HubProtocol(HttpToolsProtocol):
             self._watch_head(0 if self._ended_one else len(data))
 
     def on_message_begin(self) -> None:
-        """Note that a head has begun."""
+        """Note that a head has begun, and put the connection within the application's reach."""
         self._head_open = True
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions  # pyright: ignore[reportGeneralTypeIssues]  # ASGI lets servers add
 
     def on_headers_complete(self) -> None:
         """Note that the head is whole; without a version, or with an unknown one, it is no head of HTTP/1."""
@@ -102,9 +120,78 @@ class HubProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with what is waiting; say the last words when nothing is."""
         had_more = bool(self.pipeline)
+        if had_more and self._hold is not None and self._keep_waiting():
+            return
         super().on_response_complete()
         if self._last_words and not had_more:
             self._end()
+
+    def shutdown(self) -> None:
+        """Begin an orderly end: what is held was never begun."""
+        if self._release is not None:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def _keep(self, data: bytes) -> bool:
+        """Keep what came too soon, and read no more until it is time; False when it is to be taken now."""
+        hold = self._hold
+        assert hold is not None
+        if self._release is None:
+            if self.loop.time() >= self._hold_until_s:
+                self._forget_hold()
+                return False
+            if self._head_open or not self._is_between() or not hold.concerns(data):
+                return False
+        if not hold.begin(len(data)):
+            self.transport.close()
+            return True
+        self._held.append(data)
+        self._stop_reading()
+        return True
+
+    def _keep_waiting(self) -> bool:
+        """Leave the requests that came with a refused one until it is time; False when they are to be begun now."""
+        hold = self._hold
+        assert hold is not None
+        if self.loop.time() >= self._hold_until_s or not hold.is_of(list(self.pipeline[-1][0].scope["headers"])):
+            return False
+        hold.begin(0)
+        self.server_state.total_requests += 1
+        self._stop_reading()
+        return True
+
+    def _stop_reading(self) -> None:
+        self._unset_keepalive_if_required()
+        self.flow.pause_reading()
+        if self._release is None:
+            self._release = self.loop.call_at(self._hold_until_s, self._take_up)
+
+    def _take_up(self) -> None:
+        """Go on with what was held."""
+        held = tuple(self._held)
+        self._forget_hold()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        for data in held:
+            self.data_received(data)
+
+    def _forget_hold(self) -> None:
+        if self._hold is None:
+            return
+        self._hold.end()
+        self._hold = None
+        self._held.clear()
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+
+    def _is_between(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]  # uvicorn starts with None
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: the request is answered as if it had not asked for an upgrade."""
@@ -133,7 +220,7 @@ class HubProtocol(HttpToolsProtocol):
         lines.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (MEDIA_TYPE.encode("ascii"), len(body)))
         lines.append(b"connection: close\r\n\r\n" + body)
         self._last_words = b"".join(lines)
-        if self.cycle is None or self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]  # uvicorn starts with None
+        if self._is_between():
             self._end()  # otherwise those that asked before are answered before
 
     def _end(self) -> None:
@@ -153,19 +240,13 @@ class CarrierProtocol(HubProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.stream: DirectSink | None = None
-        self._extensions: dict[str, CarrierProtocol] = {CARRIER: self}
+        self._extensions[CARRIER] = self
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the stream in progress, if there is one."""
         super().connection_lost(exc)
-        self._extensions.clear()
         if self.stream is not None:
             self.stream.lost()
-
-    def on_message_begin(self) -> None:
-        """Put the connection within the application's reach."""
-        super().on_message_begin()
-        self.scope["extensions"] = self._extensions  # pyright: ignore[reportGeneralTypeIssues]  # ASGI lets servers add
 
 
 def _malformed_request() -> HubError:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from central_hub.edge import streams
-from central_hub.edge.carrying import raw_request, send_body
+from central_hub.edge.carrying import raw_request, send_body, tell_connection
 from central_hub.edge.pipeline import Answer, ClientGone, Pipeline
 
 
@@ -80,6 +80,7 @@ async def _through(pipeline: Pipeline, request: FrameworkRequest) -> Response:
         answer = await pipeline.answer(raw_request(scope, request.receive))
     except ClientGone:
         return _Unsent()
+    tell_connection(scope, answer)
     if scope["method"] == "HEAD":
         answer.pieces = ()
     return _Wire(answer)

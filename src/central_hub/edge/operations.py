@@ -21,6 +21,7 @@ BODY_BYTES_MAX: Final = 65_536
 
 _DISCOVERING: Final = "registry:read"
 _READING: Final = ":read"
+_LOOKING: Final = frozenset({Act.READ, Act.DISCOVER})
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -138,6 +139,11 @@ class Operation:
     def writes(self) -> bool:
         """Whether it changes something (decides on idempotency and audit)."""
         return self.method not in ("GET", "HEAD")
+
+    @property
+    def spends_writes(self) -> bool:
+        """Whether it counts as a write among the hub's own limits: a read that is sent as POST does not."""
+        return self.writes and self.act not in _LOOKING
 
     @property
     def act(self) -> Act:

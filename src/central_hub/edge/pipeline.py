@@ -20,8 +20,10 @@ from central_hub.edge import guard
 from central_hub.edge.authenticate import Authenticate, CallerRefused, Denials, Positions, Protection
 from central_hub.edge.cross_origin import CrossOrigin
 from central_hub.edge.decoding import check_depth, decode_body, decode_query
+from central_hub.edge.holding import Hold, hold_of
 from central_hub.edge.operations import Call, Found, Headers, Operation, Reply, Table
 from central_hub.edge.problems import MEDIA_TYPE, internal_error, problem_of
+from central_hub.edge.shares import HubBusy, Share
 from central_hub.kernel.context import PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
 
@@ -30,6 +32,7 @@ IDEMPOTENCY_KEY_LENGTH_MAX: Final = 128
 DENIED_KINDS: Final = frozenset({Kind.UNAUTHENTICATED, Kind.DENIED})
 
 ReadBody = Callable[[int], Awaitable[bytes]]
+OnOpen = Callable[[Any], Callable[[], None]]  # Any: edge.streams.Sink
 Observe = Callable[[str, int, float], None]
 
 _ALL_PATHS: Final = "GET /openapi.json lists all paths."
@@ -69,8 +72,10 @@ class Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
     pieces: tuple[bytes, ...]
-    stream: Callable[[Any], Callable[[], None]] | None = None  # Any: edge.streams.Sink
+    stream: OnOpen | None = None
     ctx: TenantContext | None = None
+    hold: Hold | None = None
+    """How the connection is not to be read for a while, when the caller asked for more than its share."""
 
     @property
     def body(self) -> bytes:
@@ -86,6 +91,8 @@ class _Known:
     ctx: TenantContext | None = None
     correlation_id: str = ""
     path: dict[str, str] = field(default_factory=lambda: {})
+    share: Share | None = None
+    unproven: bool = False
 
 
 class Pipeline:
@@ -122,17 +129,19 @@ class Pipeline:
     async def answer(self, request: Request) -> Answer:
         """Answer a request; every failure becomes a problem document."""
         known = _Known()
-        answer = await self._told(self._answer(request, known), known, request.origin)
+        answer = await self._told(self._answer(request, known), known, request.origin, request.headers)
         answer.headers.extend(self._cross_origin.lines(known.operation, request.headers))
         return answer
 
-    async def _told(self, answering: Awaitable[Answer], known: _Known, origin: str) -> Answer:
+    async def _told(self, answering: Awaitable[Answer], known: _Known, origin: str, headers: Headers) -> Answer:
         """Wait for an answer, make a problem document of whatever went wrong, and have it counted."""
         began = perf_counter()
         try:
             answer = await answering
         except HubError as error:
             answer = self._refuse(error, origin, known)
+            if isinstance(error, HubBusy):
+                answer.hold = hold_of(error, headers.raw, known.ctx, self._protection.ledger, unproven=known.unproven)
         except ClientGone:
             raise
         except Exception:  # a bug in a handler must reach its caller as 500, and leave the hub running
@@ -142,14 +151,32 @@ class Pipeline:
         return answer
 
     async def _answer(self, request: Request, known: _Known) -> Answer:
-        claims = guard.check(request.headers.raw, request.target)
-        known.correlation_id = claims.correlation_id or ""
-        if request.method == "OPTIONS":
-            preflight = self._cross_origin.preflight(self.table, request.path, request.headers)
-            if preflight is not None:
-                return Answer(204, list(preflight), ())
-        operation, known.path = self._find(request)
-        known.operation = operation
+        try:
+            claims = guard.check(request.headers.raw, request.target)
+            known.correlation_id = claims.correlation_id or ""
+            if request.method == "OPTIONS":
+                preflight = self._cross_origin.preflight(self.table, request.path, request.headers)
+                if preflight is not None:
+                    return Answer(204, list(preflight), ())
+            operation, known.path = self._find(request)
+            known.operation = operation
+            ctx, query = self._proven(operation, request, claims, known)
+        except HubError as error:
+            known.unproven = error.kind is Kind.UNAUTHENTICATED
+            self._protection.charge(error.caller if isinstance(error, CallerRefused) else known.ctx, request.origin)
+            raise
+        if operation.signal:
+            return await self._admitted(operation, ctx, query, claims, request, known)
+        known.share = self._protection.admit(ctx, writes=operation.spends_writes)
+        try:
+            return await self._admitted(operation, ctx, query, claims, request, known)
+        finally:
+            known.share.leave()
+
+    def _proven(
+        self, operation: Operation, request: Request, claims: guard.Claims, known: _Known
+    ) -> tuple[TenantContext, Any]:  # Any: operation.query's struct
+        """Establish who asks, for which tenant, and that it may; returns that and the query."""
         ctx = self._authenticate.authenticate(request.headers, claims, origin=request.origin, method=request.method)
         known.ctx = ctx
         self._admit_kind(operation, ctx)
@@ -160,17 +187,28 @@ class Pipeline:
             ctx.perform(operation.act)
         if operation.scope is not None:
             ctx.require(operation.scope)
-        if not operation.signal:
-            self._protection.admit(ctx, writes=operation.writes)
+        return ctx, query
+
+    async def _admitted(
+        self,
+        operation: Operation,
+        ctx: TenantContext,
+        query: Any,  # Any: operation.query's struct
+        claims: guard.Claims,
+        request: Request,
+        known: _Known,
+    ) -> Answer:
         body = await self._body(operation, request)
         ctx = known.ctx = self._claimed(ctx, claims.tenant_id, tenant_in(body))
         if not operation.public:
             ctx.perform(operation.act)
         if operation.needs_tenant and ctx.tenant_id is None:
             raise _tenant_required()
-        return await self._handled(operation, ctx, known.path, query, body, request.headers)
+        return await self._handled(operation, ctx, known.path, query, body, request.headers, known.share)
 
-    async def command(self, operation: Operation, ctx: TenantContext, body: object, headers: Headers) -> Answer:
+    async def command(
+        self, operation: Operation, ctx: TenantContext, body: object, headers: Headers, share: Share
+    ) -> Answer:
         """Run an operation whose caller and body have gone through all of the steps before; what is left is the same.
 
         Args:
@@ -178,9 +216,14 @@ class Pipeline:
             ctx: who asks, proven and admitted.
             body: decoded.
             headers: the request's.
+            share: what it was admitted to; it is left when the answer is there.
         """
-        known = _Known(operation, ctx, ctx.correlation_id)
-        return await self._told(self._handled(operation, ctx, {}, None, body, headers), known, ctx.origin)
+        known = _Known(operation, ctx, ctx.correlation_id, share=share)
+        try:
+            handled = self._handled(operation, ctx, {}, None, body, headers, share)
+            return await self._told(handled, known, ctx.origin, headers)
+        finally:
+            share.leave()
 
     async def _handled(
         self,
@@ -190,9 +233,18 @@ class Pipeline:
         query: object,
         body: object,
         headers: Headers,
+        share: Share | None,
     ) -> Answer:
         call = Call(operation, ctx, path, query, body, headers, _idempotency_key(headers))
-        return self._encode(operation, ctx, await operation.handler(call))
+        if share is not None and _waits(query):
+            with share.waiting():
+                reply = await operation.handler(call)
+        else:
+            reply = await operation.handler(call)
+        if reply.stream is not None and share is not None:
+            share.check_watch()
+            reply.stream = _counted(reply.stream, share)
+        return self._encode(operation, ctx, reply)
 
     def _find(self, request: Request) -> tuple[Operation, dict[str, str]]:
         found = request.found or self.table.find(request.method, request.path)
@@ -321,6 +373,27 @@ class Pipeline:
             correlation_id=known.correlation_id,
         )
         return Answer(status, headers, (body,), None, known.ctx)
+
+
+def _waits(query: object) -> bool:
+    """Say whether a query asks for an answer only once something has changed."""
+    return bool(getattr(query, "wait_s", 0)) and getattr(query, "wait_seq", 0) is not None
+
+
+def _counted(on_open: OnOpen, share: Share) -> OnOpen:
+    """Count a stream as one of its tenant's watches while it is open."""
+
+    def opened(sink: Any) -> Callable[[], None]:  # Any: as in OnOpen
+        on_close = on_open(sink)
+        share.watches += 1
+
+        def closed() -> None:
+            share.watches -= 1
+            on_close()
+
+        return closed
+
+    return opened
 
 
 def _pieces_of(body: Any) -> tuple[bytes, ...]:  # Any: what a handler answered

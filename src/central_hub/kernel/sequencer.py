@@ -19,8 +19,9 @@ import msgspec
 
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.facts import Fact, encode_fact
-from central_hub.kernel.ids import UUID_RANDOM_BYTES, DomainId, uuid7
+from central_hub.kernel.facts import encode_fact
+from central_hub.kernel.fairness import EqualShares, FairQueue, Shares, queue_full
+from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.placing import outcome_unknown
 from central_hub.kernel.ports import (
     Accepted,
@@ -33,24 +34,29 @@ from central_hub.kernel.ports import (
     Unplaced,
     Verdict,
 )
-from central_hub.kernel.records import Actor, Applied, Category, Draft, Record, associated_data
+from central_hub.kernel.randomness import Randomness, RandomPool
+from central_hub.kernel.records import HUB_ACTOR, Actor, Applied, Draft, Record, associated_data
 from central_hub.kernel.runner import Runner
+from central_hub.kernel.transaction import StreamBusy, Tx
 
 GROUP_COMMIT_MAX: Final = 128
 """Commands in one transaction; past this an fsync is no longer what limits the rate."""
 
+GROUP_COMMIT_BYTES_MAX: Final = 262_144
+"""Sealed bytes after which a transaction takes no further command, so that a few large ones hold nobody up."""
+
 QUEUE_MAX: Final = 8_192
 """Commands decided or parked and not yet answered; more are refused with 503."""
+
+QUEUE_RESERVED: Final = 1_024
+"""Of them, those that only the hub's own work may take."""
 
 APPLY_SLICE_BYTES: Final = 8_192
 """Sealed bytes applied before others run: about a millisecond of work."""
 
 CONFLICT_RETRIES_MAX: Final = 3
-RANDOM_STOCK_BYTES: Final = 4_096
 
 T = TypeVar("T")
-
-Randomness = Callable[[int], bytes]
 
 
 class Committed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -62,121 +68,23 @@ class Committed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     replayed: bool = False
 
 
-class _StreamBusy(Exception):
-    """A touched stream has a write that is not yet durable."""
-
-    def __init__(self, key: StreamKey) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-class Tx:
-    """What a decision may use: reads it declares, facts it proposes, time and ids it is given."""
-
-    __slots__ = ("_pending", "_random", "_writing", "counts", "drafts", "now_ms", "reads")
-
-    def __init__(
-        self, now_ms: int, random: Randomness, writing: dict[StreamKey, int], pending: dict[StreamKey, int]
-    ) -> None:
-        self.now_ms = now_ms
-        self._random = random
-        self._writing = writing
-        self._pending = pending
-        self.reads: set[StreamKey] = set()
-        self.drafts: list[Draft] = []
-        self.counts: dict[StreamKey, int] = {}
-
-    def touch(self, domain: DomainId, stream: str) -> None:
-        """Declare that the decision depends on this aggregate; call it before looking at the view."""
-        key = (domain, stream)
-        if key in self._writing:
-            raise _StreamBusy(key)
-        self.reads.add(key)
-
-    def pending(self, domain: DomainId, stream: str) -> int:
-        """Return what is decided but not yet durable on a counting stream, this command included.
-
-        Only increases count: a decrease frees nothing before it is durable.
-        """
-        key = (domain, stream)
-        self.reads.add(key)
-        return self._pending.get(key, 0) + max(0, self.counts.get(key, 0))
-
-    def append(
-        self,
-        domain: DomainId,
-        fact: Fact,
-        *,
-        streams: Sequence[str],
-        counts: dict[str, int] | None = None,
-        category: Category = Category.FACT,
-    ) -> None:
-        """Propose a fact.
-
-        Args:
-            domain: whose log it belongs to.
-            fact: what became true.
-            streams: the aggregates it changes; the first is the one it belongs to.
-            counts: counting streams it moves, with the change.
-            category: facts rebuild views; events are delivered; audit is kept.
-        """
-        names = tuple(streams)
-        if counts:
-            for stream, change in counts.items():
-                key = (domain, stream)
-                self.counts[key] = self.counts.get(key, 0) + change
-            names += tuple(counts)
-        self.drafts.append(Draft(domain=domain, streams=names, fact=fact, category=category))
-
-    def written(self) -> tuple[StreamKey, ...]:
-        """Return the streams that must be durable before another command may look at them."""
-        counted = self.counts
-        keys = {(draft.domain, stream) for draft in self.drafts for stream in draft.streams}
-        return tuple(keys.difference(counted) if counted else keys)
-
-    def new_id(self) -> str:
-        """Mint a UUIDv7."""
-        return uuid7(self.now_ms, self._random(UUID_RANDOM_BYTES))
-
-    def random(self, count: int) -> bytes:
-        """Return `count` random bytes (for secrets a decision mints)."""
-        return self._random(count)
-
-
-class _RandomPool:
-    """Hands out random bytes from a stock: a call to the source costs more than the bytes."""
-
-    __slots__ = ("_at", "_source", "_stock")
-
-    def __init__(self, source: Randomness) -> None:
-        self._source = source
-        self._stock = b""
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        """Return `count` bytes that nobody else gets."""
-        end = self._at + count
-        if end > len(self._stock):
-            if count > RANDOM_STOCK_BYTES:
-                return self._source(count)
-            self._stock, self._at, end = self._source(RANDOM_STOCK_BYTES), 0, count
-        taken = self._stock[self._at : end]
-        self._at = end
-        return taken
-
-
 class _Command:
     """A submitted command on its way: its decision, its drafts and who waits for it."""
 
-    __slots__ = ("actor", "answer", "append", "attempts", "counts", "decide", "done", "drafts", "idempotency", "writes")
+    __slots__ = (
+        "actor", "answer", "append", "attempts", "bytes", "counts", "decide", "done", "drafts", "idempotency", "of",
+        "writes",
+    )  # fmt: skip
 
     def __init__(
         self,
+        of: DomainId | None,
         actor: Actor,
         decide: Callable[[Tx], Any],  # Any: the answer's type is the caller's, restored by submit's signature
         idempotency: Idempotency | None,
         done: asyncio.Future[Committed[Any]],
     ) -> None:
+        self.of = of
         self.actor = actor
         self.decide = decide
         self.idempotency = idempotency
@@ -187,6 +95,7 @@ class _Command:
         self.writes: tuple[StreamKey, ...] = ()
         self.counts: dict[StreamKey, int] = {}
         self.append: Append | None = None
+        self.bytes = 0
 
 
 class Sequencer:
@@ -198,25 +107,50 @@ class Sequencer:
         runner: applies what became durable to the views and wakes listeners.
         clock: wall time for records.
         random: source of random bytes.
+        shares: what each domain may have of the queue, and how much of a group commit while others wait.
     """
 
-    def __init__(self, log: Log, sealer: Sealer, runner: Runner, clock: Clock, random: Randomness) -> None:
+    def __init__(
+        self,
+        log: Log,
+        sealer: Sealer,
+        runner: Runner,
+        clock: Clock,
+        random: Randomness,
+        shares: Shares | None = None,
+    ) -> None:
         self._log = log
         self._sealer = sealer
         self._runner = runner
         self._clock = clock
-        self._random = _RandomPool(random).take
-        self._ready: deque[_Command] = deque()
+        self._random = RandomPool(random).take
+        self._shares = shares or EqualShares(QUEUE_MAX)
+        self._ready: FairQueue[_Command] = FairQueue(self._shares.weight_of)
         self._parked: dict[StreamKey, deque[_Command]] = {}
         self._writing: dict[StreamKey, int] = {}
         self._pending: dict[StreamKey, int] = {}
         self._in_flight = 0
+        self._queued: dict[DomainId | None, int] = {}
         self._wake = asyncio.Event()
         self._closing = False
         self._behind = False
         self.commits = 0
         self.failed_commits = 0
         self.failed_reads = 0
+
+    @property
+    def queued(self) -> int:
+        """Commands decided or parked and not yet answered."""
+        return self._in_flight
+
+    @property
+    def waiting_domains(self) -> int:
+        """Domains that have commands waiting for the next group commit."""
+        return self._ready.waiting_domains
+
+    def queued_of(self, domain: DomainId) -> int:
+        """Return how many commands of a domain are not yet answered."""
+        return self._queued.get(domain, 0)
 
     async def submit(
         self,
@@ -236,19 +170,15 @@ class Sequencer:
 
         Raises:
             HubError: what `decide` raised; or `store_unavailable`, `outcome_unknown` (503),
-                `storage_full` (507), `contended` (409), `overloaded` (503).
+                `storage_full` (507), `contended` (409), `overloaded` (503), `write_queue_full` (429).
         """
-        if self._closing or self._in_flight >= QUEUE_MAX:
-            raise HubError(
-                "overloaded",
-                Kind.UNAVAILABLE,
-                "The hub has more writes waiting than it will queue.",
-                next_step="Try again after a second, with jitter.",
-                retry_after_s=1,
-            )
+        of = None if actor.kind == HUB_ACTOR.kind or domains[0] == PLATFORM else domains[0]
+        queued = self._queued.get(of, 0)
+        self._admit(of, queued)
         done: asyncio.Future[Committed[T]] = asyncio.get_running_loop().create_future()
-        command = _Command(actor, decide, idempotency, done)
+        command = _Command(of, actor, decide, idempotency, done)
         self._in_flight += 1
+        self._queued[of] = queued + 1
         try:
             for domain in domains:
                 await self._sealer.ensure(domain)
@@ -265,6 +195,11 @@ class Sequencer:
             return self._replayed(first, idempotency)
         finally:
             self._in_flight -= 1
+            left = self._queued[of] - 1
+            if left:
+                self._queued[of] = left
+            else:
+                del self._queued[of]
 
     async def run(self) -> None:
         """Commit what is decided until `close`; the hub runs exactly one of these."""
@@ -279,8 +214,7 @@ class Sequencer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch = [self._ready.popleft() for _ in range(min(GROUP_COMMIT_MAX, len(self._ready)))]
-            await self._commit(batch)
+            await self._commit(self._ready.take(GROUP_COMMIT_MAX, GROUP_COMMIT_BYTES_MAX))
 
     def follow(self) -> None:
         """Read what others wrote, between two commits: there may be records that the views have not seen."""
@@ -292,11 +226,24 @@ class Sequencer:
         self._closing = True
         self._wake.set()
 
+    def _admit(self, of: DomainId | None, queued: int) -> None:
+        """Refuse a command past what its domain, or everyone together, may have waiting."""
+        if self._closing or self._in_flight >= (QUEUE_MAX if of is None else QUEUE_MAX - QUEUE_RESERVED):
+            raise HubError(
+                "overloaded",
+                Kind.UNAVAILABLE,
+                "The hub has more writes waiting than it will queue.",
+                next_step="Try again after a second, with jitter.",
+                retry_after_s=1,
+            )
+        if of is not None and queued >= self._shares.queued_max(of):
+            raise queue_full(self._shares.queued_max(of))
+
     def _decide(self, command: _Command) -> None:
         tx = Tx(self._clock.now_ms(), self._random, self._writing, self._pending)
         try:
             command.answer = command.decide(tx)
-        except _StreamBusy as busy:
+        except StreamBusy as busy:
             self._parked.setdefault(busy.key, deque()).append(command)
             return
         except Exception as error:  # a bug in a rule must reach its caller and leave the sequencer running
@@ -318,17 +265,19 @@ class Sequencer:
             _fail(command, error)
             return
         self._hold(command)
-        self._ready.append(command)
+        self._ready.put(command.of, command, command.bytes)
         self._wake.set()
 
     def _seal(self, command: _Command, tx: Tx) -> Append:
         records: list[Unplaced] = []
+        size = 0
         for draft in command.drafts:
             record_id = tx.new_id()
             type_name = type(draft.fact).__name__
             key_id, data = self._sealer.seal(
                 draft.domain, encode_fact(draft.fact), associated_data(draft.domain, record_id, type_name)
             )
+            size += len(data)
             records.append(
                 Unplaced(
                     domain=draft.domain,
@@ -342,6 +291,7 @@ class Sequencer:
                     data=data,
                 )
             )
+        command.bytes = size
         result = b""
         if command.idempotency is not None:
             key = command.idempotency
@@ -494,8 +444,7 @@ def _slice_end(batch: Sequence[_Command], start: int) -> int:
     """Return where the slice that begins at `start` ends: at least one command on."""
     size = 0
     for at in range(start, len(batch)):
-        append = batch[at].append
-        size += 0 if append is None else sum(len(record.data) for record in append.records)
+        size += batch[at].bytes
         if size >= APPLY_SLICE_BYTES:
             return at + 1
     return len(batch)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from central_hub.edge.shares import LIMITS as HUB_LIMITS
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
-from central_hub.plans.model import Catalogue
+from central_hub.plans.model import HUB_PREFIX, UNKNOWN, Catalogue
 from central_hub.plans.ports import Entitlement, EntitlementKind
 from central_hub.plans.rules import decide
 from central_hub.plans.view import PlansView
@@ -29,16 +30,35 @@ class PlanBook:
         return decide(self._view.ladder, self._view.above(domain), tier, feature, self._clock.now_ms())
 
     def limits_of(self, domain: DomainId, tier: str) -> Mapping[str, int]:
-        """Return the limits of a tenant by name; what has no limit is left out, all is for an unknown tier."""
+        """Return the limits of a tenant by name; what has no limit is left out, all is for an unknown tier.
+
+        How much of the hub itself it may use is not among them.
+        """
         ladder, above, now_ms = self._view.ladder, self._view.above(domain), self._clock.now_ms()
         if ladder.rank_of(tier) is None:
             return {}
         asked = (
             decide(ladder, above, tier, name, now_ms)
             for name, feature in ladder.catalogue.features.items()
-            if feature.kind is EntitlementKind.METERED
+            if feature.kind is EntitlementKind.METERED and not name.startswith(HUB_PREFIX)
         )
         return {one.feature: one.limit for one in asked if one.limit is not None}
+
+    def hub_limits(self, domain: DomainId, tier: str) -> Mapping[str, float]:
+        """Return how much of the hub itself a tenant may use, by name; what its plan does not limit is left out.
+
+        A tier that is unknown gets what the lowest plan grants.
+        """
+        ladder, above, now_ms = self._view.ladder, self._view.above(domain), self._clock.now_ms()
+        if ladder.rank_of(tier) is None:
+            tier = ladder.names()[0]
+        found: dict[str, float] = {}
+        for name in HUB_LIMITS:
+            entitlement = decide(ladder, above, tier, name, now_ms)
+            said = entitlement.limit if entitlement.kind is EntitlementKind.METERED else entitlement.value
+            if entitlement.source != UNKNOWN and isinstance(said, int | float) and not isinstance(said, bool):
+                found[name] = said
+        return found
 
     @property
     def catalogue(self) -> Catalogue:

@@ -33,6 +33,11 @@ SCOPE_ADMIN: Final = "plans:admin"
 SCOPE_GRANT: Final = "tenants:admin"
 SCOPE_READ: Final = "config:read"
 
+HUB_PREFIX: Final = "hub_"
+"""Features that begin with it are about the use of the hub itself, and not of the platform that it serves."""
+UNKNOWN: Final = "none"
+"""Source of an entitlement that nothing grants."""
+
 Value = bool | int | float | str | None
 """What a layer says about a feature: yes or no, a value, or a limit; None is no limit."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from central_hub.edge.shares import ALLOCATIONS
 from central_hub.kernel.ids import DomainId
 from central_hub.plans.book import PlanBook
+from central_hub.plans.model import HUB_PREFIX, UNKNOWN
 from central_hub.plans.ports import Entitlement, EntitlementKind, Used
 from central_hub.quotas.budgets import Budgets
+from central_hub.quotas.model import LEASES_PER_TENANT_MAX
 from central_hub.quotas.periods import COUNTED
 from central_hub.quotas.ports import Allowance
 from central_hub.quotas.rules import resource_of
@@ -23,13 +26,24 @@ class PlanLimits:
         self._book = book
 
     def allowance(self, domain: DomainId, tier: str, name: str) -> Allowance | None:
-        """Return how much a tenant may have of that name; None for an unknown tier or name."""
+        """Return how much a tenant may have of that name; None for an unknown tier or name.
+
+        What bounds the use of the hub itself is none: nobody holds or spends it.
+        """
+        if name.startswith(HUB_PREFIX):
+            return None
         return _allowance(self._book.ask(domain, tier, name))
 
     def allowances(self, domain: DomainId, tier: str) -> tuple[Allowance, ...]:
         """Return everything that is metered for a tenant, in order of name."""
         found = (self.allowance(domain, tier, name) for name in sorted(self._book.catalogue.features))
         return tuple(one for one in found if one is not None)
+
+    def leases_max(self, domain: DomainId, tier: str) -> int:
+        """Return how many leases a tenant may hold, whatever of."""
+        granted = self._book.ask(domain, tier, ALLOCATIONS)
+        limited = granted.source != UNKNOWN and granted.limit is not None
+        return min(LEASES_PER_TENANT_MAX, granted.limit or 0) if limited else LEASES_PER_TENANT_MAX
 
 
 class Held:
@@ -60,7 +74,7 @@ class Held:
 
 
 def _allowance(entitlement: Entitlement) -> Allowance | None:
-    if entitlement.kind is not EntitlementKind.METERED or entitlement.source == "none":
+    if entitlement.kind is not EntitlementKind.METERED or entitlement.source == UNKNOWN:
         return None
     return Allowance(
         name=entitlement.feature,

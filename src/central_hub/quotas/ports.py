@@ -45,6 +45,10 @@ class Limits(Protocol):
         """Return every allowance of a tenant, in order of name."""
         ...
 
+    def leases_max(self, domain: DomainId, tier: str) -> int:
+        """Return how many leases a tenant may hold, whatever of."""
+        ...
+
 
 class Access(Protocol):
     """Whether a context that was proven earlier still holds."""

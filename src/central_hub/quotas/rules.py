@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import ceil
 
+from central_hub.edge.shares import ALLOCATIONS
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 from central_hub.quotas.model import (
-    LEASES_PER_TENANT_MAX,
     LEVELS,
     SLICE_LARGE,
     SLICE_MAX_SHARE,
@@ -87,20 +87,20 @@ def check_room(
     )
 
 
-def check_lease_count(held: int) -> None:
+def check_lease_count(held: int, limit: int) -> None:
     """Refuse one more lease than a tenant may have, whatever the resource.
 
     Raises:
         HubError: `limit_reached` (429).
     """
-    if held >= LEASES_PER_TENANT_MAX:
+    if held >= limit:
         raise HubError(
             "limit_reached",
             Kind.LIMIT,
-            f"There are {LEASES_PER_TENANT_MAX} quota leases already, which is the limit.",
+            f"There are {limit} quota leases already, which is the limit.",
             next_step="Hold a larger amount with one lease, and release what is not needed.",
             retry_after_s=RETRY_UNKNOWN_S,
-            fields={"limit": LEASES_PER_TENANT_MAX},
+            fields={"limit": limit, "remaining": 0, "violated-policies": [ALLOCATIONS]},
         )
 
 

@@ -94,7 +94,8 @@ class Allocations:
 
         def decide(tx: Tx) -> _Granted:
             tx.touch(domain, TENANT_STREAM)
-            allowance = capacity_of(self._limits, domain, self._access.current(ctx).tier, resource)
+            tier = self._access.current(ctx).tier
+            allowance = capacity_of(self._limits, domain, tier, resource)
             used = self._view.used(domain, resource) + tx.pending(domain, counting)
             check_room(
                 allowance,
@@ -104,7 +105,8 @@ class Allocations:
                 soonest_ms=self._keeper.soonest_ms(domain, resource),
                 now_ms=tx.now_ms,
             )
-            check_lease_count(self._view.count_leases(domain) + tx.pending(domain, COUNT_LEASES))
+            leases = self._view.count_leases(domain) + tx.pending(domain, COUNT_LEASES)
+            check_lease_count(leases, self._limits.leases_max(domain, tier))
             lease_id = tx.new_id()
             fact = TenantResourcesAllocated(
                 lease_id=lease_id,

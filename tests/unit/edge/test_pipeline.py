@@ -174,10 +174,31 @@ async def test_the_hubs_own_limits_come_after_the_scope_and_before_the_body(call
     table = Table([_row("put_thing", "POST", "/things", body=_Thing), _row("admin", "POST", "/all", scope="thing:all")])
     protection = RateProtection(ManualClock(), reads_per_s=1.0, writes_per_s=1.0)
     pipeline = Pipeline(table, callers, callers, callers, protection)
+    assert _code(await _ask(pipeline, "POST /all")) == "scope_missing"
     codes = [_code(await _ask(pipeline, "POST /things", body=b"{", content_type="application/json")) for _ in range(9)]
     assert codes[-1] == "too_many_requests"
     assert "too_many_requests" not in codes[:2]
-    assert _code(await _ask(pipeline, "POST /all")) == "scope_missing"
+    # A refusal costs the hub as much as an answer, so it is counted like one.
+    assert _code(await _ask(pipeline, "POST /all")) == "too_many_requests"
+
+
+async def test_a_read_that_is_sent_as_post_spends_what_reads_may(callers: _Callers) -> None:
+    table = Table([_row("ask_thing", "POST", "/things", body=_Thing)])
+    protection = RateProtection(ManualClock(), reads_per_s=1.0, writes_per_s=1_000.0)
+    pipeline = Pipeline(table, callers, callers, callers, protection)
+    body = msgspec.json.encode({"name": "a"})
+    for _ in range(9):
+        await _ask(pipeline, "POST /things", body=body, content_type="application/json")
+    assert protection.refusals == {name: 6 * (name == "hub_reads_per_second") for name in protection.refusals}
+
+
+async def test_what_is_not_let_in_is_left_again(callers: _Callers) -> None:
+    table = Table([_row("put_thing", "POST", "/things", body=_Thing)])
+    protection = RateProtection(ManualClock())
+    pipeline = Pipeline(table, callers, callers, callers, protection)
+    await _ask(pipeline, "POST /things", body=b"{", content_type="application/json")
+    ctx = callers.authenticate(Headers([(b"authorization", b"Bearer a")]), Claims(), origin="", method="POST")
+    assert protection.share(ctx).in_flight == 0
 
 
 async def test_a_wrong_method_names_the_right_ones(pipeline: Pipeline) -> None:

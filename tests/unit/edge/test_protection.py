@@ -2,7 +2,8 @@
 
 import pytest
 
-from central_hub.edge.protection import BURST_S, Bucket, RateProtection
+from central_hub.edge.protection import RateProtection
+from central_hub.edge.shares import BURST_S, Bucket
 from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind

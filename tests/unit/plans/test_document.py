@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from central_hub.edge.shares import LIMITS
 from central_hub.kernel.errors import HubError
 from central_hub.plans.document import (
     DOCUMENT_BYTES_MAX,
@@ -13,6 +14,7 @@ from central_hub.plans.document import (
     parse_yaml,
     print_catalogue,
 )
+from central_hub.plans.model import HUB_PREFIX
 from central_hub.plans.rules import Ladder
 
 SPECIFIED = {
@@ -31,10 +33,19 @@ SPECIFIED = {
 def test_the_plans_a_hub_starts_with_are_the_promised_ones() -> None:
     ladder = Ladder(default_catalogue())
     assert ladder.names() == ("free", "pro", "enterprise")
-    assert set(ladder.catalogue.features) == set(SPECIFIED)
+    assert {name for name in ladder.catalogue.features if not name.startswith(HUB_PREFIX)} == set(SPECIFIED)
     for feature, values in SPECIFIED.items():
         said = tuple(ladder.catalogue.plans[name].entitlements[feature] for name in ladder.names())
         assert said == values, feature
+
+
+def test_every_limit_of_the_hub_itself_is_in_every_plan_and_no_plan_gets_less_than_a_lower_one() -> None:
+    ladder = Ladder(default_catalogue())
+    assert {name for name in ladder.catalogue.features if name.startswith(HUB_PREFIX)} == set(LIMITS)
+    for name in LIMITS:
+        said = [ladder.catalogue.plans[tier].entitlements[name] for tier in ladder.names()]
+        in_order = [float("inf") if value is None else float(value) for value in said]
+        assert in_order == sorted(in_order), name
 
 
 def test_what_is_printed_reads_back_the_same() -> None:

@@ -20,7 +20,7 @@ from central_hub.quotas.ending import Endings
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.metered import MeteredView
 from central_hub.quotas.metering import Metering
-from central_hub.quotas.model import FACTS
+from central_hub.quotas.model import FACTS, LEASES_PER_TENANT_MAX
 from central_hub.quotas.ports import Allowance
 from central_hub.quotas.reading import UsageReading
 from central_hub.quotas.usecases import Allocations, Held
@@ -38,6 +38,7 @@ class LimitTable:
         self.found = {name: Allowance(name=name, limit=limit, source="plan:pro") for name, limit in limits.items()}
         self.found["api_calls_per_hour"] = Allowance(name="api_calls_per_hour", limit=1_000, period="hour")
 
+        self.leases = LEASES_PER_TENANT_MAX
         self.own: dict[DomainId, dict[str, Allowance]] = {SHARED: {}}
 
     def put(self, allowance: Allowance, domain: DomainId | None = None) -> None:
@@ -50,6 +51,9 @@ class LimitTable:
     def allowances(self, domain: DomainId, tier: str) -> tuple[Allowance, ...]:
         found = self.own.get(domain, self.found)
         return tuple(found[name] for name in sorted(found))
+
+    def leases_max(self, domain: DomainId, tier: str) -> int:
+        return self.leases
 
 
 def ctx_of(

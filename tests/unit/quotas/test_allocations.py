@@ -278,9 +278,9 @@ async def test_a_store_that_is_away_frees_nothing_and_what_is_due_can_still_be_r
             house.allocations.get(ctx_of(), lost.lease.id)
 
 
-async def test_a_tenant_has_so_many_leases_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("central_hub.quotas.rules.LEASES_PER_TENANT_MAX", 3)
+async def test_a_tenant_has_so_many_leases_and_no_more() -> None:
     async with opened(max_gpus=None) as house:
+        house.limits.leases = 3
         results = await asyncio.gather(*(house.hold(resource="gpus") for _ in range(5)), return_exceptions=True)
         assert [error.code for error in results if isinstance(error, HubError)] == ["limit_reached"] * 2
     assert model.LEASES_PER_TENANT_MAX == 10_000

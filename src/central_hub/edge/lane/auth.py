@@ -9,8 +9,9 @@ import msgspec
 
 from central_hub.edge import guard
 from central_hub.edge.authenticate import Authenticate
-from central_hub.edge.lane.entries import LanePrincipal, Limiter
+from central_hub.edge.lane.entries import LanePrincipal
 from central_hub.edge.operations import Headers
+from central_hub.edge.shares import Share
 from central_hub.kernel.context import ALL_ACTS, PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError
 
@@ -25,7 +26,7 @@ class PipelineAuth:
 
     Args:
         authenticate: proves callers.
-        limiter_of: a caller's share of the hub for reads.
+        share_of: a caller's share of the hub.
         open_mode: whether callers need no credential; without one they are the framework's otherwise.
         scope: what a caller must hold for what this lane answers.
     """
@@ -33,14 +34,14 @@ class PipelineAuth:
     def __init__(
         self,
         authenticate: Authenticate,
-        limiter_of: Callable[[TenantContext], Limiter],
+        share_of: Callable[[TenantContext], Share],
         *,
         open_mode: bool = False,
         scope: str = SCOPE,
     ) -> None:
         self._authenticate = authenticate
         self._open_mode = open_mode
-        self._limiter_of = limiter_of
+        self._share_of = share_of
         self._scope = scope
 
     def authorize(self, headers: list[tuple[bytes, bytes]], origin: str) -> LanePrincipal | None:
@@ -60,4 +61,4 @@ class PipelineAuth:
             return None
         if claims.tier not in (None, ctx.tier):
             return None
-        return LanePrincipal(ctx, self._limiter_of(ctx))
+        return LanePrincipal(ctx, self._share_of(ctx))

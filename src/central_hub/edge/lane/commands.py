@@ -59,11 +59,14 @@ class LaneCommand:
             body = decode_body(parsed.body, self._body)
         except HubError:
             return None
-        if tenant_in(body) not in (None, ctx.tenant_id) or principal.limiter.take(now_ms):
+        if tenant_in(body) not in (None, ctx.tenant_id):
+            return None
+        share = principal.share
+        if not share.enter(now_ms, writes=self._operation.spends_writes):
             return None
         if parsed.correlation_id:
             ctx = msgspec.structs.replace(ctx, correlation_id=parsed.correlation_id.decode("ascii"))
-        return self._pipeline.command(self._operation, ctx, body, Headers(parsed.headers))
+        return self._pipeline.command(self._operation, ctx, body, Headers(parsed.headers), share)
 
 
 def commands_of(table: Table, pipeline: Pipeline, auth_of: AuthOfScope) -> dict[bytes, LaneCommand]:

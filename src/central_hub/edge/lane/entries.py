@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from central_hub.edge.lane.render import entry_lines
+from central_hub.edge.shares import Share
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.records import Applied, Category
 
@@ -113,22 +114,18 @@ class LaneSignals(Protocol):
         ...
 
 
-class Limiter(Protocol):
-    """A caller's share of the hub (edge.protection.Bucket)."""
-
-    def take(self, now_ms: float) -> float:
-        """Take one; returns 0.0, or milliseconds until one will be there, and takes nothing then."""
-        ...
-
-
 class LanePrincipal:
-    """A proven caller with what a hit needs about it."""
+    """A proven caller with what a hit needs about it.
 
-    __slots__ = ("ctx", "expires_at_ms", "limiter", "tail", "tail_at")
+    `limiter` is its share's reads: a hit is answered in one step, so it is never in flight.
+    """
 
-    def __init__(self, ctx: TenantContext, limiter: Limiter) -> None:
+    __slots__ = ("ctx", "expires_at_ms", "limiter", "share", "tail", "tail_at")
+
+    def __init__(self, ctx: TenantContext, share: Share) -> None:
         self.ctx = ctx
-        self.limiter = limiter
+        self.share = share
+        self.limiter = share.reads
         self.expires_at_ms = ctx.principal.expires_at_ms
         self.tail = b""
         self.tail_at: tuple[int, int] = (-1, -1)

@@ -71,6 +71,8 @@ class LaneProtocol(CarrierProtocol):
         if self._running:
             self._wait(data)
             return
+        if self._hold is not None and self._keep(data):
+            return
         if (
             self._between
             and len(data) <= PACKET_BYTES_MAX

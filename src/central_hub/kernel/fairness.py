@@ -1,0 +1,189 @@
+"""Whose command goes into the next group commit: deficit round robin over those who have commands waiting. Pure.
+
+The hub's own work (what the platform writes, leases that end, verdicts) goes first, but takes no
+more than its part of a group while tenants wait. Among tenants each turn is worth its weight times
+`QUANTUM_BYTES`; what a turn did not use is kept for the next one while there is something waiting.
+A tenant that has nothing waiting has no turn and costs nothing.
+
+Source: M. Shreedhar, G. Varghese, Efficient Fair Queuing Using Deficit Round Robin, SIGCOMM 1995.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import DomainId
+
+QUANTUM_BYTES: Final = 4_096
+"""What a turn of weight 1 is worth: about half a millisecond of the hub's work."""
+
+COST_BYTES_MAX: Final = 65_536
+"""A command counts as so much at most: `COST_BYTES_MAX / QUANTUM_BYTES` turns, then it is everyone's."""
+
+FIRST_SHARE: Final = 0.5
+"""Part of a group that the hub's own work may take while tenants wait."""
+
+WEIGHT: Final = 1
+WEIGHT_MAX: Final = 64
+
+QUEUED: Final = "hub_queued_writes"
+"""The limit on commands of one tenant that wait."""
+
+T = TypeVar("T")
+
+
+class Shares(Protocol):
+    """What each domain may have of the queue of writes."""
+
+    def weight_of(self, domain: DomainId) -> int:
+        """Return how much of each round is the domain's, 1 or more."""
+        ...
+
+    def queued_max(self, domain: DomainId) -> int:
+        """Return how many commands of the domain may wait at one time."""
+        ...
+
+
+class EqualShares:
+    """Implements `Shares`: everyone counts the same.
+
+    Args:
+        queued_max: commands of one domain that may wait.
+    """
+
+    def __init__(self, queued_max: int) -> None:
+        self._queued_max = queued_max
+
+    def weight_of(self, domain: DomainId) -> int:
+        """Return 1."""
+        del domain
+        return WEIGHT
+
+    def queued_max(self, domain: DomainId) -> int:
+        """Return the same for everyone."""
+        del domain
+        return self._queued_max
+
+
+class _Turn(Generic[T]):
+    """Who has something waiting, what it is and what is left of the turn."""
+
+    __slots__ = ("begun", "deficit", "domain", "waiting", "worth")
+
+    def __init__(self, domain: DomainId, worth: int) -> None:
+        self.domain = domain
+        self.worth = worth
+        self.waiting: deque[tuple[T, int]] = deque()
+        self.deficit = 0
+        self.begun = False
+
+
+class FairQueue(Generic[T]):
+    """What waits to be committed, in the order in which it is fair to commit it.
+
+    Every step costs the same however many wait and however many are waiting for their turn.
+
+    Args:
+        weight_of: a domain's weight; asked when it begins to wait.
+    """
+
+    def __init__(self, weight_of: Callable[[DomainId], int]) -> None:
+        self._weight_of = weight_of
+        self._first: deque[tuple[T, int]] = deque()
+        self._turns: deque[_Turn[T]] = deque()
+        self._of: dict[DomainId, _Turn[T]] = {}
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def waiting_domains(self) -> int:
+        """How many domains have something waiting."""
+        return len(self._of)
+
+    def put(self, domain: DomainId | None, item: T, cost_bytes: int) -> None:
+        """Have an item wait behind what waits for the same domain.
+
+        Args:
+            domain: whose it is; None for the hub's own work.
+            item: what waits.
+            cost_bytes: what committing it costs, in bytes of sealed data.
+        """
+        self._length += 1
+        if domain is None:
+            self._first.append((item, cost_bytes))
+            return
+        turn = self._of.get(domain)
+        if turn is None:
+            worth = QUANTUM_BYTES * min(WEIGHT_MAX, max(WEIGHT, self._weight_of(domain)))
+            turn = self._of[domain] = _Turn(domain, worth)
+            self._turns.append(turn)
+        turn.waiting.append((item, cost_bytes))
+
+    def take(self, most: int, bytes_most: int) -> list[T]:
+        """Take what goes next: at most so many items, and none more once they come to so many bytes."""
+        taken: list[T] = []
+        room = bytes_most
+        if self._first:
+            share = FIRST_SHARE if self._turns else 1.0
+            room -= _move(self._first, taken, max(1, int(most * share)), int(bytes_most * share))
+        turns = self._turns
+        while turns and len(taken) < most and room > 0:
+            turn = turns[0]
+            if len(turns) == 1:
+                turn.begun, turn.deficit = False, 0
+                room -= _move(turn.waiting, taken, most - len(taken), room)
+            else:
+                room = self._serve(turn, taken, most, room)
+            if not turn.waiting:
+                turns.popleft()
+                del self._of[turn.domain]
+            elif not turn.begun:
+                turns.rotate(-1)
+        self._length -= len(taken)
+        return taken
+
+    def _serve(self, turn: _Turn[T], taken: list[T], most: int, room: int) -> int:
+        """Take from a turn what it is worth, and no more than there is room for; returns the room that is left."""
+        if not turn.begun:
+            turn.begun = True
+            turn.deficit += turn.worth
+        waiting = turn.waiting
+        while waiting and len(taken) < most and room > 0:
+            item, cost = waiting[0]
+            counted = min(cost, COST_BYTES_MAX)
+            if counted > turn.deficit:
+                turn.begun = False
+                return room
+            waiting.popleft()
+            taken.append(item)
+            turn.deficit -= counted
+            room -= cost
+        return room
+
+
+def queue_full(limit: int) -> HubError:
+    """Return the refusal of one command more than a tenant may have waiting."""
+    return HubError(
+        "write_queue_full",
+        Kind.LIMIT,
+        f"{limit} writes of this tenant are waiting to become durable, which is the limit.",
+        next_step="Wait for answers before sending more, and try again as Retry-After says.",
+        retry_after_s=1,
+        fields={"limit": limit, "remaining": 0, "violated-policies": [QUEUED]},
+    )
+
+
+def _move(waiting: deque[tuple[T, int]], taken: list[T], most: int, room: int) -> int:
+    """Take from the front until there are so many or they come to so many bytes; returns the bytes."""
+    size = 0
+    while waiting and most > 0 and size < room:
+        item, cost = waiting.popleft()
+        taken.append(item)
+        size += cost
+        most -= 1
+    return size
