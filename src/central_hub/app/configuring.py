@@ -100,9 +100,13 @@ def configuring(core: Core, followers: Followers) -> Configuring:
     effective = Effective(core.configuration, defaults, customers)
     in_force = InForce(effective)
     sections = Sections(defaults.sections)
-    configuration = Configuration(core.configuration, core.sequencer, sections, defaults, customers, secrets, core.rollouts)
+    configuration = Configuration(
+        core.configuration, core.sequencer, sections, defaults, customers, core.rollouts, secrets
+    )
     further = (*_PLANS_FACTS, *_ROLLOUT_FACTS, TenantChanged.__name__, TenantCreated.__name__)
-    announcements = Announcements(in_force, core.authentication, core.clock, further, followers)
+    announcements = Announcements(
+        in_force, core.authentication, core.clock, further, followers, fresh_until_ms=defaults.fresh_until_ms
+    )
     routes = ConfigurationRoutes(
         configuration=configuration,
         reading=ConfigurationReading(core.configuration, effective, secrets),

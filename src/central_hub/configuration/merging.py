@@ -1,7 +1,7 @@
 """Documents taken apart and put together: leaves, RFC 7396 merge patch, RFC 6902 JSON patch, differences. Pure.
 
-A document is looked at as leaves: a JSON pointer (RFC 6901) for every value that is not an object, or is a reference. Null takes away
-what other layers say at that place and below. An empty object says nothing.
+A document is looked at as leaves: a JSON pointer (RFC 6901) for every value that is not an object, or is a reference
+to a secret. Null takes away what other layers say at that place and below. An empty object says nothing.
 """
 
 from __future__ import annotations

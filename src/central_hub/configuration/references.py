@@ -62,7 +62,7 @@ def invalid_reference(reason: str) -> HubError:
     return HubError(
         "invalid_document",
         Kind.MALFORMED,
-        f"The document is refused: a reference is {{\"$secret\": \"db/password\"}} in the place of a whole value, {reason}.",
+        f'The document is refused: a reference is {{"$secret": "db/password"}} for a whole value, {reason}.',
         next_step="Name the secret's path, and nothing beside it.",
     )
 

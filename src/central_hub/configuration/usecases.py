@@ -100,8 +100,8 @@ class Configuration:
         sections: what may be configured.
         defaults: what a tier grants.
         customers: which tenants there are.
-        secrets: which secrets references may lead to.
         held: which layers a rollout has in hand; none when left out.
+        secrets: which secrets references may lead to; none when left out.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class Configuration:
         sections: Sections,
         defaults: Defaults,
         customers: Customers,
-        secrets: KnownSecrets,
         held: Held | None = None,
+        secrets: KnownSecrets | None = None,
     ) -> None:
         self._view = view
         self._sequencer = sequencer
@@ -139,7 +139,8 @@ class Configuration:
             HubError: `precondition_required` (428), `revision_moved` (412), `tenant_not_found` (404), `locked`,
                 `out_of_bounds`, `environment_denied` (403), `unknown_key`, `invalid_value`, `invalid_document`,
                 `invalid_guard`, `invalid_patch`, `type_changed`, `invalid_name`, `unknown_tier`,
-                `invalid_change_set`, `unknown_secret`, `secret_literal` (422), `document_too_large` (413), `layer_in_rollout` (409), `limit_reached` (429).
+                `invalid_change_set`, `unknown_secret`, `secret_literal` (422), `document_too_large` (413),
+                `layer_in_rollout` (409), `limit_reached` (429).
         """
         self.check(ctx, wishes)
         domains = sorted({wish.layer.domain for wish in wishes})
@@ -154,9 +155,7 @@ class Configuration:
         committed = await self._sequencer.submit(ctx.actor, domains, decide, idempotency=source)
         return [self._revision(Layer(*layer), number) for layer, number in committed.answer]
 
-    def make(
-        self, tx: Tx, wishes: Sequence[Wish], reason: str, *, new: bool = False
-    ) -> list[tuple[Layer, int]]:
+    def make(self, tx: Tx, wishes: Sequence[Wish], reason: str, *, new: bool = False) -> list[tuple[Layer, int]]:
         """Propose changes within somebody's decision, which has touched what they depend on.
 
         Args:
@@ -251,8 +250,12 @@ class Configuration:
     def _check_references(self, layer: Layer, before: Document, after: Document) -> None:
         known = references(before)
         for at, path in references(after).items():
-            if known.get(at) != path and not self._secrets.resolves(layer.domain, path):
-                raise unknown_secret(at, path, self._secrets.suggest(layer.domain, path))
+            if known.get(at) == path:
+                continue
+            if self._secrets is None or not self._secrets.resolves(layer.domain, path):
+                raise unknown_secret(
+                    at, path, "" if self._secrets is None else self._secrets.suggest(layer.domain, path)
+                )
 
     def _touch_secrets(self, tx: Tx, layer: Layer, document: Document) -> None:
         for path in references(document).values():

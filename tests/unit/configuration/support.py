@@ -27,6 +27,7 @@ from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.plans.document import default_catalogue
 from central_hub.plans.view import PlansView
+from central_hub.secrets.rules import nearest
 from tests.unit.registry.support import OpenAccess
 
 RISK: dict[str, Any] = {
@@ -62,6 +63,19 @@ def ctx_of(tenant: str | None = "acme", *, environment: str = "", platform: bool
 OPERATOR = ctx_of(None)
 
 
+class Known:
+    """Secrets that are there, by domain; the platform's are shared."""
+
+    def __init__(self) -> None:
+        self.paths: dict[str, set[str]] = {"acme": {"db/password"}, "platform": {"stripe/key"}}
+
+    def resolves(self, domain: DomainId, path: str) -> bool:
+        return path in self.paths.get(domain, set()) | self.paths["platform"]
+
+    def suggest(self, domain: DomainId, path: str) -> str:
+        return nearest(path, self.paths.get(domain, set()) | self.paths["platform"])
+
+
 class House:
     """Everything of configuration, and the log under it."""
 
@@ -77,8 +91,14 @@ class House:
         self.plans = PlansView(default_catalogue())
         self.defaults = PlanDefaults(self.plans, self.clock.now_ms)
         self.effective = Effective(self.view, self.defaults, self.tenants)
+        self.secrets = Known()
         self.configuration = Configuration(
-            self.view, self.sequencer, Sections(self.defaults.sections), self.defaults, self.tenants
+            self.view,
+            self.sequencer,
+            Sections(self.defaults.sections),
+            self.defaults,
+            self.tenants,
+            secrets=self.secrets,
         )
         self.access = OpenAccess()
         self.announcements = Announcements(InForce(self.effective), self.access, self.clock)
