@@ -275,7 +275,8 @@ def is_acknowledged(gates: Gates, seen: Evidence) -> bool:
 def _failed(gates: Gates, seen: Evidence, elapsed_s: float) -> Verdict | None:
     if seen.refused > gates.refused_max:
         return _back("refusals", f"{seen.refused} of {seen.exposed} exposed instances refused it")
-    if seen.failing > gates.failing_max and seen.failing * seen.others > seen.others_failing * seen.exposed:
+    more_than_others = not seen.others or seen.failing * seen.others > seen.others_failing * seen.exposed
+    if seen.failing > gates.failing_max and more_than_others:
         return _back("health", f"{seen.failing} of {seen.exposed} exposed instances became unhealthy or vanished")
     if seen.errors >= ERRORS_MIN:
         least, _ = bounds(seen.errors, seen.requests)

@@ -38,10 +38,14 @@ class _Mark:
     __slots__ = ("before", "errors", "requests", "unwell")
 
     def __init__(self, follower: Follower, now_ms: float, *, unwell: bool) -> None:
-        self.requests = follower.requests
-        self.errors = follower.errors
+        self.begin(follower)
         self.before = follower.before(now_ms)
         self.unwell = unwell
+
+    def begin(self, follower: Follower) -> None:
+        """Count requests from now on."""
+        self.requests = follower.requests
+        self.errors = follower.errors
 
 
 class Trial:
@@ -65,6 +69,10 @@ class Trial:
         stage = (rollout.stage, rollout.since_ms)
         if self.stage != stage:
             self.stage, self.began_ms, self.settled_ms = stage, now_ms, None
+            # Errors are compared within one stage, from its start on: what both had before it says nothing.
+            self.others.clear()
+            for follower, mark in self.exposed.items():
+                mark.begin(follower)
 
     def note(self, rollout: Rollout, evidence: Evidence, now_ms: float) -> None:
         """Take what was seen now."""

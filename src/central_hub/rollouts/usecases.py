@@ -108,7 +108,7 @@ class Rollouts:
                 self._configuration.check_free(wish.layer)
             changes = tuple(
                 Change(layer=_names(wish), before=before.number, document=document)
-                for wish, before, document in self._configuration.planned(wishes)
+                for wish, before, document in self._configuration.planned(wishes, new=True)
                 if encoded(document) != before.document
             )
             if not changes:
@@ -248,7 +248,7 @@ def _names(wish: Wish) -> tuple[str, str, str, str]:
 
 
 def _reason(rollout: Rollout) -> str:
-    return f"rollout {rollout.id}: {rollout.reason}" if rollout.reason else f"rollout {rollout.id}"
+    return rollout.reason or f"rollout {rollout.id}"
 
 
 def _replacing(document: Document) -> Edit:
