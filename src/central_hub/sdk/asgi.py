@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from central_hub.sdk.context import context_of, request_context
+from central_hub.sdk.meter import SERVER_ERROR_FROM
 from central_hub.sdk.service import BaseService
 
 Message = MutableMapping[str, Any]  # Any: ASGI's own message type
@@ -66,8 +67,12 @@ class ServiceApplication:
         correlation = (b"x-correlation-id", context.correlation_id.encode("ascii"))
         service = self.service
 
+        failed = True
+
         async def sending(message: Message) -> None:
+            nonlocal failed
             if message["type"] == "http.response.start":
+                failed = message["status"] >= SERVER_ERROR_FROM
                 further = [correlation, (b"connection", b"close")] if service.draining else [correlation]
                 kept = [pair for pair in message.get("headers", ()) if pair[0].lower() != correlation[0]]
                 message = {**message, "headers": [*kept, *further]}
@@ -79,7 +84,8 @@ class ServiceApplication:
                 await self._application(scope, receive, sending)
         finally:
             now_s = time.monotonic()
-            service.meter.ended(now_s, (now_s - began_s) * 1000)
+            is_socket = scope["type"] == "websocket"
+            service.meter.ended(now_s, (now_s - began_s) * 1000, failed=failed and not is_socket)
 
     async def _refuse(self, scope: Any, send: Send, *, is_late: bool) -> None:
         if scope["type"] == "websocket":

@@ -1,16 +1,18 @@
 """The tenant's configuration beside a process: followed by a stream, typed, and the last good value on disk.
 
 While the hub is away the last value stays in force, also over a restart. A value that does not fit the type a program
-asks for is not handed out: the program keeps what it has, and hears of the next one.
+asks for is not handed out: the program keeps what it has, and hears of the next one. A value that a service refuses is
+not in force, and not what a restart begins with.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -27,6 +29,9 @@ from central_hub.sdk.store import write_private
 FIRST_VALUE_S: Final = 5.0
 SAVED_FORMAT: Final = 1
 SAVED_BYTES_MAX: Final = 16 * 1024 * 1024
+REFUSAL_LENGTH_MAX: Final = 200
+
+_log: Final = logging.getLogger("central_hub")
 
 T = TypeVar("T")
 Json = Any  # Any: a JSON document
@@ -58,6 +63,14 @@ class ConfigDiff(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether something at a place or below it differs, as `/rate_limits`."""
         return any(change.path == prefix or change.path.startswith(prefix + "/") for change in self.changes)
 
+    def read(self, kind: type[T]) -> T:
+        """Return the value as `kind`, a `msgspec.Struct` with the sections that are needed for example.
+
+        Raises:
+            HubError: `config_mismatch` (422); raised out of `on_config` it refuses the value.
+        """
+        return converted(self.config, kind)
+
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):
     """What the stream says, and what is kept on disk."""
@@ -68,6 +81,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = ""
 
 
+_NOTHING_REFUSED: Final[tuple[str, str]] = ("", "")
 _read_event: Final = msgspec.json.Decoder(_Event).decode
 
 
@@ -82,11 +96,16 @@ class Configurations:
     Args:
         link: how the hub is reached.
         path: the file that keeps the last values; None to keep them in memory only.
+        instance: the instance whose values they are; a rollout may reach it before others.
     """
 
-    def __init__(self, link: HubLink, path: Path | None) -> None:
+    def __init__(self, link: HubLink, path: Path | None, instance: str = "") -> None:
         self._link = link
         self._path = path
+        self.instance = instance
+        self.on_connected: list[Callable[[], None]] = []
+        self._good: dict[Variant, _Event] = {}
+        self._judged: set[Variant] = set()
         self._values: dict[Variant, _Event] = {}
         self._wanted: dict[Variant, None] = {}
         self._waiting: set[asyncio.Future[None]] = set()
@@ -141,15 +160,49 @@ class Configurations:
         while True:
             held = await self._other(variant, seen)
             if seen is None or held.etag != seen.etag:
-                before = {} if seen is None else seen.config
-                yield ConfigDiff(
-                    config=held.config,
-                    etag=held.etag,
-                    changes=difference(before, held.config),
-                    service=variant[0],
-                    environment=variant[1],
-                )
+                yield _diff(variant, seen, held)
             seen = held
+
+    async def follow(
+        self,
+        variant: Variant,
+        take_up: Callable[[ConfigDiff], Awaitable[None]],
+        say: Callable[[str, str], None],
+    ) -> None:
+        """Hand the value now and every other one to `take_up`, one at a time, until cancelled.
+
+        Args:
+            variant: which.
+            take_up: raises to refuse a value, which then is neither in force here nor kept on disk.
+            say: told the entity tag of every value that was taken up, or of one that was refused and why.
+        """
+        self._judged.add(variant)
+        await self._want(variant)
+        seen: _Event | None = None
+        good: _Event | None = None
+        refused: tuple[str, str] = _NOTHING_REFUSED
+        while True:
+            seen = held = await self._other(variant, seen)
+            if held.etag != refused[0] and (good is None or held.etag != good.etag):
+                reason = await _tried(take_up, _diff(variant, good, held))
+                if reason is None:
+                    good, refused = held, _NOTHING_REFUSED
+                    self._good[variant] = held
+                    self._unsaved.set()
+                else:
+                    refused = (held.etag, reason)
+            if held.etag == refused[0]:
+                if good is not None and self._values.get(variant) is held:
+                    seen = self._values[variant] = good
+                say(*refused)
+            else:
+                refused = _NOTHING_REFUSED
+                say(held.etag, "")
+
+    @property
+    def is_used(self) -> bool:
+        """Whether somebody has asked for a value already."""
+        return self._loaded
 
     async def _other(self, variant: Variant, than: _Event | None) -> _Event:
         while (held := self._values.get(variant)) is None or held is than:
@@ -176,6 +229,7 @@ class Configurations:
             self._loaded = True
             for event in await asyncio.to_thread(self._load):
                 self._values.setdefault((event.service, event.environment), event)
+                self._good.setdefault((event.service, event.environment), event)
         if variant not in self._wanted:
             self._wanted[variant] = None
             self._wanted_more.set()
@@ -211,12 +265,15 @@ class Configurations:
                 await asyncio.gather(stream, more, return_exceptions=True)
 
     async def _stream(self, wanted: tuple[Variant, ...], backoff: Backoff) -> None:
-        async with self._link.stream(self._link.protocol.watch_config(wanted)) as (_, chunks):
+        async with self._link.stream(self._link.protocol.watch_config(wanted, self.instance)) as (_, chunks):
             parser = SseParser()
             async for chunk in chunks:
                 events = [event for event in parser.feed(chunk) if event.name == "config"]
                 if not events:
                     continue
+                if not self.connected:
+                    for told in self.on_connected:
+                        told()
                 self.connected, self.last_refusal = True, None
                 backoff.reset()
                 for event in events:
@@ -270,12 +327,33 @@ class Configurations:
 
     def _save(self, path: Path) -> None:
         with self._saving:  # whoever writes last writes the newest
-            values = list(self._values.items())
+            unjudged = {variant: event for variant, event in self._values.items() if variant not in self._judged}
+            values = list({**self._good, **unjudged}.items())
             kept = [msgspec.structs.replace(event, service=key[0], environment=key[1]) for key, event in values]
             try:
                 write_private(path, msgspec.json.encode(_Saved(format=SAVED_FORMAT, values=kept)))
             except OSError:
                 self.failures += 1
+
+
+def _diff(variant: Variant, before: _Event | None, now: _Event) -> ConfigDiff:
+    return ConfigDiff(
+        config=now.config,
+        etag=now.etag,
+        changes=difference({} if before is None else before.config, now.config),
+        service=variant[0],
+        environment=variant[1],
+    )
+
+
+async def _tried(take_up: Callable[[ConfigDiff], Awaitable[None]], diff: ConfigDiff) -> str | None:
+    """Return None where a value was taken up, and otherwise why it was not, in one line."""
+    try:
+        await take_up(diff)
+    except Exception as error:
+        _log.exception("on_config failed for %s; the service goes on with what it has", diff.etag)
+        return f"{type(error).__name__}: {error}".splitlines()[0][:REFUSAL_LENGTH_MAX]
+    return None
 
 
 def converted(config: Mapping[str, Any], kind: type[T]) -> T:

@@ -1,4 +1,4 @@
-"""What a service measures about itself: requests in flight and how long the last ones took."""
+"""What a service measures about itself: requests in flight, how many failed, how long the last ones took."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections import deque
 from typing import Final
 
 RECENT_MAX: Final = 512
+SERVER_ERROR_FROM: Final = 500
+"""Status from which an answer says that the service failed, not its caller."""
 FRESH_S: Final = 30.0
 """Requests that ended longer ago say nothing about the present."""
 
@@ -22,6 +24,7 @@ class Meter:
     def __init__(self, max_in_flight: int | None = None) -> None:
         self.in_flight = 0
         self.served = 0
+        self.failed = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._max = max_in_flight
@@ -32,12 +35,13 @@ class Meter:
         self.in_flight += 1
         self._idle.clear()
 
-    def ended(self, now_s: float, latency_ms: float) -> None:
-        """Take note that a request is done; `now_s` is monotonic seconds."""
+    def ended(self, now_s: float, latency_ms: float, *, failed: bool = False) -> None:
+        """Take note that a request is done; `now_s` is monotonic seconds, `failed` that it is the service's fault."""
         self.in_flight -= 1
         if not self.in_flight:
             self._idle.set()
         self.served += 1
+        self.failed += failed
         self._recent.append((now_s, latency_ms))
 
     async def idle(self, timeout_s: float) -> None:

@@ -145,17 +145,14 @@ class HubProtocol:
             request.headers["last-event-id"] = last_id
         return request
 
-    def watch_config(self, wanted: Iterable[tuple[str, str]]) -> HubRequest:
-        """Build the watch of configuration: for each a service and an environment, empty for none in particular."""
-        names = [f"{service}@{environment}" if environment else service or "*" for service, environment in wanted]
-        request = self.get("/watch", {"config": ",".join(names)})
-        request.headers["accept"] = "text/event-stream"
-        return request
+    def watch_config(self, wanted: Iterable[tuple[str, str]], instance: str = "") -> HubRequest:
+        """Build the watch of configuration: for each a service and an environment, empty for none in particular.
 
-    def patch_layer(self, path: str, patch: Mapping[str, object], etag: str) -> HubRequest:
-        """Build a merge patch of a configuration layer, for the revision that an entity tag names."""
-        request = self.command("PATCH", path, patch)
-        request.headers.update({"content-type": "application/merge-patch+json", "if-match": etag})
+        With an instance it is that one's values.
+        """
+        names = [f"{service}@{environment}" if environment else service or "*" for service, environment in wanted]
+        request = self.get("/watch", {"config": ",".join(names), "instance": instance or None})
+        request.headers["accept"] = "text/event-stream"
         return request
 
     def outcomes(self, outcomes: Iterable[Mapping[str, object]]) -> HubRequest:

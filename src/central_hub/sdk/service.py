@@ -121,6 +121,9 @@ class BaseService:
     async def on_config(self, diff: ConfigDiff) -> None:
         """Take up configuration: called with the first value and with every other one, one at a time.
 
+        The hub is told that the value is in force here once this returns, and that it is refused when this raises: then
+        the service goes on with the value before, which is also what a restart without the hub begins with.
+
         What this service is configured with in `config.environment` is followed only where this is overridden.
         """
 
@@ -244,11 +247,13 @@ class BaseService:
 
     async def _follow_config(self) -> None:
         config = self.config
-        async for diff in self.hub.config_changes(service=config.service_name, environment=config.environment):
-            try:
-                await self.on_config(diff)
-            except Exception:
-                _log.exception("on_config failed for %s; the service goes on with what it has", diff.etag)
+        await self.hub.follow_config(
+            self.on_config,
+            service=config.service_name,
+            instance_id=self._instance_id,
+            environment=config.environment,
+            meter=self.meter,
+        )
 
     async def _close_hub(self) -> None:
         if self._owns_hub:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from central_hub.kernel.errors import HubError
 from central_hub.sdk.context import context_of, request_context
+from central_hub.sdk.meter import SERVER_ERROR_FROM
 from central_hub.sdk.service import BaseService
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -55,17 +56,22 @@ def _middleware(service: BaseService) -> Any:  # Any: aiohttp's own middleware t
         if context.deadline_s is not None and context.deadline_s <= began_s:
             return refusal(504, "deadline_exceeded", "The caller no longer waits for this request.")
         meter.began()
+        failed = True
         try:
             with request_context(context):
                 response = await handler(request)
+            failed = response.status >= SERVER_ERROR_FROM
             if not response.prepared:
                 response.headers["x-correlation-id"] = context.correlation_id
             if service.draining:
                 response.force_close()
             return response
+        except web.HTTPException as answer:
+            failed = answer.status >= SERVER_ERROR_FROM
+            raise
         finally:
             now_s = time.monotonic()
-            meter.ended(now_s, (now_s - began_s) * 1000)
+            meter.ended(now_s, (now_s - began_s) * 1000, failed=failed)
 
     return around
 

@@ -244,9 +244,11 @@ class SyncHubClient:
         while (diff := self._run(following())) is not None:
             yield diff
 
-    def update_global_config(self, changes: Mapping[str, object], *, reason: str = "") -> Json:
-        """Merge changes into the layer of everyone; as `HubClient.update_global_config`."""
-        return self._run(self._client.update_global_config(changes, reason=reason))
+    def update_global_config(
+        self, changes: Mapping[str, object], *, reason: str = "", strategy: Mapping[str, object] | None = None
+    ) -> Json:
+        """Roll out changes of the layer of everyone; as `HubClient.update_global_config`."""
+        return self._run(self._client.update_global_config(changes, reason=reason, strategy=strategy))
 
     def ask(self, path: str, **query: object) -> Json:
         """Read from the hub's own API; as `HubClient.ask`."""
