@@ -262,12 +262,13 @@ def _core(
             *QUOTAS_FACTS,
             *FLAGS_FACTS,
             *CONFIGURATION_FACTS,
+            *ROLLOUTS_FACTS,
             *SECRETS_FACTS,
             *WEBHOOKS_FACTS,
         )
     )
-    metered, secrets = MeteredView(), SecretsView()
-    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks, secrets)
+    metered, secrets, rollouts = MeteredView(), SecretsView(), RolloutsView()
+    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks, secrets, rollouts)
     runner = Runner(stores.log, stores.sealer, types, views)
     runner.incarnation = stores.incarnation
     protection = RateProtection(
