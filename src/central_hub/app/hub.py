@@ -67,6 +67,7 @@ class Hub:
         await self.discovery.monitor.prime()
         await self.quotas.endings.prime()
         await self.hooking.deliveries.prime()
+        await self.core.trials.prime()
         self.open_for_an_hour()
         self._collecting.begin()
         group = await self._tasks.enter_async_context(asyncio.TaskGroup())
@@ -80,6 +81,7 @@ class Hub:
                 self.flagging.streams.run(),
                 self.configuring.announcements.run(),
                 self.rolling_out.stepping.run(),
+                self.core.trials.run(),
                 self.hooking.noticing.run(),
                 self.hooking.deliveries.run(),
                 self.discovery.watch.run(),

@@ -45,6 +45,7 @@ from central_hub.settings import Settings
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
 from central_hub.tenants.lifecycle import LifeCycle
+from central_hub.tenants.trials import Trials
 from central_hub.tenants.view import TenantsView
 from central_hub.webhooks.view import WebhooksView
 
@@ -76,6 +77,7 @@ class Core:
     sequencer: Sequencer
     authentication: Authentication
     life: LifeCycle
+    trials: Trials
     denials: DenialLog
     egress: Egress
     protection: RateProtection

@@ -115,6 +115,7 @@ from central_hub.tenants.model import VIEW_FACTS as TENANTS_VIEW_FACTS
 from central_hub.tenants.routes import TenantRoutes
 from central_hub.tenants.routes import operations as tenants_operations
 from central_hub.tenants.transfers import Transfers
+from central_hub.tenants.trials import Trials
 from central_hub.tenants.usecases import Tenants
 from central_hub.tenants.view import TenantsView
 from central_hub.webhooks.model import FACTS as WEBHOOKS_FACTS
@@ -191,6 +192,7 @@ def build(
         )
     )
     # Health first: what is encoded for readers and watchers overlays its verdicts.
+    core.runner.listen(core.trials.applied)
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(flags.streams.applied)
@@ -301,6 +303,7 @@ def _core(
         life=LifeCycle(
             tenants, sequencer, stores.sealer, (Leaving(registry, sequencer), LeasesLeaving(quotas, sequencer))
         ),
+        trials=Trials(tenants, sequencer, clock),
         authentication=Authentication(tenants, book, clock, stores.pepper, open_mode=settings.open),
         denials=DenialLog(stores.decision_key, sequencer, clock, source),
         egress=Egress(_policy(settings, listeners), clock),

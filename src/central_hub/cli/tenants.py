@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ import typer
 from central_hub.cli.connection import Json, segment
 from central_hub.cli.failures import usage
 from central_hub.cli.output import Output
+from central_hub.cli.plans import seconds_of
 from central_hub.cli.session import Session, client_command
 
 FIRST_KEY: Final = "first"
@@ -30,6 +32,7 @@ def add_commands(app: typer.Typer) -> None:
     client_command(group, "show")(show)
     client_command(group, "rename")(rename)
     client_command(group, "set-tier")(set_tier)
+    client_command(group, "extend-trial")(extend_trial)
     client_command(group, "suspend")(suspend)
     client_command(group, "resume")(resume)
     client_command(group, "activate")(activate)
@@ -48,12 +51,17 @@ def create(
     tier: Annotated[str, typer.Option(help="free, pro, enterprise, or another plan of this hub.")] = "free",
     name: Annotated[str, typer.Option(help="Display name; the id when left out.")] = "",
     trial: Annotated[bool, typer.Option("--trial", help="Begin on trial.")] = False,
+    trial_for: Annotated[
+        str, typer.Option(help="Begin on a trial that ends by itself after this time, for example 14d: past due then.")
+    ] = "",
     with_key: Annotated[
         bool, typer.Option("--with-key", help="Make its first key; the secret goes to stdout.")
     ] = False,
 ) -> None:
     """Create a tenant; the same again changes nothing."""
     body: dict[str, object] = {"id": tenant_id, "name": name or tenant_id, "tier": tier, "trial": trial}
+    if trial_for:
+        body["trial_ends_at_ms"] = _from_now_ms(trial_for)
     if with_key:
         body["first_key"] = {"name": FIRST_KEY}
     answer = session.hub.post("/tenants", body)
@@ -90,6 +98,17 @@ def set_tier(
 ) -> None:
     """Change a tenant's tier; it holds at once."""
     answer = session.hub.request("PATCH", f"/tenants/{segment(tenant_id)}", body={"tier": tier}).body
+    session.show(answer, lambda out: _tell(out, answer))
+
+
+def extend_trial(
+    session: Session,
+    tenant_id: Tenant,
+    lasts: Annotated[str, typer.Argument(metavar="TIME", help="From now on, for example 14d.")],
+) -> None:
+    """Let a trial end so much from now instead."""
+    body = {"trial_ends_at_ms": _from_now_ms(lasts)}
+    answer = session.hub.request("PATCH", f"/tenants/{segment(tenant_id)}", body=body).body
     session.show(answer, lambda out: _tell(out, answer))
 
 
@@ -204,4 +223,10 @@ def _fields(tenant: Json) -> dict[str, object]:
 
 def _tell(out: Output, tenant: Json) -> None:
     fields = _fields(tenant)
+    if tenant.get("trial_ends_at"):
+        fields["trial ends"] = tenant["trial_ends_at"]
     out.fields(fields | {"reason": tenant["reason"]} if tenant.get("reason") else fields)
+
+
+def _from_now_ms(lasts: str) -> int:
+    return int(time.time() * 1_000) + seconds_of(lasts) * 1_000

@@ -102,7 +102,8 @@ class State(StrEnum):
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A customer: its tier, its state and why it is in it.
 
-    `epoch` is the position of the last change of what it may see; streams carry it.
+    `epoch` is the position of the last change of what it may see; streams carry it. `trial_until_ms` is the wall time
+    at which a trial ends by itself, 0 for one without an end.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     state: State = State.ACTIVE
     reason: str = ""
     epoch: int = 0
+    trial_until_ms: int = 0
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -163,6 +165,7 @@ class TenantCreated(Fact, frozen=True, kw_only=True):
     tier: str
     state: State = State.ACTIVE
     reason: str = ""
+    trial_until_ms: int = 0
 
 
 class TenantChanged(Fact, frozen=True, kw_only=True):
@@ -185,6 +188,12 @@ class TenantStateChanged(Fact, frozen=True, kw_only=True):
     state: State
     previous_state: State
     reason: str = ""
+
+
+class TenantTrialExtended(Fact, frozen=True, kw_only=True):
+    """A tenant's trial ends at another time."""
+
+    trial_until_ms: int
 
 
 class TenantShredded(Fact, frozen=True, kw_only=True):
@@ -252,6 +261,7 @@ VIEW_FACTS: Final[tuple[type[Fact], ...]] = (
     TenantSuspended,
     TenantResumed,
     TenantStateChanged,
+    TenantTrialExtended,
     TenantShredded,
     KeyCreated,
     KeyRotated,

@@ -77,8 +77,15 @@ class TenantRoutes:
         """Create a tenant."""
         body: CreateTenant = call.body
         first_key = None if body.first_key is None else _wanted(body.first_key)
-        state = State.TRIAL if body.trial else State.ACTIVE
-        wanted = NewTenant(id=body.id, name=body.name, tier=body.tier, state=state, first_key=first_key)
+        state = State.TRIAL if body.trial or body.trial_ends_at_ms else State.ACTIVE
+        wanted = NewTenant(
+            id=body.id,
+            name=body.name,
+            tier=body.tier,
+            state=state,
+            trial_until_ms=body.trial_ends_at_ms,
+            first_key=first_key,
+        )
         made = await self._tenants.create(call.ctx, wanted, key=call.idempotency_key)
         return self._created(made)
 
@@ -108,7 +115,9 @@ class TenantRoutes:
     async def change_tenant(self, call: Call) -> Reply:
         """Change a tenant's name or tier."""
         body: ChangeTenant = call.body
-        tenant = await self._tenants.change(call.ctx, call.path["tenant_id"], name=body.name, tier=body.tier)
+        tenant = await self._tenants.change(
+            call.ctx, call.path["tenant_id"], name=body.name, tier=body.tier, trial_until_ms=body.trial_ends_at_ms
+        )
         return Reply(body=tenant_answer(tenant))
 
     async def create_key(self, call: Call) -> Reply:
@@ -239,7 +248,8 @@ def _tenants(routes: TenantRoutes) -> tuple[Operation, ...]:
     return (
         Operation(
             id="create_tenant", method="POST", path="/tenants", handler=routes.create_tenant, body=CreateTenant,
-            status=201, problems=("tenant_exists", "unknown_tier", "unknown_scope"), answer=CreatedTenant,
+            status=201, problems=("tenant_exists", "unknown_tier", "unknown_scope", "invalid_expiry"),
+            answer=CreatedTenant,
             summary="Create a tenant, with its first key if wanted; the same again changes nothing.", **path,
         ),
         Operation(
@@ -252,7 +262,8 @@ def _tenants(routes: TenantRoutes) -> tuple[Operation, ...]:
         ),
         Operation(
             id="change_tenant", method="PATCH", path=one, handler=routes.change_tenant, body=ChangeTenant,
-            summary="Change a tenant's name or tier; it holds before the answer.", problems=("unknown_tier",),
+            summary="Change a tenant's name or tier, or when its trial ends; it holds before the answer.",
+            problems=("unknown_tier", "invalid_expiry", "wrong_state"),
             tenant_param="tenant_id", answer=TenantAnswer, **path,
         ),
         Operation(

@@ -97,8 +97,8 @@ def check_assertable(
     return tuple(sorted(set(tenants)))
 
 
-def check_expiry(expires_at_ms: int | None, now_ms: int) -> int:
-    """Return when a key ends, 0 for never.
+def check_expiry(expires_at_ms: int | None, now_ms: int, *, what: str = "key") -> int:
+    """Return when a key or a trial ends, 0 for never.
 
     Raises:
         HubError: `invalid_expiry` (422) for a time that has passed.
@@ -109,7 +109,7 @@ def check_expiry(expires_at_ms: int | None, now_ms: int) -> int:
         raise HubError(
             "invalid_expiry",
             Kind.MALFORMED,
-            "The key would end before it begins.",
+            f"The {what} would end before it begins.",
             next_step="Give a later time, or leave it out.",
         )
     return expires_at_ms

@@ -55,10 +55,11 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ChangeTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of a tenant."""
+    """What to change of a tenant; when its trial ends only while it is on trial."""
 
     name: Title | None = None
     tier: Word | None = None
+    trial_ends_at_ms: TimeMs | None = None
 
 
 class MoveTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +86,7 @@ class TenantAnswer(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     reason: str = ""
     suspended_reason: str = ""
+    trial_ends_at: str | None = None
 
 
 class TenantList(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,12 +109,14 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class CreateTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A tenant to create, on trial or not, with its first key if that is wanted."""
+    """A tenant to create, on trial or not, with its first key if that is wanted. A trial with an end becomes past due
+    by itself; naming the end is enough to begin on trial."""
 
     id: Name
     name: Title
     tier: Word
     trial: bool = False
+    trial_ends_at_ms: TimeMs | None = None
     first_key: CreateKey | None = None
 
 
@@ -249,6 +253,7 @@ class WhoAmI(msgspec.Struct, frozen=True, kw_only=True):
 
 def tenant_answer(tenant: Tenant) -> TenantAnswer:
     """Show a tenant."""
+    on_trial = tenant.state is State.TRIAL
     return TenantAnswer(
         id=tenant.id,
         name=tenant.name,
@@ -259,6 +264,7 @@ def tenant_answer(tenant: Tenant) -> TenantAnswer:
         namespace=tenant.id,
         reason=tenant.reason,
         suspended_reason=tenant.reason if tenant.state is State.SUSPENDED else "",
+        trial_ends_at=rfc3339(tenant.trial_until_ms) if on_trial and tenant.trial_until_ms else None,
     )
 
 

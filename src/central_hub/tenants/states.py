@@ -56,9 +56,29 @@ MOVES: Final[Mapping[Move, tuple[frozenset[State], State | None]]] = {
 """From which states to which; None is the end of everything."""
 
 
+TRIAL_ENDED: Final = Move.PAST_DUE
+"""What the hub does by itself when a trial comes to its end: everything works on, and somebody has to decide."""
+
+
 def acts_in(state: State, *, operator: bool) -> frozenset[Act]:
     """Return what a caller may do for a tenant in a state."""
     return (OPERATORS if operator else CALLERS)[state]
+
+
+def check_on_trial(state: State) -> None:
+    """Refuse unless the tenant is on trial.
+
+    Raises:
+        HubError: `wrong_state` (409).
+    """
+    if state is not State.TRIAL:
+        raise HubError(
+            "wrong_state",
+            Kind.CONFLICT,
+            f"A tenant that is {state.value} has no trial that could end at another time.",
+            next_step="Leave trial_ends_at_ms out.",
+            fields={"state": state.value},
+        )
 
 
 def moved(state: State, move: Move) -> State | None:

@@ -36,6 +36,7 @@ class ExportedTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tier: str
     status: State
     reason: str = ""
+    trial_ends_at_ms: int = 0
 
 
 class TenantDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,7 +101,12 @@ class Transfers:
             format=FORMAT,
             exported_at=rfc3339(self._clock.now_ms()),
             tenant=ExportedTenant(
-                id=tenant.id, name=tenant.name, tier=tenant.tier, status=tenant.state, reason=tenant.reason
+                id=tenant.id,
+                name=tenant.name,
+                tier=tenant.tier,
+                status=tenant.state,
+                reason=tenant.reason,
+                trial_ends_at_ms=tenant.trial_until_ms,
             ),
             sections={name: section.export(domain) for name, section in self._sections.items()},
         )
@@ -121,6 +127,7 @@ class Transfers:
             tier=told.tier,
             state=State.SUSPENDED,
             reason=IMPORTING,
+            trial_until_ms=told.trial_ends_at_ms,
             first_key=first_key,
         )
         domain = DomainId(wanted.id)

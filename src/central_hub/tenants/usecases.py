@@ -34,6 +34,7 @@ from central_hub.tenants.model import (
     Tenant,
     TenantChanged,
     TenantCreated,
+    TenantTrialExtended,
     key_stream,
 )
 from central_hub.tenants.ports import Provision, Tiers
@@ -54,6 +55,7 @@ from central_hub.tenants.secrets import (
     mint_key_id,
     mint_secret,
 )
+from central_hub.tenants.states import check_on_trial
 from central_hub.tenants.tiers import unknown_tier
 from central_hub.tenants.view import TenantsView
 
@@ -83,6 +85,7 @@ class NewTenant(msgspec.Struct, frozen=True, kw_only=True):
     tier: str
     state: State = State.ACTIVE
     reason: str = ""
+    trial_until_ms: int | None = None
     first_key: NewKey | None = None
 
 
@@ -145,7 +148,8 @@ class Tenants:
         A tenant that is there already with the same name and tier is returned as it is, without a key.
 
         Raises:
-            HubError: `invalid_name`, `reserved_name`, `unknown_tier` (422), `tenant_exists` (409), or as `create_key`.
+            HubError: `invalid_name`, `reserved_name`, `unknown_tier`, `invalid_expiry` (422), `tenant_exists` (409), or
+                as `create_key`.
         """
         domain = DomainId(check_name(wanted.id, "tenant", reserved=self._reserved))
         self._check_tier(wanted.tier)
@@ -158,10 +162,17 @@ class Tenants:
             tx.touch(domain, TENANT_STREAM)
             if self._is_there(domain, wanted):
                 raise _There  # under an idempotency key the first answer is looked for, then this one is as good
+            if wanted.state is State.TRIAL:
+                check_expiry(wanted.trial_until_ms, tx.now_ms, what="trial")
             if self._view.count_tenants() >= TENANTS_MAX:
                 raise _limit("tenants", TENANTS_MAX)
             fact = TenantCreated(
-                tenant_id=wanted.id, name=wanted.name, tier=wanted.tier, state=wanted.state, reason=wanted.reason
+                tenant_id=wanted.id,
+                name=wanted.name,
+                tier=wanted.tier,
+                state=wanted.state,
+                reason=wanted.reason,
+                trial_until_ms=wanted.trial_until_ms or 0,
             )
             tx.append(domain, fact, streams=(TENANT_STREAM,))
             for provision in self._provisions:
@@ -179,11 +190,19 @@ class Tenants:
             minted = MintedKey(key_id=committed.answer, secret="" if committed.replayed else secrets[0])
         return Created(tenant=self._get(domain), key=minted)
 
-    async def change(self, ctx: TenantContext, tenant_id: str, *, name: str | None, tier: str | None) -> Tenant:
-        """Change a tenant's name or tier; what is the same already writes nothing.
+    async def change(
+        self,
+        ctx: TenantContext,
+        tenant_id: str,
+        *,
+        name: str | None,
+        tier: str | None,
+        trial_until_ms: int | None = None,
+    ) -> Tenant:
+        """Change a tenant's name or tier, or when its trial ends; what is the same already writes nothing.
 
         Raises:
-            HubError: `tenant_not_found` (404), `unknown_tier` (422).
+            HubError: `tenant_not_found` (404), `unknown_tier`, `invalid_expiry` (422), `wrong_state` (409).
         """
         domain = DomainId(tenant_id)
         if tier is not None:
@@ -195,6 +214,10 @@ class Tenants:
             fact = TenantChanged(name=name or before.name, tier=tier or before.tier, previous_tier=before.tier)
             if (fact.name, fact.tier) != (before.name, before.tier):
                 tx.append(domain, fact, streams=(TENANT_STREAM,))
+            if trial_until_ms not in (None, before.trial_until_ms):
+                check_on_trial(before.state)
+                extended = TenantTrialExtended(trial_until_ms=check_expiry(trial_until_ms, tx.now_ms, what="trial"))
+                tx.append(domain, extended, streams=(TENANT_STREAM,))
 
         await self._sequencer.submit(ctx.actor, (domain,), decide)
         return self._get(domain)

@@ -35,6 +35,7 @@ from central_hub.tenants.model import (
     TenantShredded,
     TenantStateChanged,
     TenantSuspended,
+    TenantTrialExtended,
 )
 
 CHUNK: Final = 256
@@ -65,6 +66,7 @@ class _KeptTenant(Tenant, frozen=True, kw_only=True, gc=False):
             state=State.SUSPENDED if self.suspended else self.state,
             reason=self.reason or self.suspended_reason,
             epoch=self.epoch,
+            trial_until_ms=self.trial_until_ms,
         )
 
 
@@ -155,13 +157,14 @@ class TenantsView:
         """Fold one fact."""
         domain = applied.domain
         match applied.fact:
-            case TenantCreated(tenant_id=tenant_id, name=name, tier=tier, state=state, reason=reason):
+            case TenantCreated() as fact:
                 created = Tenant(
-                    id=tenant_id,
-                    name=name,
-                    tier=tier,
-                    state=state,
-                    reason=reason,
+                    id=fact.tenant_id,
+                    name=fact.name,
+                    tier=fact.tier,
+                    state=fact.state,
+                    reason=fact.reason,
+                    trial_until_ms=fact.trial_until_ms,
                     created_at_ms=applied.time_ms,
                     epoch=applied.domain_seq,
                 )
@@ -174,6 +177,8 @@ class TenantsView:
                 self._change(domain, applied.domain_seq, state=State.ACTIVE, reason="")
             case TenantStateChanged(state=state, reason=reason):
                 self._change(domain, applied.domain_seq, state=state, reason=reason)
+            case TenantTrialExtended(trial_until_ms=until):
+                self._tenants[domain] = msgspec.structs.replace(self._tenants[domain], trial_until_ms=until)
             case TenantShredded(tenant_id=tenant_id):
                 self._shredded.add(tenant_id)
                 self._forget(DomainId(tenant_id))

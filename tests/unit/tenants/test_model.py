@@ -16,7 +16,7 @@ def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
     assert set(model.TENANT_SCOPES) == {
         "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write",
         "keys:admin", "audit:read",
-        "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin",
+        "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin", "webhooks:read", "webhooks:admin",
     }  # fmt: skip
     assert set(model.GRANTED_SCOPES) == {"registry:shared", "metrics:read"}
 
@@ -47,6 +47,7 @@ def test_every_fact_survives_the_log() -> None:
         model.TenantSuspended(reason="unpaid"),
         model.TenantResumed(),
         model.TenantStateChanged(state=model.State.DELETED, previous_state=model.State.ACTIVE, reason="left"),
+        model.TenantTrialExtended(trial_until_ms=7),
         model.TenantShredded(tenant_id="acme"),
         model.KeyCreated(key=key),
         model.KeyRotated(key_id=key.id, digest=b"d", previous_until_ms=1),
