@@ -9,9 +9,12 @@ touches every tenant does not hold the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from central_hub.configuration.ending import Endings
 from central_hub.configuration.in_force import InForce
 from central_hub.configuration.merging import encoded
 from central_hub.configuration.model import CONFIG_READ, FACTS
@@ -28,8 +31,8 @@ from central_hub.kernel.records import Applied
 VARIANTS_PER_WATCH_MAX: Final = 16
 WAITERS_PER_TENANT_MAX: Final = 1_000
 SLICE_MS: Final = 1.5
-SWEEP_S: Final = 1.0
-"""Seconds within which the end of a grant is noticed, which no fact tells."""
+LOOK_S: Final = 60.0
+"""Seconds within which it is noticed that the wall clock was set."""
 EVENT: Final = "config"
 
 Variant = tuple[str, str]
@@ -73,6 +76,7 @@ class Announcements:
         clock: monotonic time, for slices.
         facts: further types of facts that may change values: of tenants, of plans, of rollouts.
         followers: told of streams that say for which instance they are.
+        fresh_until_ms: the wall time up to which a tenant is granted the same: no fact tells of the end of a grant.
     """
 
     def __init__(
@@ -82,9 +86,12 @@ class Announcements:
         clock: Clock,
         facts: Sequence[str] = (),
         followers: Followers | None = None,
+        fresh_until_ms: Callable[[DomainId], float] = lambda domain: math.inf,
     ) -> None:
         self._in_force = in_force
         self._followers = followers
+        self._endings = Endings(fresh_until_ms)
+        self._sooner = asyncio.Event()
         self._access = access
         self._clock = clock
         self._facts = {fact.__name__ for fact in FACTS} | set(facts)
@@ -175,10 +182,15 @@ class Announcements:
                 self._mark(applied.domain)
 
     async def run(self) -> None:
-        """Look at every value that somebody listens to now and then, until cancelled: grants end by time alone."""
+        """Look at the values of those whose grants end, when they do, until cancelled."""
         while True:
-            await asyncio.sleep(SWEEP_S)
-            self._mark(PLATFORM)
+            self._sooner.clear()
+            wait_s = min(LOOK_S, (self._endings.next_ms - self._clock.now_ms()) / 1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, wait_s)):
+                    await self._sooner.wait()
+            for domain in self._endings.due(self._clock.now_ms()):
+                self._mark(domain)
 
     @property
     def watchers(self) -> int:
@@ -212,12 +224,17 @@ class Announcements:
         while self._dirty:
             domain = next(iter(self._dirty))
             del self._dirty[domain]
+            self._look_ahead(domain)
             for group in list(self._groups.get(domain, {}).values()):
                 self.looked += 1
                 if self._moved(group):
                     self.changed += 1
                     yield from self._tell(group)
                 yield
+
+    def _look_ahead(self, domain: DomainId) -> None:
+        if domain in self._groups and self._endings.look(domain):
+            self._sooner.set()
 
     def _moved(self, group: _Group) -> bool:
         """Look at a group's value again; says whether it is another one, for some of its members at least."""
@@ -288,14 +305,12 @@ class Announcements:
             finally:
                 if not groups:
                     del self._groups[domain]
+            self._look_ahead(domain)
         elif self._moved(group):
             # Those who are already there hear of it in their turn: the value they were told is behind.
-            self._later(group)
+            group.split = True
+            self._mark(domain)
         return group
-
-    def _later(self, group: _Group) -> None:
-        for _ in self._tell(group):
-            pass
 
     def _forget(self, group: _Group) -> None:
         if group.watchers or group.waiters:
@@ -306,6 +321,7 @@ class Announcements:
             del groups[key]
             if not groups:
                 self._groups.pop(group.domain, None)
+                self._endings.forget(group.domain)
 
     async def _wait_once(self, ctx: TenantContext, variant: Variant, seconds: float) -> bool:
         domain = ctx.domain

@@ -101,7 +101,9 @@ class House:
             secrets=self.secrets,
         )
         self.access = OpenAccess()
-        self.announcements = Announcements(InForce(self.effective), self.access, self.clock)
+        self.announcements = Announcements(
+            InForce(self.effective), self.access, self.clock, fresh_until_ms=self.defaults.fresh_until_ms
+        )
         self.runner.listen(self.announcements.applied)
 
     async def patch(self, layer: Layer, patch: dict[str, Any], if_match: str = "*") -> int:

@@ -9,9 +9,11 @@ import msgspec
 import pytest
 
 from central_hub.configuration.announcing import WAITERS_PER_TENANT_MAX, watched_variants
-from central_hub.configuration.model import Layer
+from central_hub.configuration.model import ConfigurationReloaded, Layer
 from central_hub.edge.streams import Sink
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ids import PLATFORM
+from central_hub.kernel.records import HUB_ACTOR, Applied, Category
 from central_hub.plans.model import Grant
 from tests.unit.configuration.support import House, Recorder, ctx_of, opened
 
@@ -96,22 +98,62 @@ async def test_whoever_lost_access_is_cut_and_told_nothing() -> None:
         assert len(recorder.frames) == 1
 
 
+def everyone(document: dict[str, Any]) -> Applied:
+    """Return the first revision of the layer of everyone, as the runner would hand it out."""
+    return Applied(
+        pos=1, domain=PLATFORM, domain_seq=1, streams=(Layer().stream,), category=Category.FACT,
+        type=ConfigurationReloaded.__name__, id="", time_ms=0, actor=HUB_ACTOR,
+        fact=ConfigurationReloaded(layer=("", "", "", ""), revision=1, document=document),
+    )  # fmt: skip
+
+
+def grant_until(house: House, ends_ms: int) -> None:
+    grant = Grant(id="g", feature="custom_models", value=True, expires_at_ms=ends_ms)
+    house.plans._above[ACME.domain] = msgspec.convert({"grants": {"g": grant}}, type(house.plans.above(ACME.domain)))
+    house.defaults.forget(ACME.domain)
+
+
 async def test_the_end_of_a_grant_is_heard_of_though_no_fact_tells() -> None:
     async with opened() as house:
-        ends_ms = house.clock.now_ms() + 5_000
-        grant = Grant(id="g", feature="custom_models", value=True, expires_at_ms=ends_ms)
-        house.plans._above[ACME.domain] = msgspec.convert(
-            {"grants": {"g": grant}}, type(house.plans.above(ACME.domain))
-        )
-        recorder = watch(house)
+        grant_until(house, house.clock.now_ms() + 5_000)
+        recorder, other = watch(house), watch(house, GLOBEX)
         assert events(recorder)[0]["config"]["features"]["custom_models"] is True
-        house.clock.advance(6_000)
-        sweeping = asyncio.create_task(house.announcements.run())
+        running = asyncio.create_task(house.announcements.run())
+        await settle()
+        assert house.announcements.looked == 0
+        house.clock.advance(5_000)
+        house.announcements._sooner.set()  # the timer runs by the machine's clock
+        await settle()
+        running.cancel()
+        assert events(recorder)[1]["config"]["features"]["custom_models"] is False
+        assert (len(other.frames), house.announcements.looked) == (1, 1)
+
+
+async def test_a_grant_that_ends_sooner_than_all_others_is_waited_for_at_once() -> None:
+    async with opened() as house:
+        grant_until(house, house.clock.now_ms() + 3_600_000)
+        recorder = watch(house)
+        running = asyncio.create_task(house.announcements.run())
+        await settle()
+        grant_until(house, house.clock.now_ms() + 50)
+        house.announcements._mark(ACME.domain)
+        await settle()
+        house.clock.advance(50)
         async with asyncio.timeout(5):
             while len(recorder.frames) < 2:
-                await asyncio.sleep(0.05)
-        sweeping.cancel()
-        assert events(recorder)[1]["config"]["features"]["custom_models"] is False
+                await asyncio.sleep(0.01)
+        running.cancel()
+
+
+async def test_who_listens_already_hears_in_turn_though_a_newcomer_was_told_first() -> None:
+    async with opened() as house:
+        first = watch(house)
+        house.view.apply(everyone({"risk": {"depth": 1}}))  # and nobody was told yet
+        second = watch(house)
+        assert (len(first.frames), len(second.frames)) == (1, 1)
+        await settle()
+        assert (len(first.frames), len(second.frames)) == (2, 1)
+        assert first.frames[1] == second.frames[0]
 
 
 async def test_a_blocking_read_ends_when_the_value_is_another() -> None:
