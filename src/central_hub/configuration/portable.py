@@ -13,7 +13,7 @@ from central_hub.configuration.usecases import Configuration, Edit, Wish
 from central_hub.configuration.view import ConfigurationView
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import DomainId
-from central_hub.tenants.transfers import invalid_export
+from central_hub.tenants.transfers import TypedSection
 
 NAME: Final = "configuration"
 REASON: Final = "imported"
@@ -25,8 +25,8 @@ class _Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     environment: str = ""
 
 
-class PortableConfiguration:
-    """Implements the tenants' `Section` for a tenant's layers as they are now, without their history.
+class PortableConfiguration(TypedSection[list[_Layer]]):
+    """The tenants' section of a tenant's layers as they are now, without their history.
 
     Args:
         view: what there is.
@@ -34,32 +34,23 @@ class PortableConfiguration:
     """
 
     def __init__(self, view: ConfigurationView, configuration: Configuration) -> None:
+        super().__init__(NAME, list[_Layer])
         self._view = view
         self._configuration = configuration
 
-    @property
-    def name(self) -> str:
-        """The section's name."""
-        return NAME
-
-    def export(self, domain: DomainId) -> object:
+    def kept(self, domain: DomainId) -> list[_Layer]:
         """Return a tenant's layers."""
-        found = [
+        return [
             _Layer(
                 document=decoded(history.revisions[-1].document), service=layer.service, environment=layer.environment
             )
             for layer, history in sorted(self._view.layers(domain).items())
         ]
-        return msgspec.to_builtins(found)
 
-    async def take(self, ctx: TenantContext, domain: DomainId, data: object) -> None:
+    async def keep(self, ctx: TenantContext, domain: DomainId, kept: list[_Layer]) -> None:
         """Make all of a tenant's layers what was exported, or none."""
-        try:
-            layers = msgspec.convert(data, list[_Layer])
-        except msgspec.ValidationError as error:
-            raise invalid_export(f"{NAME}: {error}") from None
-        if len(layers) > CHANGES_PER_SET_MAX:
-            raise invalid_export(f"{NAME}: there are more than {CHANGES_PER_SET_MAX} layers")
+        if len(kept) > CHANGES_PER_SET_MAX:
+            raise self.refusal(f"there are more than {CHANGES_PER_SET_MAX} layers")
         wishes = [
             Wish(
                 layer=Layer(tenant=domain, service=one.service, environment=one.environment),
@@ -67,7 +58,7 @@ class PortableConfiguration:
                 edit=_replacing(one.document),
                 unresolved=True,
             )
-            for one in layers
+            for one in kept
         ]
         if wishes:
             await self._configuration.change(ctx, wishes, reason=REASON)

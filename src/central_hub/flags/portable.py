@@ -11,7 +11,7 @@ from central_hub.flags.usecases import Flags
 from central_hub.flags.view import FlagsView
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import DomainId
-from central_hub.tenants.transfers import invalid_export
+from central_hub.tenants.transfers import TypedSection
 
 NAME: Final = "flags"
 
@@ -23,8 +23,8 @@ class _Override(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reason: str = ""
 
 
-class PortableOverrides:
-    """Implements the tenants' `Section` for a tenant's overrides of flags.
+class PortableOverrides(TypedSection[list[_Override]]):
+    """The tenants' section of a tenant's overrides of flags.
 
     Args:
         view: what there is.
@@ -32,29 +32,19 @@ class PortableOverrides:
     """
 
     def __init__(self, view: FlagsView, flags: Flags) -> None:
+        super().__init__(NAME, list[_Override])
         self._view = view
         self._flags = flags
 
-    @property
-    def name(self) -> str:
-        """The section's name."""
-        return NAME
-
-    def export(self, domain: DomainId) -> object:
+    def kept(self, domain: DomainId) -> list[_Override]:
         """Return a tenant's overrides."""
-        return msgspec.to_builtins(
-            [
-                _Override(key=one.key, variant=one.variant, environments=one.environments, reason=one.reason)
-                for one in self._view.overrides(domain)
-            ]
-        )
+        return [
+            _Override(key=one.key, variant=one.variant, environments=one.environments, reason=one.reason)
+            for one in self._view.overrides(domain)
+        ]
 
-    async def take(self, ctx: TenantContext, domain: DomainId, data: object) -> None:
+    async def keep(self, ctx: TenantContext, domain: DomainId, kept: list[_Override]) -> None:
         """Give a tenant the overrides that were exported; their flags have to be defined here."""
-        try:
-            overrides = msgspec.convert(data, list[_Override])
-        except msgspec.ValidationError as error:
-            raise invalid_export(f"{NAME}: {error}") from None
-        for one in overrides:
+        for one in kept:
             wanted = Override(key=one.key, variant=one.variant, environments=one.environments, reason=one.reason)
             await self._flags.override(ctx, domain, wanted)

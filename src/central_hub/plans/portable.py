@@ -12,7 +12,7 @@ from central_hub.kernel.ids import DomainId
 from central_hub.plans.model import Grant, Value
 from central_hub.plans.usecases import NewGrant, Plans
 from central_hub.plans.view import PlansView
-from central_hub.tenants.transfers import invalid_export
+from central_hub.tenants.transfers import TypedSection
 
 NAME: Final = "entitlements"
 
@@ -38,8 +38,8 @@ class _Layers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     overrides: list[_Override] = []
 
 
-class PortableLayers:
-    """Implements the tenants' `Section` for add-ons, grants that still count, and overrides.
+class PortableLayers(TypedSection[_Layers]):
+    """The tenants' section of add-ons, grants that still count, and overrides.
 
     Args:
         view: what there is.
@@ -48,38 +48,27 @@ class PortableLayers:
     """
 
     def __init__(self, view: PlansView, plans: Plans, clock: Clock) -> None:
+        super().__init__(NAME, _Layers)
         self._view = view
         self._plans = plans
         self._clock = clock
 
-    @property
-    def name(self) -> str:
-        """The section's name."""
-        return NAME
-
-    def export(self, domain: DomainId) -> object:
+    def kept(self, domain: DomainId) -> _Layers:
         """Return what stands above a tenant's plan."""
         above, now_ms = self._view.above(domain), self._clock.now_ms()
-        return msgspec.to_builtins(
-            _Layers(
-                addons=sorted(above.addons),
-                grants=[_exported(one) for one in above.grants.values() if one.is_live(now_ms)],
-                overrides=[
-                    _Override(feature=one.feature, value=one.value, reason=one.reason)
-                    for one in above.overrides.values()
-                ],
-            )
+        return _Layers(
+            addons=sorted(above.addons),
+            grants=[_exported(one) for one in above.grants.values() if one.is_live(now_ms)],
+            overrides=[
+                _Override(feature=one.feature, value=one.value, reason=one.reason) for one in above.overrides.values()
+            ],
         )
 
-    async def take(self, ctx: TenantContext, domain: DomainId, data: object) -> None:
+    async def keep(self, ctx: TenantContext, domain: DomainId, kept: _Layers) -> None:
         """Give a tenant what was exported; grants that have ended since are left out."""
-        try:
-            layers = msgspec.convert(data, _Layers)
-        except msgspec.ValidationError as error:
-            raise invalid_export(f"{NAME}: {error}") from None
-        for addon in layers.addons:
+        for addon in kept.addons:
             await self._plans.attach(ctx, domain, addon)
-        for grant in layers.grants:
+        for grant in kept.grants:
             if 0 < grant.expires_at_ms <= self._clock.now_ms():
                 continue
             wanted = NewGrant(
@@ -90,7 +79,7 @@ class PortableLayers:
                 reason=grant.reason,
             )
             await self._plans.grant(ctx, domain, wanted, key=f"import/{grant.id[:64]}")
-        for override in layers.overrides:
+        for override in kept.overrides:
             await self._plans.override(ctx, domain, override.feature, override.value, reason=override.reason)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import DomainId
 from central_hub.secrets.view import SecretsView
-from central_hub.tenants.transfers import invalid_export
+from central_hub.tenants.transfers import TypedSection
 
 NAME: Final = "secrets"
 
@@ -20,34 +20,23 @@ class _Path(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     note: str = ""
 
 
-class PortableSecrets:
-    """Implements the tenants' `Section`: says which secrets a tenant had, so that somebody puts them there again.
+class PortableSecrets(TypedSection[list[_Path]]):
+    """The tenants' section of secrets: says which a tenant had, so that somebody puts them there again.
 
     Args:
         view: which there are.
     """
 
     def __init__(self, view: SecretsView) -> None:
+        super().__init__(NAME, list[_Path])
         self._view = view
 
-    @property
-    def name(self) -> str:
-        """The section's name."""
-        return NAME
-
-    def export(self, domain: DomainId) -> object:
+    def kept(self, domain: DomainId) -> list[_Path]:
         """Return which secrets a tenant has."""
         known = self._view.secrets(domain)
-        return msgspec.to_builtins(
-            [
-                _Path(path=path, version=known[path].newest.number, note=known[path].newest.note)
-                for path in sorted(known)
-            ]
-        )
+        return [
+            _Path(path=path, version=known[path].newest.number, note=known[path].newest.note) for path in sorted(known)
+        ]
 
-    async def take(self, ctx: TenantContext, domain: DomainId, data: object) -> None:
+    async def keep(self, ctx: TenantContext, domain: DomainId, kept: list[_Path]) -> None:
         """Take note of nothing: values do not travel. What refers to them is unresolved until they are put."""
-        try:
-            msgspec.convert(data, list[_Path])
-        except msgspec.ValidationError as error:
-            raise invalid_export(f"{NAME}: {error}") from None

@@ -9,8 +9,9 @@ half of it; sending the same document again goes on where a failure left it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -22,6 +23,8 @@ from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.tenants.model import TENANT_STREAM, State, Tenant, TenantStateChanged
 from central_hub.tenants.usecases import Created, NewKey, NewTenant, Tenants
 from central_hub.tenants.view import TenantsView
+
+Kept = TypeVar("Kept")
 
 FORMAT: Final = "central-hub/tenant/1"
 IMPORTING: Final = "importing"
@@ -67,6 +70,52 @@ class Section(Protocol):
             HubError: `invalid_export` (422), or as the part's own commands.
         """
         ...
+
+
+class TypedSection(ABC, Generic[Kept]):
+    """A section whose form is a type: what is exported is of it, and nothing else is taken.
+
+    Args:
+        name: the section's, in documents.
+        kind: the type; unknown members are refused where it refuses them.
+    """
+
+    def __init__(self, name: str, kind: type[Kept]) -> None:
+        self._name = name
+        self._kind = kind
+
+    @property
+    def name(self) -> str:
+        """The section's name in documents."""
+        return self._name
+
+    def export(self, domain: DomainId) -> object:
+        """Return what is kept for a tenant, as plain data."""
+        return msgspec.to_builtins(self.kept(domain))
+
+    async def take(self, ctx: TenantContext, domain: DomainId, data: object) -> None:
+        """Keep what was exported; see `Section`."""
+        try:
+            kept = msgspec.convert(data, self._kind)
+        except msgspec.ValidationError as error:
+            raise self.refusal(str(error)) from None
+        await self.keep(ctx, domain, kept)
+
+    def refusal(self, reason: str) -> HubError:
+        """Return the refusal of a document for what stands in this section."""
+        return invalid_export(f"{self._name}: {reason}")
+
+    @abstractmethod
+    def kept(self, domain: DomainId) -> Kept:
+        """Return what is kept for a tenant."""
+
+    @abstractmethod
+    async def keep(self, ctx: TenantContext, domain: DomainId, kept: Kept) -> None:
+        """Keep it for a tenant, through the ordinary commands.
+
+        Raises:
+            HubError: as those.
+        """
 
 
 class Transfers:
@@ -129,6 +178,7 @@ class Transfers:
             reason=IMPORTING,
             trial_until_ms=told.trial_ends_at_ms,
             first_key=first_key,
+            provisioned=False,  # what it was configured with comes with the document
         )
         domain = DomainId(wanted.id)
         found = self._view.tenant(domain)
