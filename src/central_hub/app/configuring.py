@@ -14,6 +14,7 @@ from central_hub.configuration.impact import Impact
 from central_hub.configuration.in_force import InForce
 from central_hub.configuration.lane_entries import ConfigurationLane
 from central_hub.configuration.ports import Followers
+from central_hub.configuration.provisioning import DefaultTemplate
 from central_hub.configuration.reading import ConfigurationReading
 from central_hub.configuration.routes import ConfigurationRoutes
 from central_hub.configuration.routes import operations as configuration_operations
@@ -70,6 +71,7 @@ class Configuring:
     """What answers about configuration and tells of its changes."""
 
     configuration: Configuration
+    beginning: DefaultTemplate
     effective: Effective
     in_force: InForce
     defaults: PlanDefaults
@@ -129,6 +131,7 @@ def configuring(core: Core, followers: Followers) -> Configuring:
 
     return Configuring(
         configuration=configuration,
+        beginning=DefaultTemplate(core.plans, core.configuration, configuration),
         effective=effective,
         in_force=in_force,
         defaults=defaults,

@@ -377,6 +377,7 @@ def _table(
         core.stores.pepper,
         reserved=reserved,
         administered=core.authentication.end_bootstrap,
+        provisions=(config.beginning,),
     )
     audit = AuditTrail(core.stores.log, core.runner)
     plans = Plans(core.plans, core.tenants, core.sequencer)

@@ -60,6 +60,8 @@ class Wish:
     restores: int = 0
     unresolved: bool = False
     """Whether it may refer to secrets that are not there: an import, whose secrets are put afterwards."""
+    begins_at: str = ""
+    """The tier of a tenant that begins in this very step, and so is in no view yet."""
 
 
 class Proposed:
@@ -232,7 +234,7 @@ class Configuration:
         plan: list[tuple[Wish, Revision, Document]] = []
         for wish in wishes:
             layer = wish.layer
-            if layer.tenant and self._customers.tier_of(layer.domain) is None:
+            if layer.tenant and self._tier_of(wish) is None:
                 raise tenant_missing()
             before = self._view.current(layer.domain, layer)
             named = revision_in(wish.if_match)
@@ -243,7 +245,7 @@ class Configuration:
             if new and not wish.restores and not wish.unresolved:
                 self._check_references(layer, decoded(before.document), document)
             proposed.put(layer, document)
-            self._check_effect(layer, proposed)
+            self._check_effect(wish, proposed)
             plan.append((wish, before, document))
         return plan
 
@@ -262,11 +264,15 @@ class Configuration:
             for domain in {layer.domain, PLATFORM}:
                 tx.touch(domain, secret_stream(path))
 
-    def _check_effect(self, layer: Layer, proposed: Proposed) -> None:
+    def _tier_of(self, wish: Wish) -> str | None:
+        return wish.begins_at or self._customers.tier_of(wish.layer.domain)
+
+    def _check_effect(self, wish: Wish, proposed: Proposed) -> None:
+        layer = wish.layer
         after = proposed.folded(layer.domain, layer)
         if after is None:
             return
-        tier = layer.tier or (self._customers.tier_of(layer.domain) or "" if layer.tenant else "")
+        tier = layer.tier or (self._tier_of(wish) or "" if layer.tenant else "")
         default = self._defaults.compiled(layer.domain, tier) if tier else None
         placed = [Placed(default, own=False)]
         for each in layers_for(tier, layer.tenant, layer.service, layer.environment):
@@ -285,7 +291,7 @@ class Configuration:
             layer = wish.layer
             if layer.tenant:
                 tx.touch(layer.domain, TENANT_STREAM)
-            tier = layer.tier or (self._customers.tier_of(layer.domain) or "" if layer.tenant else "")
+            tier = layer.tier or (self._tier_of(wish) or "" if layer.tenant else "")
             for each in layers_for(tier, layer.tenant, layer.service, layer.environment):
                 if each is not None:
                     tx.touch(each.domain, each.stream)

@@ -66,11 +66,15 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     description: str = ""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a tier grants, feature by feature; a higher rank sees everything that a lower one does."""
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a tier grants, feature by feature; a higher rank sees everything that a lower one does.
+
+    `template` names the configuration template that a new tenant's own layer begins with; empty for none.
+    """
 
     rank: int
     entitlements: Mapping[str, Value]
+    template: str = ""
 
 
 class Addon(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -267,6 +267,8 @@ def _faults(catalogue: Catalogue) -> Iterator[str]:
         missing = sorted(catalogue.features.keys() - plan.entitlements.keys())
         if missing:
             yield f"the plan '{name}' does not say anything about '{missing[0]}': every plan lists every feature"
+        if plan.template and not is_name(plan.template):
+            yield f"the plan '{name}' begins with '{plan.template[:64]}', which is not the name of a template"
         yield from _value_faults(catalogue, f"plan '{name}'", plan.entitlements)
     for name, addon in catalogue.addons.items():
         yield from _addon_faults(catalogue, name, addon)
@@ -307,5 +309,7 @@ def _leaves(catalogue: Catalogue) -> Iterable[tuple[str, object]]:
                 yield f"{kind}.{name}.priority", entry.priority
             else:
                 yield f"{kind}.{name}.rank", entry.rank
+                if entry.template:
+                    yield f"{kind}.{name}.template", entry.template
             for feature, value in entry.entitlements.items():
                 yield f"{kind}.{name}.{feature}", value

@@ -248,8 +248,8 @@ def _tenants(routes: TenantRoutes) -> tuple[Operation, ...]:
     return (
         Operation(
             id="create_tenant", method="POST", path="/tenants", handler=routes.create_tenant, body=CreateTenant,
-            status=201, problems=("tenant_exists", "unknown_tier", "unknown_scope", "invalid_expiry"),
-            answer=CreatedTenant,
+            status=201, answer=CreatedTenant,
+            problems=("tenant_exists", "unknown_tier", "unknown_scope", "invalid_expiry", "default_template_missing"),
             summary="Create a tenant, with its first key if wanted; the same again changes nothing.", **path,
         ),
         Operation(

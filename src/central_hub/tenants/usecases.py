@@ -78,7 +78,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewTenant(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a tenant."""
+    """What is wanted of a tenant; one that is not provisioned begins with nothing but its record and its first key."""
 
     id: str
     name: str
@@ -87,6 +87,7 @@ class NewTenant(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     trial_until_ms: int | None = None
     first_key: NewKey | None = None
+    provisioned: bool = True
 
 
 class MintedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +176,7 @@ class Tenants:
                 trial_until_ms=wanted.trial_until_ms or 0,
             )
             tx.append(domain, fact, streams=(TENANT_STREAM,))
-            for provision in self._provisions:
+            for provision in self._provisions if wanted.provisioned else ():
                 provision.provision(tx, domain, wanted.tier)
             return "" if first is None else self._mint(ctx, tx, domain, first, secrets)
 
