@@ -4,7 +4,8 @@
 """
 
 from central_hub.app.hub import Hub
+from central_hub.app.redacting import redact_stderr
 from central_hub.app.serving import configure_logging, serve
 from central_hub.app.wiring import build, describe
 
-__all__ = ["Hub", "build", "configure_logging", "describe", "serve"]
+__all__ = ["Hub", "build", "configure_logging", "describe", "redact_stderr", "serve"]

@@ -157,6 +157,7 @@ def _run(settings: Settings) -> None:
     from central_hub.edge.server import loop_factory
     from central_hub.kernel.errors import HubError
 
+    app.redact_stderr(settings)
     app.configure_logging(settings)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

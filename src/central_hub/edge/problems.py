@@ -8,6 +8,7 @@ import msgspec
 
 from central_hub.edge.rate_limits import rate_limit_lines_of
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.redaction import redacted, redacted_json
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "/problems/"
@@ -74,12 +75,12 @@ def problem_of(error: HubError, decision_id: str = "") -> tuple[int, bytes, tupl
             title=TITLES[error.kind],
             status=status,
             code=error.code,
-            detail=error.message,
-            next=error.next_step,
+            detail=redacted(error.message),
+            next=redacted(error.next_step),
             decision_id=decision_id,
         )
     )
-    document.update(error.fields)
+    document.update(redacted_json(error.fields))
     headers: list[tuple[str, str]] = []
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(error.retry_after_s)))
