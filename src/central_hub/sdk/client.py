@@ -24,6 +24,7 @@ from central_hub.sdk.meter import Meter
 from central_hub.sdk.model import DEFAULT_URL, Endpoint, ServiceState
 from central_hub.sdk.protocol import HubProtocol, instance_path, read, segment
 from central_hub.sdk.reporting import Reporter
+from central_hub.sdk.secret_values import SecretValues
 from central_hub.sdk.store import ViewStore, default_directory, who
 
 REPORT_S: Final = 1.0
@@ -84,6 +85,7 @@ class HubClient:
         self._configurations = Configurations(self._link, kept)
         self._of_instances: dict[str, Configurations] = {}
         self._kept_as = kept
+        self._secrets = SecretValues(self._link, tenant_id)
         self._follower = Follower(self._link, store, zone=zone, names=watch)
         self._caller = Caller(
             self._follower, tenant_id=tenant_id, user_id=user_id, tier=tier, service_name=service_name
@@ -321,6 +323,18 @@ class HubClient:
             HubError: `config_unknown` (503), `config_mismatch` (422), what the hub refused.
         """
         return await self._configurations.value((service, environment), kind, timeout)
+
+    async def secret(self, path: str) -> str:
+        """Return a secret's newest value; needs `secret:read`. While the hub is away, what was read before.
+
+        Raises:
+            HubError: `secret_not_found` (404), `scope_missing` (403), …; `hub_unreachable` when it was never read.
+        """
+        return await self._secrets.value(path)
+
+    async def resolved(self, document: Json) -> Json:
+        """Return a configuration with values where it refers to secrets; they are in memory only, as in `secret`."""
+        return cast("Json", await self._secrets.resolved(document))
 
     async def config_changes(self, *, service: str = "", environment: str = "") -> AsyncIterator[ConfigDiff]:
         """Yield the configuration now and whenever it is another one, each with what differs."""

@@ -234,6 +234,14 @@ class SyncHubClient:
         """Return the tenant's effective configuration; as `HubClient.config`."""
         return self._run(self._client.config(kind, service=service, environment=environment, timeout=timeout))
 
+    def secret(self, path: str) -> str:
+        """Return a secret's newest value; as `HubClient.secret`."""
+        return self._run(self._client.secret(path))
+
+    def resolved(self, document: Json) -> Json:
+        """Return a configuration with values where it refers to secrets; as `HubClient.resolved`."""
+        return self._run(self._client.resolved(document))
+
     def config_changes(self, *, service: str = "", environment: str = "") -> Iterator[ConfigDiff]:
         """Yield the configuration now and whenever it is another one; as `HubClient.config_changes`."""
         changes = self._client.config_changes(service=service, environment=environment)
