@@ -15,7 +15,10 @@ from central_hub.cli.serving import serve
 from central_hub.edge.problems import STATUS
 from central_hub.settings import Settings
 
-NOT_FLAGS = {"bootstrap_token"}  # a secret on the command line can be read by everyone on the machine
+NOT_FLAGS = {
+    "bootstrap_token", "master_key", "master_key_previous", "transit_token",  # everyone on the machine reads those
+    "transit_url", "transit_key", "transit_mount", "transit_namespace", "transit_token_file", "transit_ca_file",
+}  # fmt: skip  # what belongs to one key provider is said in one place, beside its token
 HELP_CPU_S_MAX = 0.5
 RENAMED = {"open": "open_mode"}
 SERVER_PACKAGES = (

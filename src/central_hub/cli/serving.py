@@ -126,6 +126,8 @@ def refusal(error: Any) -> Failure:  # Any: a HubError; naming the class would l
         "invalid_tiers": "central-hub serve   (with the built-in plans)",
         "open_mode_cross_origin": "central-hub serve --open",
         "invalid_origins": "central-hub serve --cross-origins https://app.example.com",
+        "key_invalid": "export HUB_MASTER_KEY=$(openssl rand -hex 32)",
+        "key_provider_invalid": "central-hub serve --key-provider file",
         "invalid_grant": "central-hub serve --probe-networks 10.0.0.0/8",
     }
     return Failure(
