@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from central_hub.sdk.service import BaseService, ServiceConfig
     from central_hub.sdk.sync import SyncHubClient
     from central_hub.sdk.tracker import PerformanceTracker
+    from central_hub.sdk.webhooks import WebhookEvent, verify_webhook
 
 __all__ = [
     "BaseService",
@@ -39,8 +40,10 @@ __all__ = [
     "TenantBudget",
     "TenantResourceLimitExceeded",
     "TenantResourceManager",
+    "WebhookEvent",
     "current_context",
     "request_context",
+    "verify_webhook",
 ]
 
 _HOMES = {
@@ -61,8 +64,10 @@ _HOMES = {
     "TenantBudget": "sdk.budgets",
     "TenantResourceLimitExceeded": "sdk.resources",
     "TenantResourceManager": "sdk.resources",
+    "WebhookEvent": "sdk.webhooks",
     "current_context": "sdk.context",
     "request_context": "sdk.context",
+    "verify_webhook": "sdk.webhooks",
 }
 
 

@@ -21,6 +21,7 @@ import msgspec
 from central_hub.sdk.context import context_of, request_context
 from central_hub.sdk.meter import SERVER_ERROR_FROM
 from central_hub.sdk.service import BaseService
+from central_hub.sdk.webhooks import BODY_BYTES_MAX as WEBHOOK_BYTES_MAX
 
 Message = MutableMapping[str, Any]  # Any: ASGI's own message type
 Receive = Callable[[], Awaitable[Any]]  # Any: Message
@@ -52,10 +53,32 @@ class ServiceApplication:
         elif scope["type"] == "http" and scope["path"] == self.service.config.health_endpoint:
             status, body = await self.service.health()
             await _answer(send, status, _JSON, body)
+        elif self._is_webhook(scope):
+            await self._take_webhook(scope, receive, send)
         elif scope["type"] in ("http", "websocket"):
             await self._serve(scope, receive, send)
         else:
             await self._application(scope, receive, send)
+
+    def _is_webhook(self, scope: Any) -> bool:
+        service = self.service
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        return service.webhooks is not None and is_post and scope["path"] == service.config.webhook_path
+
+    async def _take_webhook(self, scope: Any, receive: Receive, send: Send) -> None:
+        assert self.service.webhooks is not None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        body, more, status = b"", True, 0
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+            if len(body) > WEBHOOK_BYTES_MAX:
+                status, more = 413, False
+        status = status or await self.service.webhooks.take(headers, body)
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
         began_s = time.monotonic()

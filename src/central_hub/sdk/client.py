@@ -341,6 +341,15 @@ class HubClient:
         async for diff in self._configurations.changes((service, environment)):
             yield diff
 
+    async def read_config_again(self, tenant_id: str) -> None:
+        """Ask at once for every configuration that is followed: for whoever is told of changes by a webhook.
+
+        Raises:
+            HubError: what the hub refused, or `hub_unreachable` (503).
+        """
+        for each in {self._configurations, *self._of_instances.values()}:
+            await each.read_again(tenant_id)
+
     async def follow_config(
         self,
         take_up: Callable[[ConfigDiff], Awaitable[None]],

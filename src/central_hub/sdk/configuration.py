@@ -22,7 +22,7 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.model import VIEW_SAVE_S
-from central_hub.sdk.protocol import unreachable
+from central_hub.sdk.protocol import read, segment, unreachable
 from central_hub.sdk.sse import SseParser
 from central_hub.sdk.store import write_private
 
@@ -198,6 +198,34 @@ class Configurations:
             else:
                 refused = _NOTHING_REFUSED
                 say(held.etag, "")
+
+    async def read_again(self, tenant_id: str) -> None:
+        """Ask once for every value that is followed, as when somebody said that they may be others.
+
+        Raises:
+            HubError: what the hub refused, or `hub_unreachable` (503).
+        """
+        for variant in tuple(self._wanted):
+            named = {
+                "service": variant[0] or None,
+                "environment": variant[1] or None,
+                "instance": self.instance or None,
+            }
+            request = self._link.protocol.get(
+                f"/config/{segment(tenant_id)}", {name: value for name, value in named.items() if value}
+            )
+            reply = await self._link.send(request)
+            value = _Event(
+                etag=reply.headers.get("etag", ""),
+                config=read(reply)["config"],
+                service=variant[0],
+                environment=variant[1],
+            )
+            held = self._values.get(variant)
+            if held is None or held.etag != value.etag:
+                self._values[variant] = value
+                self._unsaved.set()
+                self._tell()
 
     @property
     def is_used(self) -> bool:

@@ -24,6 +24,7 @@ from central_hub.sdk.idempotency import Once
 from central_hub.sdk.meter import Meter
 from central_hub.sdk.registration import Registrar
 from central_hub.sdk.store import write_private
+from central_hub.sdk.webhooks import CONFIG_CHANGED, WebhookEvent, WebhookReceiver
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -58,6 +59,8 @@ class ServiceConfig(_Named, frozen=True, kw_only=True):
         max_in_flight: requests at which the service counts as fully loaded (reported as load).
         shared: register as shared although the key belongs to a tenant (needs `registry:shared`).
         environment: whose configuration `on_config` is given, as "production"; none in particular when empty.
+        webhook_path: where the hub's webhooks are received, as "/hub"; nowhere when empty.
+        webhook_secrets: the endpoint's `whsec_…`, two while it is rotated; default `HUB_WEBHOOK_SECRETS`, by commas.
     """
 
     host: str = "127.0.0.1"
@@ -79,6 +82,8 @@ class ServiceConfig(_Named, frozen=True, kw_only=True):
     tenant_namespace: str | None = None
     shared: bool = False
     environment: str = ""
+    webhook_path: str = ""
+    webhook_secrets: tuple[str, ...] = ()
 
 
 class BaseService:
@@ -104,6 +109,7 @@ class BaseService:
         self._registrar: Registrar | None = None
         self._configured: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self.webhooks = self._webhooks()
 
     async def on_start(self) -> None:
         """Get ready; called before the service is registered."""
@@ -125,6 +131,12 @@ class BaseService:
         the service goes on with the value before, which is also what a restart without the hub begins with.
 
         What this service is configured with in `config.environment` is followed only where this is overridden.
+        """
+
+    async def on_webhook(self, event: WebhookEvent) -> None:
+        """Act on an event that the hub delivered to `config.webhook_path`, verified; each is given once.
+
+        Raising has the hub send it again. A change of configuration needs nothing here: `on_config` is given it.
         """
 
     @property
@@ -254,6 +266,20 @@ class BaseService:
             environment=config.environment,
             meter=self.meter,
         )
+
+    def _webhooks(self) -> WebhookReceiver | None:
+        if not self.config.webhook_path:
+            return None
+        given = os.environ.get("HUB_WEBHOOK_SECRETS", "").split(",")
+        secrets = self.config.webhook_secrets or tuple(one.strip() for one in given if one.strip())
+        if not secrets:
+            raise ValueError("webhook_path needs webhook_secrets, or HUB_WEBHOOK_SECRETS: nothing unsigned is taken")
+        return WebhookReceiver(secrets, self._take_webhook)
+
+    async def _take_webhook(self, event: WebhookEvent) -> None:
+        if event.type == CONFIG_CHANGED:
+            await self.hub.read_config_again(event.tenantid)
+        await self.on_webhook(event)
 
     async def _close_hub(self) -> None:
         if self._owns_hub:

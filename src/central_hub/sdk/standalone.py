@@ -15,6 +15,8 @@ from central_hub.kernel.errors import HubError
 from central_hub.sdk.context import context_of, request_context
 from central_hub.sdk.meter import SERVER_ERROR_FROM
 from central_hub.sdk.service import BaseService
+from central_hub.sdk.webhooks import BODY_BYTES_MAX as WEBHOOK_BYTES_MAX
+from central_hub.sdk.webhooks import WebhookReceiver
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 SHUTDOWN_S: Final = 1.0
@@ -29,6 +31,8 @@ async def listen(service: BaseService) -> tuple[web.AppRunner, int]:
     """Open the socket and serve; returns the runner, which closes it, and the port."""
     application = web.Application(middlewares=[_middleware(service)], client_max_size=BODY_BYTES_MAX)
     application.router.add_get(service.config.health_endpoint, _health(service))
+    if service.webhooks is not None:
+        application.router.add_post(service.config.webhook_path, _webhook(service.webhooks))
     for (method, path), (handler, idempotent) in service.handlers.items():
         application.router.add_route(method, path, _handler(service, handler, idempotent=idempotent))
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
@@ -82,6 +86,15 @@ def _health(service: BaseService) -> Handler:
         return _json(status, body)
 
     return health
+
+
+def _webhook(receiver: WebhookReceiver) -> Handler:
+    async def take(request: web.Request) -> web.Response:
+        if (request.content_length or 0) > WEBHOOK_BYTES_MAX:
+            return refusal(413, "body_too_large", "No webhook of the hub is so large.")
+        return web.Response(status=await receiver.take(request.headers, await request.read()))
+
+    return take
 
 
 def _handler(
