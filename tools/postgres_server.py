@@ -97,7 +97,7 @@ class PostgresServer:
         try:
             made.run("initdb", "-D", str(made.data), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
                      "--no-sync")  # fmt: skip
-            made.configure(**SETTINGS, **settings)
+            made.configure(**(SETTINGS | settings))
             made.start()
         except BaseException:
             made.remove()

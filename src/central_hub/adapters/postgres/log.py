@@ -127,6 +127,7 @@ class PostgresLog:
 
     async def append(self, batch: Sequence[Append]) -> list[Verdict]:
         """Make a batch durable; see the port."""
+        domains = _domains_of(batch)
         session = self._session_for_writing()
         async with session.writing:
             sent = False
@@ -137,7 +138,7 @@ class PostgresLog:
 
             try:
                 async with asyncio.timeout(APPEND_S):
-                    return await self._append(session, batch, sending)
+                    return await self._append(session, batch, domains, sending)
             except FULL as error:
                 await self._roll_back(session)
                 self.refused += 1
@@ -292,10 +293,11 @@ class PostgresLog:
             self.refused += 1
             raise
 
-    async def _append(self, session: Session, batch: Sequence[Append], sending: Callable[[], None]) -> list[Verdict]:
+    async def _append(
+        self, session: Session, batch: Sequence[Append], domains: str, sending: Callable[[], None]
+    ) -> list[Verdict]:
         connection, sql = session.write, self._sql
         await connection.execute("BEGIN")
-        domains = ",".join(_domains_of(batch))
         row = await connection.fetchrow(sql["lock_head"], domains)
         assert row is not None
         if row["incarnation"] != self.incarnation:
@@ -387,11 +389,11 @@ class PostgresLog:
             after = records[-1].domain_seq
 
 
-def _domains_of(batch: Sequence[Append]) -> list[str]:
+def _domains_of(batch: Sequence[Append]) -> str:
     domains = {record.domain for append in batch for record in append.records}
     domains.update(append.idempotency.domain for append in batch if append.idempotency is not None)
     assert not any("," in domain or domain == EVERY_DOMAIN for domain in domains)
-    return sorted(domains)
+    return ",".join(sorted(domains))
 
 
 def _records(rows: list[Row]) -> list[Record]:
