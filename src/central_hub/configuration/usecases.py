@@ -1,10 +1,12 @@
-"""Commands about layers: change one, change many at once, go back, describe a section."""
+"""Commands about layers: change one, change many at once, go back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from central_hub.configuration.describing import Descriptions
 from central_hub.configuration.effective import tenant_missing
 from central_hub.configuration.folding import Compiled, Placed
 from central_hub.configuration.merging import decoded, encoded
@@ -14,10 +16,8 @@ from central_hub.configuration.model import (
     EMPTY,
     PLATFORM_LAYERS_MAX,
     SCHEMAS_STREAM,
-    SECTIONS_MAX,
     TENANT_LAYERS_MAX,
     ConfigurationReloaded,
-    ConfigurationSchemaSet,
     Document,
     Json,
     Layer,
@@ -36,11 +36,11 @@ from central_hub.configuration.rules import (
     check_precondition,
     revision_in,
 )
-from central_hub.configuration.sections import Section, Sections, is_covered
+from central_hub.configuration.sections import Sections
 from central_hub.configuration.view import ConfigurationView
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.ids import PLATFORM, DomainId, check_name
+from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.ports import Idempotency
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.secrets.model import secret_stream
@@ -119,6 +119,7 @@ class Configuration:
         self._view = view
         self._sequencer = sequencer
         self._sections = sections
+        self.describe: Final = Descriptions(view, sequencer, sections).describe
         self._defaults = defaults
         self._customers = customers
         self._secrets = secrets
@@ -342,70 +343,6 @@ class Configuration:
                 next_step="Read the layer's history for the revisions that are.",
             )
         return found
-
-    async def describe(
-        self, ctx: TenantContext, section: str, document: Document | None, *, key: str | None = None
-    ) -> None:
-        """Say what a section may hold, or with None that it is no section any more.
-
-        Raises:
-            HubError: `invalid_name`, `invalid_schema`, `built_in_section` (422), `schema_breaks_layers` (409),
-                `limit_reached` (429).
-        """
-        check_name(section, "section", reserved=frozenset())
-        if section in self._sections.built_in:
-            raise HubError(
-                "built_in_section",
-                Kind.MALFORMED,
-                f"What '{section}' holds is said by the tiers.",
-                next_step="Change the tiers, or describe another section.",
-            )
-        made = None if document is None else Section(section, document)
-
-        def decide(tx: Tx) -> None:
-            tx.touch(PLATFORM, SCHEMAS_STREAM)
-            schemas = dict(self._view.schemas(PLATFORM))
-            if schemas.get(section) == document:
-                return
-            if made is not None and section not in schemas and len(schemas) >= SECTIONS_MAX:
-                raise HubError(
-                    "limit_reached", Kind.LIMIT, f"There are {SECTIONS_MAX} sections already, which is the limit.",
-                    next_step="Take sections away that are not used.", retry_after_s=60, fields={"limit": SECTIONS_MAX},
-                )  # fmt: skip
-            self._check_layers(tx, section, schemas, document)
-            tx.append(PLATFORM, ConfigurationSchemaSet(section=section, document=document), streams=(SCHEMAS_STREAM,))
-
-        source = None if key is None else Idempotency(domain=PLATFORM, source=ctx.principal.id, id=f"section/{key}")
-        await self._sequencer.submit(ctx.actor, (PLATFORM,), decide, idempotency=source)
-
-    def _check_layers(self, tx: Tx, section: str, schemas: dict[str, Document], document: Document | None) -> None:
-        """Refuse a schema that what is already configured does not fit."""
-        if document is None:
-            schemas.pop(section, None)
-        else:
-            schemas[section] = document
-        broken: list[str] = []
-        for domain in self._view.domains(PLATFORM):
-            for layer, history in self._view.layers(domain).items():
-                tx.touch(domain, layer.stream)
-                data = history.revisions[-1].document
-                if section.encode() not in data:
-                    continue
-                said: Document = decoded(data)
-                if not is_covered(section, said):
-                    continue
-                try:
-                    self._sections.check(schemas, said)
-                except HubError:
-                    broken.append(layer.text)
-        if broken:
-            raise HubError(
-                "schema_breaks_layers",
-                Kind.CONFLICT,
-                f"{len(broken)} layers say what this schema does not allow, '{broken[0]}' among them.",
-                next_step="Change those layers first.",
-                fields={"layers": broken[:20], "count": len(broken)},
-            )
 
     def _revision(self, layer: Layer, number: int) -> Revision:
         found = self._view.revision(layer.domain, layer, number)

@@ -5,7 +5,9 @@ Keyed by domain first: a tenant's own layers in its own, all others in the platf
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -31,6 +33,8 @@ from central_hub.kernel.records import Applied
 from central_hub.tenants.model import TenantShredded
 
 CHUNK_BYTES: Final = 262_144
+REVISED_KEPT_MAX: Final = 4_096
+"""Changes of layers that are remembered for whoever goes through all layers meanwhile."""
 _NONE: Final[Mapping[Layer, History]] = {}
 
 
@@ -59,7 +63,7 @@ class _Dump(msgspec.Struct, kw_only=True):
 class ConfigurationView:
     """What every layer says and said.
 
-    `platform_generation` moves with every change of a layer of the platform.
+    `platform_generation` moves with every change of a layer of the platform, `revised` with every change of any.
     """
 
     def __init__(self) -> None:
@@ -68,6 +72,8 @@ class ConfigurationView:
         self._templates: dict[str, Template] = {}
         self._generations: dict[DomainId, int] = {}
         self.platform_generation = 0
+        self.revised = 0
+        self._revised: deque[tuple[DomainId, Layer]] = deque(maxlen=REVISED_KEPT_MAX)
 
     @property
     def name(self) -> str:
@@ -118,6 +124,17 @@ class ConfigurationView:
         """Return the platform's templates by name; other domains have none."""
         return self._templates if domain == PLATFORM else {}
 
+    def revised_since(self, domain: DomainId, mark: int) -> list[tuple[DomainId, Layer]] | None:
+        """Return the layers that were revised since `revised` was `mark`, for the platform; a tenant sees its own.
+
+        None when that is longer ago than is remembered.
+        """
+        count = self.revised - mark
+        if count > len(self._revised):
+            return None
+        found = list(islice(self._revised, len(self._revised) - count, None))
+        return found if domain == PLATFORM else [each for each in found if each[0] == domain]
+
     def domains(self, domain: DomainId) -> list[DomainId]:
         """Return every domain with layers, for the platform; a tenant has only its own."""
         return list(self._layers) if domain == PLATFORM else [domain]
@@ -161,6 +178,8 @@ class ConfigurationView:
         else:
             history.add(revision)
         self._generations[applied.domain] = self.generation(applied.domain) + 1
+        self.revised += 1
+        self._revised.append((applied.domain, layer))
         if applied.domain == PLATFORM:
             self.platform_generation += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import UUID_RANDOM_BYTES, DomainId, uuid7
@@ -41,6 +42,18 @@ class Tx:
         if key in self._writing:
             raise StreamBusy(key)
         self.reads.add(key)
+
+    def touch_all(self, keys: AbstractSet[StreamKey], beginning: str) -> None:
+        """Declare that the decision depends on many aggregates, and on whichever like them is being written.
+
+        Args:
+            keys: domains and streams, put together beforehand: a decision is one step of the event loop.
+            beginning: of the streams' names; one that is being written and not among the keys is waited for too.
+        """
+        for key in self._writing:
+            if key in keys or key[1].startswith(beginning):
+                raise StreamBusy(key)
+        self.reads |= keys
 
     def pending(self, domain: DomainId, stream: str) -> int:
         """Return what is decided but not yet durable on a counting stream, this command included.
