@@ -75,7 +75,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     (port,) = free_ports(1)
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "central_hub", "serve", "--port", str(port), "--data", str(directory / "data")],
+            [
+                sys.executable,
+                "-m",
+                "central_hub",
+                "serve",
+                "--port",
+                str(port),
+                "--data",
+                str(directory / "data"),
+                "--webhook-networks",
+                "127.0.0.0/8",
+                "--webhook-http",
+            ],
             env=clean_environment(),
             stdout=subprocess.PIPE,
             stderr=log,

@@ -25,6 +25,7 @@ from central_hub.cli import (
     tenants,
     usage,
     watching,
+    webhooks,
 )
 from central_hub.cli.demo import command as demo
 
@@ -57,6 +58,7 @@ def build() -> typer.Typer:
         quotas,
         usage,
         flags,
+        webhooks,
         legacy,
         audit,
         hub_state,

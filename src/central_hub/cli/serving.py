@@ -53,6 +53,13 @@ def serve(
     probe_networks: Annotated[
         str | None, typer.Option(envvar="HUB_PROBE_NETWORKS", help="CIDRs that probes may reach, comma-separated.")
     ] = None,
+    webhook_networks: Annotated[
+        str | None, typer.Option(envvar="HUB_WEBHOOK_NETWORKS", help="CIDRs that webhooks may reach, comma-separated.")
+    ] = None,
+    webhook_http: Annotated[
+        bool | None,
+        typer.Option("--webhook-http/--no-webhook-http", envvar="HUB_WEBHOOK_HTTP", help="Webhooks without TLS. (no)"),
+    ] = None,
     instances_per_tenant_max: Annotated[
         int | None, typer.Option(envvar="HUB_INSTANCES_PER_TENANT_MAX", help="Instances of one tenant. (100000)")
     ] = None,
@@ -79,7 +86,7 @@ def serve(
     given = {
         "host": host, "port": port, "data": data, "store": store, "open": open_mode, "lane": lane, "tiers": tiers,
         "log_level": log_level, "log_format": log_format, "probe_loopback": probe_loopback,
-        "probe_networks": probe_networks,
+        "probe_networks": probe_networks, "webhook_networks": webhook_networks, "webhook_http": webhook_http,
         "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
         "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every, "cross_origins": cross_origins,
         "retention_days": retention_days, "key_provider": key_provider,
