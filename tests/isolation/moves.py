@@ -27,6 +27,7 @@ def script(seed: int, *, tenant: str, mark: str) -> Iterator[Step]:
                 *_tenants(tenant, other),
                 *_plans(feature, tenant, other),
                 *_configuration(rng, service, feature, tenant, other, mark),
+                *_rollouts(rng, service, tenant, other, mark),
                 *_quotas(rng, tenant, other, mark),
                 *_flags(rng, tenant, other, mark),
                 *_secrets(rng, tenant, other, mark),
@@ -121,6 +122,34 @@ def _configuration(
         ("PATCH", f"/config/layers/tenant/{tenant}?dry_run=true", layer),
         ("PATCH", f"/config/layers/tenant/{other}", layer),
         ("POST", f"/config/layers/tenant/{tenant}/rollback", {"to_revision": rng.randrange(4)}),
+    )
+
+
+def _rollouts(rng: random.Random, service: str, tenant: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is done about rollouts of a tenant's own layers, and what instances say of their configuration."""
+    instance = f"i-{rng.randrange(6)}"
+    layer = {"tenant": tenant, "service": rng.choice(SERVICES)}
+    document = {"rate_limits": {"api_calls_per_hour": rng.randrange(9_000)}}
+    change = {"layer": layer, "if_match": "*", "document": document}
+    strategy = {"kind": "canary", "percent": rng.choice([5, 50]), "bake_s": rng.randrange(3)}
+    start = {"changes": [change], "reason": mark, "strategy": strategy}
+    foreign = {**start, "changes": [{**change, "layer": {"tenant": other}}]}
+    said = {"etag": rng.choice(["", mark]), "state": rng.choice(["applied", "refused"]), "reason": mark, "ok": 3}
+    own, theirs = f"/tenants/{tenant}/rollouts", f"/tenants/{other}/rollouts"
+    return (
+        ("POST", own, start),
+        ("POST", own, foreign),
+        ("POST", theirs, start),
+        ("GET", own, None),
+        ("GET", theirs, None),
+        ("GET", own + "/never-was", None),
+        ("POST", own + "/never-was/abort", {}),
+        ("POST", "/rollouts", start),
+        ("GET", "/rollouts", None),
+        ("GET", f"/config/{tenant}/instances", None),
+        ("GET", f"/config/{other}/instances?service={service}", None),
+        ("GET", f"/config/{tenant}?service={service}&instance={instance}", None),
+        ("PUT", f"/services/{service}/instances/{instance}/config", said),
     )
 
 

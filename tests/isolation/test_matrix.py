@@ -238,6 +238,36 @@ ROWS: dict[str, Row] = {
     ),
     "revoke_tenant_key": Row("/tenants/acme/keys/AAAAAAAAAAAA", "/tenants/nobody/keys/AAAAAAAAAAAA"),
     "get_tenant_key": Row("/tenants/acme/keys/{acme_key}", "/tenants/nobody/keys/{acme_key}"),
+    "start_rollout": Row(
+        "/rollouts", body={"changes": [{"layer": {"tier": "free"}, "if_match": "*", "document": LAYER}]}
+    ),
+    "list_rollouts": Row("/rollouts"),
+    "get_rollout": Row("/rollouts/{rollout}"),
+    "pause_rollout": Row("/rollouts/{rollout}/pause", body={}),
+    "resume_rollout": Row("/rollouts/{rollout}/resume", body={}),
+    "promote_rollout": Row("/rollouts/{rollout}/promote", body={}),
+    "abort_rollout": Row("/rollouts/{rollout}/abort", body={}),
+    "start_tenant_rollout": Row(
+        "/tenants/acme/rollouts",
+        "/tenants/nobody/rollouts",
+        body={"changes": [{"layer": {"tenant": "acme"}, "if_match": "*", "document": LAYER}]},
+    ),
+    "list_tenant_rollouts": Row("/tenants/acme/rollouts", "/tenants/nobody/rollouts"),
+    "get_tenant_rollout": Row("/tenants/acme/rollouts/{own_rollout}", "/tenants/nobody/rollouts/{own_rollout}"),
+    "pause_tenant_rollout": Row(
+        "/tenants/acme/rollouts/{own_rollout}/pause", "/tenants/nobody/rollouts/{own_rollout}/pause", body={}
+    ),
+    "resume_tenant_rollout": Row(
+        "/tenants/acme/rollouts/{own_rollout}/resume", "/tenants/nobody/rollouts/{own_rollout}/resume", body={}
+    ),
+    "promote_tenant_rollout": Row(
+        "/tenants/acme/rollouts/{own_rollout}/promote", "/tenants/nobody/rollouts/{own_rollout}/promote", body={}
+    ),
+    "abort_tenant_rollout": Row(
+        "/tenants/acme/rollouts/{own_rollout}/abort", "/tenants/nobody/rollouts/{own_rollout}/abort", body={}
+    ),
+    "list_running_config": Row("/config/acme/instances", "/config/nobody/instances"),
+    "report_config": Row(INSTANCE + "/config", NO_INSTANCE + "/config", body={"etag": "e"}),
     "rotate_tenant_key": Row("/tenants/acme/keys/{acme_key}/rotate", "/tenants/nobody/keys/{acme_key}/rotate"),
     "resume_tenant": Row("/tenants/acme/resume", "/tenants/nobody/resume"),
     "suspend_tenant": Row("/tenants/acme/suspend", "/tenants/nobody/suspend"),
@@ -277,9 +307,20 @@ async def _furnished(world: World) -> dict[str, str]:
         "POST", "/tenants/acme/allocations", key="acme", body={"resource": "concurrent_requests", "amount": 3}
     )
     hook = await world.must("POST", "/tenants/acme/webhooks", key="acme", body=ENDPOINT)
+    rollouts = [
+        await world.must(
+            "POST", path, key=key, body={"changes": [{"layer": layer, "if_match": "*", "document": LAYER}]}
+        )
+        for path, key, layer in (
+            ("/rollouts", "root", {"tier": "pro"}),
+            ("/tenants/acme/rollouts", "acme", {"tenant": "acme", "service": "private"}),
+        )
+    ]
     decision = refused.body.split(b'"decision_id":"')[1].split(b'"')[0].decode()
     return {
         "{lease}": held["lease_id"],
+        "{rollout}": rollouts[0]["rollout_id"],
+        "{own_rollout}": rollouts[1]["rollout_id"],
         "{webhook}": hook["webhook"]["webhook_id"],
         "{stream}": flags["eventStreams"][0]["endpoint"]["requestUri"].partition("token=")[2],
         "{decision}": decision,

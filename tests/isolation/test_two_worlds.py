@@ -61,6 +61,7 @@ async def _tick(world: World) -> None:
     await world.hub.discovery.monitor.journal.write()
     world.hub.quotas.keeper.look(10_000)
     await world.hub.quotas.endings.write()
+    await world.hub.rolling_out.stepping.look()
     await world.hub.hooking.noticing.look()
     await world.hub.hooking.deliveries.step()
     await world.hub.hooking.deliveries.flush()
@@ -75,6 +76,13 @@ async def _operate(world: World, tenant: str, step: int) -> None:
     await world.ask("PUT", at + "/secrets/value?path=db/password", key="root", body={"value": f"{tenant}-{step}"})
     layer = {"resource_limits": {"max_data_storage_mb": 10 + step % 90}}
     await world.must("PATCH", "/config/layers/global", key="root", body=layer, headers={"if-match": "*"})
+    # Each tier has a layer of its own: what is rolled out to everyone is the operator's, and hangs on everyone.
+    tier = {"acme": "pro", "globex": "enterprise"}[tenant]
+    body = {
+        "changes": [{"layer": {"tier": tier, "service": "prices"}, "if_match": "*", "document": layer}],
+        "strategy": {"kind": "canary", "tenants": [tenant], "bake_s": 1},
+    }
+    await world.ask("POST", "/rollouts", key="root", body=body)
     if step % 50 == 0:
         await world.must("DELETE", at + "/overrides/max_data_storage_mb", key="root")
         for layer in (await world.must("GET", at + "/grants", key="root"))["layers"]:
@@ -140,6 +148,7 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> tuple[list[Answer], l
                 await _tick(world)
             if step % 25 == 0:
                 await _operate(world, "acme", step)
+                world.clock.advance(1)
                 if with_b:
                     await _operate(world, "globex", step)
                     move = "suspend" if step % 100 == 0 else "resume"

@@ -17,6 +17,7 @@ from central_hub.edge.pipeline import Answer, BodyTooLarge, Request
 from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.messaging import Outcome, Result, Target
+from central_hub.kernel.randomness import RANDOM_STOCK_BYTES
 from central_hub.settings import Settings
 
 SCOPES = [
@@ -70,6 +71,8 @@ class World:
     def fix_ids(self) -> None:
         """From now on an id depends on its time alone, not on how many were minted before."""
         self._ids_fixed = True
+        # What is in stock goes, or when it ran out would hang on how many were minted before.
+        self.hub.core.sequencer._random(RANDOM_STOCK_BYTES)  # pyright: ignore[reportPrivateUsage]
 
     def _source(self, count: int) -> bytes:
         return bytes(count) if self._ids_fixed else self._ids.randbytes(count)

@@ -17,12 +17,12 @@ from central_hub.registry.model import Instance, RemovalReason, ServiceUnregiste
 from central_hub.registry.view import RegistryView
 from central_hub.rollouts.exposing import Exposing
 from central_hub.rollouts.followers import FollowerBook
+from central_hub.rollouts.observing import Observing
 from central_hub.rollouts.ports import OnlyHub
 from central_hub.rollouts.reading import RolloutsReading
 from central_hub.rollouts.routes import RolloutRoutes
 from central_hub.rollouts.routes import operations as rollouts_operations
 from central_hub.rollouts.stepping import Stepping
-from central_hub.rollouts.trials import Observing
 from central_hub.rollouts.usecases import Rollouts
 
 

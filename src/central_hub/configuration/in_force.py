@@ -20,7 +20,7 @@ class InForce:
     """Answers what is in force for whom.
 
     Args:
-        effective: the values of everyone whom no trial reaches.
+        effective: the values of everyone whom nothing that is tried out reaches.
     """
 
     __slots__ = ("_candidates", "effective", "encoded", "generation", "of_tenant")
@@ -30,12 +30,12 @@ class InForce:
         self.encoded: Final = effective.encoded
         self._candidates: Candidates | None = None
         self.generation = 0
-        """Moves with everything that may change who is reached by a trial."""
+        """Moves with everything that may change who is reached by what is tried out."""
         self.of_tenant: OfTenant = effective.at
         """Return the value for a tenant at a tier, whoever asks; the lane's way."""
 
     def try_out(self, candidates: Candidates | None) -> None:
-        """Ask `candidates` from now on who is reached by a trial; None when nothing is tried out."""
+        """Ask `candidates` from now on who is reached by what is tried out; None when nothing is tried out."""
         self._candidates = candidates
         self.generation += 1
         self.of_tenant = self.effective.at if candidates is None else self.at

@@ -87,7 +87,7 @@ class Candidates(Protocol):
     """Who is reached by a change that is being tried out; implemented by rollouts."""
 
     def effective_for(self, domain: DomainId, tier: str, service: str, instance: str) -> Effective | None:
-        """Return the values that somebody gets instead; None for whoever no trial reaches.
+        """Return the values that somebody gets instead; None for whoever is not reached.
 
         Args:
             domain: the tenant's.
@@ -97,7 +97,7 @@ class Candidates(Protocol):
         ...
 
     def splits(self, domain: DomainId) -> bool:
-        """Say whether a trial reaches some instances of a domain before others."""
+        """Say whether what is tried out reaches some instances of a domain before others."""
         ...
 
 

@@ -17,7 +17,7 @@ from central_hub.configuration.rules import as_compiled
 from central_hub.configuration.view import ConfigurationView
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.rollouts.model import Rollout, Unit
-from central_hub.rollouts.rules import is_exposed
+from central_hub.rollouts.rules import concerns, is_exposed
 from central_hub.rollouts.view import RolloutsView
 
 COMBINATIONS_KEPT_MAX: Final = 64
@@ -108,7 +108,9 @@ class Exposing:
     def effective_for(self, domain: DomainId, tier: str, service: str, instance: str) -> Effective | None:
         """Return the values that somebody gets instead; None for whoever no rollout has reached."""
         reached = [
-            rollout for rollout in self._concerning(domain) if is_exposed(rollout, domain, tier, service, instance)
+            rollout
+            for rollout in self._of(domain)
+            if concerns(rollout, domain, tier, service) and is_exposed(rollout, domain, tier, service, instance)
         ]
         return self.effective_with(reached) if reached else None
 
@@ -116,7 +118,7 @@ class Exposing:
         """Say whether a rollout reaches some instances of a domain before others."""
         return any(
             rollout.unit is Unit.INSTANCE or any(stage.instances for stage in rollout.reached)
-            for rollout in self._concerning(domain)
+            for rollout in self._of(domain)
         )
 
     def effective_with(self, rollouts: Iterable[Rollout]) -> Effective:
@@ -137,8 +139,10 @@ class Exposing:
     def reached(self, domain: DomainId, tier: str, service: str, instance: str) -> list[str]:
         """Return the rollouts whose values somebody gets."""
         return [
-            rollout.id for rollout in self._concerning(domain) if is_exposed(rollout, domain, tier, service, instance)
+            rollout.id
+            for rollout in self._of(domain)
+            if concerns(rollout, domain, tier, service) and is_exposed(rollout, domain, tier, service, instance)
         ]
 
-    def _concerning(self, domain: DomainId) -> list[Rollout]:
+    def _of(self, domain: DomainId) -> list[Rollout]:
         return [*self._rollouts.going_on(PLATFORM).values(), *self._rollouts.going_on(domain).values()]

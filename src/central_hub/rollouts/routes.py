@@ -11,6 +11,7 @@ from central_hub.configuration.routes import REFUSED as CHANGE_REFUSED
 from central_hub.edge.operations import Call, Operation, Reply
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.rollouts.followers import FollowerBook
+from central_hub.rollouts.observing import Observing
 from central_hub.rollouts.reading import RolloutsReading
 from central_hub.rollouts.rules import Move
 from central_hub.rollouts.schemas import (
@@ -27,7 +28,6 @@ from central_hub.rollouts.schemas import (
 )
 from central_hub.rollouts.stepping import Stepping
 from central_hub.rollouts.strategies import gates_of, stages_of
-from central_hub.rollouts.trials import Observing
 from central_hub.rollouts.usecases import Plan, Rollouts, Step
 from central_hub.rollouts.view import RolloutsView
 

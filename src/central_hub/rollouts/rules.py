@@ -194,6 +194,14 @@ def is_exposed(rollout: Rollout, domain: str, tier: str, service: str, instance:
     return bucket(rollout.id, instance_target(domain, service, instance)) <= threshold
 
 
+def concerns(rollout: Rollout, domain: str, tier: str, service: str) -> bool:
+    """Say whether a rollout changes a layer that applies to somebody; otherwise nobody is to hear of it there."""
+    return any(
+        layer.tier in ("", tier) and layer.tenant in ("", domain) and layer.service in ("", service)
+        for layer in [change.of for change in rollout.changes]
+    )
+
+
 def check_stages(stages: Sequence[Stage], tiers: Iterable[str], own_tenant: str) -> None:
     """Check what a rollout is to go through.
 

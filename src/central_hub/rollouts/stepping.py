@@ -18,9 +18,9 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.rollouts.followers import FollowerBook
 from central_hub.rollouts.model import OPEN, Evidence, Rollout, Stage, State, Unit
+from central_hub.rollouts.observing import Observation, Observing
 from central_hub.rollouts.ports import Instances, Ownership
 from central_hub.rollouts.rules import EVERYONE, Move, Verdict, bucket, judge, raised
-from central_hub.rollouts.trials import Observing, Trial
 from central_hub.rollouts.usecases import Rollouts, Step
 from central_hub.rollouts.view import RolloutsView
 
@@ -70,7 +70,7 @@ class Stepping:
         self._customers = customers
         self._clock = clock
         self._ownership = ownership
-        self._trials: dict[str, Trial] = {}
+        self._observations: dict[str, Observation] = {}
         self._wake = asyncio.Event()
         self._began_ms = clock.monotonic_ms()
         self.ended: Counter[str] = Counter()
@@ -85,7 +85,7 @@ class Stepping:
         self._began_ms = self._clock.monotonic_ms()
         while True:
             if not self._view.any_open:
-                self._trials.clear()
+                self._observations.clear()
                 try:
                     async with asyncio.timeout(SWEEP_S):
                         await self._wake.wait()
@@ -117,15 +117,15 @@ class Stepping:
         Raises:
             HubError: the step could not be made durable.
         """
-        trial = self._trials.setdefault(rollout.id, Trial())
+        observation = self._observations.setdefault(rollout.id, Observation())
         now_ms = self._clock.monotonic_ms()
-        trial.enter(rollout, now_ms)
-        evidence = await self._observing.evidence(domain, rollout, trial)
-        trial.note(rollout, evidence, now_ms)
+        observation.enter(rollout, now_ms)
+        evidence = await self._observing.evidence(domain, rollout, observation)
+        observation.note(rollout, evidence, now_ms)
         if self._is_too_early(domain, now_ms):
             return
-        settled_s = 0.0 if trial.settled_ms is None else (now_ms - trial.settled_ms) / 1_000
-        verdict = judge(rollout, evidence, elapsed_s=(now_ms - trial.began_ms) / 1_000, settled_s=settled_s)
+        settled_s = 0.0 if observation.settled_ms is None else (now_ms - observation.settled_ms) / 1_000
+        verdict = judge(rollout, evidence, elapsed_s=(now_ms - observation.began_ms) / 1_000, settled_s=settled_s)
         if rollout.stage == 0 and rollout.state is State.RUNNING and _tells_nothing(rollout, evidence):
             verdict = Verdict(move=Move.COMPLETE)
         if verdict.move is None:
@@ -151,8 +151,8 @@ class Stepping:
 
     def evidence(self, rollout: Rollout) -> Evidence:
         """Return what was last seen of a rollout."""
-        trial = self._trials.get(rollout.id)
-        return rollout.evidence if trial is None or rollout.state not in OPEN else trial.evidence
+        observation = self._observations.get(rollout.id)
+        return rollout.evidence if observation is None or rollout.state not in OPEN else observation.evidence
 
     async def thresholds(self, domain: DomainId, rollout: Rollout) -> dict[str, int]:
         """Return the thresholds with which the next stage begins."""

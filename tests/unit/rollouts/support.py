@@ -29,11 +29,11 @@ from central_hub.plans.view import PlansView
 from central_hub.rollouts.exposing import Exposing
 from central_hub.rollouts.followers import FollowerBook
 from central_hub.rollouts.model import FACTS, Gates, Rollout, Stage, Unit
+from central_hub.rollouts.observing import Observing
 from central_hub.rollouts.ports import OnlyHub
 from central_hub.rollouts.rules import Move
 from central_hub.rollouts.schemas import Report
 from central_hub.rollouts.stepping import GRACE_MS, Stepping
-from central_hub.rollouts.trials import Observing
 from central_hub.rollouts.usecases import Plan, Rollouts, Step
 from central_hub.rollouts.view import RolloutsView
 from tests.unit.configuration.support import OPERATOR, RISK, Known, Tenants, ctx_of

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central_hub.kernel.errors import HubError
-from central_hub.rollouts.model import STAGES_MAX, Evidence, Gates, Rollout, Stage, State, Unit
+from central_hub.rollouts.model import STAGES_MAX, Change, Evidence, Gates, Rollout, Stage, State, Unit
 from central_hub.rollouts.rules import (
     ERRORS_MIN,
     MOVES,
@@ -20,6 +20,7 @@ from central_hub.rollouts.rules import (
     bounds,
     bucket,
     check_stages,
+    concerns,
     instance_stratum,
     instance_target,
     is_exposed,
@@ -248,3 +249,22 @@ def test_a_rate_lies_between_its_bounds(errors: int, more: int) -> None:
         assert least - 1e-9 <= errors / requests <= most + 1e-9
         wider = bounds(errors * 10, requests * 10)
         assert wider[1] - wider[0] <= most - least + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("layer", "concerned"),
+    [
+        (("", "", "", ""), True),
+        (("pro", "", "", ""), True),
+        (("free", "", "", ""), False),
+        (("", "acme", "", ""), True),
+        (("", "globex", "", ""), False),
+        (("", "", "risk", "staging"), True),
+        (("", "", "orders", ""), False),
+    ],
+)
+def test_a_rollout_concerns_those_to_whom_a_layer_of_it_applies(
+    layer: tuple[str, str, str, str], concerned: bool
+) -> None:
+    one = rollout(changes=(Change(layer=layer, before=0, document={}),))
+    assert concerns(one, "acme", "pro", "risk") is concerned

@@ -1,7 +1,7 @@
 """What is seen of a rollout that goes on: who acknowledged, who fails, how requests go, among the exposed and the rest.
 
-A trial is kept in memory and begins anew with the hub: the gates then look for their whole time again. What it rests
-on are signals; what follows from it are facts.
+An observation is kept in memory and begins anew with the hub: the gates then look for their whole time again. What it
+rests on are signals; what follows from it are facts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Mark:
         self.errors = follower.errors
 
 
-class Trial:
+class Observation:
     """One rollout as this hub sees it. Times are monotonic.
 
     `began_ms` is when this hub began to look at the stage, `settled_ms` since when enough have acknowledged.
@@ -111,7 +111,7 @@ class Observing:
             found.setdefault(instance_stratum(tier, follower.service), []).append(place)
         return found
 
-    async def evidence(self, domain: DomainId, rollout: Rollout, trial: Trial) -> Evidence:
+    async def evidence(self, domain: DomainId, rollout: Rollout, observation: Observation) -> Evidence:
         """Return what there is to see of a rollout now."""
         now_ms = self._clock.monotonic_ms()
         seen = _Sums()
@@ -120,30 +120,30 @@ class Observing:
             there.add(follower)
             unwell = self._is_unwell(follower, now_ms)
             if is_exposed(rollout, follower.domain, tier, follower.service, follower.instance):
-                trial.others.pop(follower, None)
-                mark = trial.exposed.get(follower)
+                observation.others.pop(follower, None)
+                mark = observation.exposed.get(follower)
                 if mark is None:
-                    mark = trial.exposed[follower] = _Mark(follower, now_ms, unwell=unwell)
+                    mark = observation.exposed[follower] = _Mark(follower, now_ms, unwell=unwell)
                 expected = self._in_force.at(
                     follower.domain, tier, follower.service, follower.environment, follower.instance
                 ).etag
                 seen.add_exposed(follower, mark, expected, unwell=unwell)
             else:
-                mark = trial.others.get(follower)
+                mark = observation.others.get(follower)
                 if mark is None:
-                    mark = trial.others[follower] = _Mark(follower, now_ms, unwell=unwell)
+                    mark = observation.others[follower] = _Mark(follower, now_ms, unwell=unwell)
                 seen.add_other(follower, mark, unwell=unwell)
-        for follower in [each for each in trial.exposed if each not in there]:
+        for follower in [each for each in observation.exposed if each not in there]:
             # It is not registered any more: an instance that left as it should was taken out of the book.
             if follower in self._book.of(follower.domain):
                 seen.add_vanished(follower)
             else:
-                del trial.exposed[follower]
-        for follower in [each for each in trial.others if each not in there]:
+                del observation.exposed[follower]
+        for follower in [each for each in observation.others if each not in there]:
             if follower in self._book.of(follower.domain):
                 seen.add_other_vanished()
             else:
-                del trial.others[follower]
+                del observation.others[follower]
         return seen.evidence()
 
     def is_looked_at(self, follower: Follower) -> bool:
