@@ -149,6 +149,15 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "postgres",
+        (
+            Bar(
+                "durable append in process on PostgreSQL, in batches", ("batch_records_per_s",), 15_000, "/s",
+                peer=("bare_copy_records_per_s",), peer_is="records/s of a bare COPY of the same bytes",
+            ),
+        ),
+    ),
+    Benchmark(
         "watch",
         (
             Bar(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -202,3 +203,10 @@ def _on_disk(directory: Path, needle: bytes) -> bool:
 def test_sqlite_is_new_enough_not_to_lose_the_write_ahead_log() -> None:
     # The reset of the write-ahead log had a defect before 3.51.3.
     assert tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) >= (3, 51, 3)
+
+
+async def test_first_writes_that_come_together_make_one_key() -> None:
+    kept = MemoryKeys()
+    ring = KeyRing(os.urandom(KEY_BYTES), kept)
+    await asyncio.gather(*(ring.ensure(ACME) for _ in range(64)))
+    assert len(await kept.load_keys()) == 1

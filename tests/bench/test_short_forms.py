@@ -20,6 +20,7 @@ ELSEWHERE: Final = {
     "power_cut": "tests/durability/test_power_cut.py",
     "kill_hub": "tests/durability/test_kill.py",
     "allocations": "tests/unit/quotas/test_quota_benchmarks.py",
+    "postgres": "tests/durability/test_postgres_benchmark.py",
     "slices": "tests/unit/quotas/test_quota_benchmarks.py",
 }
 """Those whose short form is a test of its own."""

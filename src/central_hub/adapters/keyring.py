@@ -9,6 +9,7 @@ key-encryption key, and domains are given new data keys, while everything goes o
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import deque
@@ -118,6 +119,7 @@ class KeyRing:
         self._under: dict[tuple[str, str], str] = {}
         self._count: dict[str, int] = {}
         self._shredded: set[str] = set()
+        self._making: dict[str, asyncio.Lock] = {}
         self.provider_failures = 0
 
     async def load(self) -> None:
@@ -170,7 +172,11 @@ class KeyRing:
         """Make sure the domain has a durable data key; see the port."""
         if domain in self._current:
             return
-        await self.renew(domain)
+        # A new tenant's first writes come together: one of them makes the key, the others wait for it.
+        async with self._making.setdefault(domain, asyncio.Lock()):
+            if domain not in self._current:
+                await self.renew(domain)
+        self._making.pop(domain, None)
 
     async def renew(self, domain: DomainId, *, not_before_ms: int = 0) -> str:
         """Give a domain a new data key, which seals from now on; those of before still open. Returns its id.

@@ -19,6 +19,7 @@ from typing import Final
 
 from central_hub.adapters.named_queries import named, text_of
 from central_hub.adapters.postgres.address import Address
+from central_hub.adapters.postgres.batches import columns_of, domains_of
 from central_hub.adapters.postgres.connection import FULL, LOST, READ_ONLY, Connection, Refused, Row, connect, reason_of
 from central_hub.adapters.postgres.hold import Hold
 from central_hub.adapters.postgres.migrations import PACKAGE
@@ -43,6 +44,8 @@ from central_hub.kernel.records import GENESIS_HASH, STREAM_SEPARATOR, Record
 READ_S: Final = 10.0
 APPEND_S: Final = 10.0
 ERRAND_S: Final = 120.0
+ERRANDS_MAX: Final = 3
+"""Connections beside the session's own at the same time; who wants another waits."""
 VERIFY_PAGE: Final = 1_000
 
 
@@ -55,6 +58,7 @@ class PostgresLog:
         self._foreign = ForeignWrites()
         self._heads: dict[DomainId, DomainHead] = {}
         self._row_maker = Rows()
+        self._errands = asyncio.Semaphore(ERRANDS_MAX)
         self.refused = 0
 
     @classmethod
@@ -127,7 +131,7 @@ class PostgresLog:
 
     async def append(self, batch: Sequence[Append]) -> list[Verdict]:
         """Make a batch durable; see the port."""
-        domains = _domains_of(batch)
+        domains = domains_of(batch)
         session = self._session_for_writing()
         async with session.writing:
             sent = False
@@ -240,7 +244,7 @@ class PostgresLog:
         sent = False
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(ERRAND_S):
+            async with asyncio.timeout(ERRAND_S), self._errands:
                 connection = await connect(session.host)
                 if not domains:
                     yield connection
@@ -311,7 +315,7 @@ class PostgresLog:
         if not placement.records and not placement.results:
             await connection.execute("ROLLBACK")
             return verdicts
-        await connection.execute(sql["append"], *self._values(placement))
+        await connection.execute(sql["append"], *columns_of(placement, self._row_maker))
         session.warnings.clear()
         sending()
         await connection.execute("COMMIT")
@@ -322,15 +326,6 @@ class PostgresLog:
         if placement.records:
             self._hold.known.pos, self._hold.known.last_id = placement.pos, placement.records[-1].id
         return verdicts
-
-    def _values(self, placement: Placement) -> list[object]:
-        records, heads, results = placement.records, placement.heads, placement.results
-        columns: list[object] = list(zip(*self._row_maker.of(records), strict=True)) if records else [()] * 14
-        ends = [(domain, *end) for domain, end in heads.items()]
-        firsts = [(key.domain, key.source, key.id, result) for key, result in results.items()]
-        columns += list(zip(*ends, strict=True)) if ends else [()] * 3
-        columns += list(zip(*firsts, strict=True)) if firsts else [()] * 4
-        return [*columns, records[-1].time_ms if records else 0, placement.pos]
 
     async def _note_foreign(self, connection: Connection, domains: str) -> None:
         """Take note of what others wrote, or this hub itself in a batch that was never confirmed."""
@@ -387,13 +382,6 @@ class PostgresLog:
             if broken or not records:
                 return verifier.finish(head)
             after = records[-1].domain_seq
-
-
-def _domains_of(batch: Sequence[Append]) -> str:
-    domains = {record.domain for append in batch for record in append.records}
-    domains.update(append.idempotency.domain for append in batch if append.idempotency is not None)
-    assert not any("," in domain or domain == EVERY_DOMAIN for domain in domains)
-    return ",".join(sorted(domains))
 
 
 def _records(rows: list[Row]) -> list[Record]:

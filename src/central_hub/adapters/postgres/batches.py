@@ -1,0 +1,29 @@
+"""A batch on its way into the tables: whose rows it is about, and its columns as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from central_hub.adapters.postgres.session import EVERY_DOMAIN
+from central_hub.adapters.record_rows import COLUMNS, Rows
+from central_hub.kernel.placing import Placement
+from central_hub.kernel.ports import Append
+
+
+def domains_of(batch: Sequence[Append]) -> str:
+    """Return the domains that a batch writes, as a transaction names them."""
+    domains = {record.domain for append in batch for record in append.records}
+    domains.update(append.idempotency.domain for append in batch if append.idempotency is not None)
+    assert not any("," in domain or domain == EVERY_DOMAIN for domain in domains)
+    return ",".join(sorted(domains))
+
+
+def columns_of(placement: Placement, row_maker: Rows) -> list[object]:
+    """Return the values of the statement `append`, in order."""
+    records, heads, results = placement.records, placement.heads, placement.results
+    columns: list[object] = list(zip(*row_maker.of(records), strict=True)) if records else [()] * COLUMNS
+    ends = [(domain, *end) for domain, end in heads.items()]
+    firsts = [(key.domain, key.source, key.id, result) for key, result in results.items()]
+    columns += list(zip(*ends, strict=True)) if ends else [()] * 3
+    columns += list(zip(*firsts, strict=True)) if firsts else [()] * 4
+    return [*columns, records[-1].time_ms if records else 0, placement.pos]
