@@ -40,7 +40,7 @@ class What(StrEnum):
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    secret = typer.Typer(no_args_is_help=True, help="Secrets: values that are kept as ciphertext and read on record.")
+    secret = typer.Typer(no_args_is_help=True, help="Secrets: kept as ciphertext, read on record.")
     client_command(secret, "put")(put)
     client_command(secret, "get")(get)
     client_command(secret, "list")(list_secrets)
@@ -84,7 +84,8 @@ def get(
     version: Annotated[int | None, typer.Option(help="An earlier version that is still kept.")] = None,
 ) -> None:
     """Write a secret's value to stdout; that it was read is on record."""
-    answer = session.hub.get(_path_of(owner) + "/value", path=path, version=version)
+    query: dict[str, object] = {"path": path, "version": version}
+    answer = session.hub.request("GET", _path_of(owner) + "/value", query=query).body
 
     def in_words(out: Output) -> None:
         if out.stdout_is_terminal:
@@ -124,7 +125,7 @@ def list_secrets(
 
 def history(session: Session, owner: Owner, path: PathOf) -> None:
     """List the kept versions of a secret, newest first, never their values."""
-    answer = session.hub.get(_path_of(owner) + "/versions", path=path)
+    answer = session.hub.request("GET", _path_of(owner) + "/versions", query={"path": path}).body
 
     def in_words(out: Output) -> None:
         rows = [(one["version"], one["changed_at"], one["author"], one.get("note")) for one in answer["versions"]]
@@ -198,11 +199,10 @@ def _path_of(owner: str) -> str:
 def _etag(session: Session, at: str, path: str) -> str:
     """Return the tag of a secret's newest version, empty where there is none: asked for by what is refused without."""
     try:
-        return str(session.hub.get(at + "/versions", path=path)["versions"][0]["etag"])
+        known: Json = session.hub.request("GET", at + "/versions", query={"path": path}).body
+        return str(known["versions"][0]["etag"])
     except Failure as failure:
-        if failure.code == "secret_not_found":
-            return ""
-        if failure.code == "scope_missing":  # may put and not list: then it is for one that is to be made
+        if failure.code in ("secret_not_found", "scope_missing"):  # who may not list may still make one
             return ""
         raise
 
@@ -211,10 +211,8 @@ def _value(file: Path | None) -> str:
     try:
         if file is not None:
             return file.read_text("utf-8").removesuffix("\n")
-        if sys.stdin.isatty():
-            value = getpass.getpass("Value (not shown): ")
-        else:
-            value = sys.stdin.read().removesuffix("\n")
+        asked = sys.stdin.isatty()
+        value = getpass.getpass("Value (not shown): ") if asked else sys.stdin.read().removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
         raise usage(f"The value cannot be read: {reason}.", "central-hub secret put --help") from None
