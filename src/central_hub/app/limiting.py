@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Final
+
 from central_hub.app.parts import Core, Quotas
 from central_hub.edge.operations import Operation
+from central_hub.kernel.records import Applied
 from central_hub.monitoring.collectors import quotas_collector
 from central_hub.monitoring.metrics import Collector
+from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.quotas.budgets import Budgets
 from central_hub.quotas.ending import Endings
+from central_hub.quotas.hub_limits import HubLimitsReading
+from central_hub.quotas.hub_limits import operations as hub_limits_operations
 from central_hub.quotas.keeper import LeaseKeeper
 from central_hub.quotas.limits import PlanLimits
 from central_hub.quotas.metering import Metering
@@ -18,11 +25,14 @@ from central_hub.quotas.usage_routes import UsageRoutes
 from central_hub.quotas.usage_routes import operations as usage_operations
 from central_hub.quotas.usecases import Allocations
 
+_ABOVE: Final = frozenset(fact.__name__ for fact in PLANS_FACTS)
+
 
 def quotas_of(core: Core) -> Quotas:
     """Put together what holds, counts and meters."""
     keeper, limits = LeaseKeeper(core.clock), PlanLimits(core.book)
     core.runner.listen(keeper.applied)
+    core.runner.listen(listener_of(core))
     budgets = Budgets(core.quotas, core.sequencer, limits, core.authentication, core.clock)
     return Quotas(
         keeper=keeper,
@@ -39,9 +49,25 @@ def rows_of(quotas: Quotas, core: Core) -> tuple[Operation, ...]:
     return (
         *quotas_operations(QuotaRoutes(quotas.allocations, quotas.budgets, quotas.reading)),
         *usage_operations(UsageRoutes(quotas.metering, core.tenants)),
+        *hub_limits_operations(
+            HubLimitsReading(
+                core.protection, core.book, queued=core.sequencer.queued_of, leases=core.quotas.count_leases
+            )
+        ),
     )
 
 
 def collector_of(quotas: Quotas) -> Collector:
     """Return the collector of what quotas count."""
     return quotas_collector(quotas.keeper, quotas.endings, quotas.allocations, quotas.budgets, quotas.metering)
+
+
+def listener_of(core: Core) -> Callable[[Sequence[Applied]], None]:
+    """Return what has the limits of a tenant looked at again when what stands above its plan changed."""
+
+    def applied(batch: Sequence[Applied]) -> None:
+        for one in batch:
+            if one.type in _ABOVE:
+                core.protection.changed(one.domain)
+
+    return applied

@@ -11,6 +11,7 @@ from central_hub.cli.output import Output
 from central_hub.cli.session import Session, client_command
 
 LIMIT_COLUMNS: Final = ("limit", "granted", "used", "left", "resets", "source", "more with")
+HUB_COLUMNS: Final = ("limit", "granted", "in use", "refused", "source", "more with")
 LEASE_COLUMNS: Final = ("lease", "resource", "amount", "token", "ends", "holder")
 
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="Id of the tenant.")]
@@ -21,6 +22,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     group = typer.Typer(no_args_is_help=True, help="Quotas: limits, their use, and what is held.")
     client_command(group, "show")(show)
+    client_command(group, "hub")(show_hub)
     client_command(group, "leases")(list_leases)
     client_command(group, "allocate")(allocate)
     client_command(group, "renew")(renew)
@@ -47,6 +49,21 @@ def show(session: Session, tenant_id: Tenant) -> None:
             for each in answer["limits"]
         ]
         out.table(LIMIT_COLUMNS, rows, empty="The plan grants nothing that is limited.")
+
+    session.show(answer, in_words)
+
+
+def show_hub(session: Session, tenant_id: Tenant) -> None:
+    """Show how much of the hub itself a tenant may use, what is in use, and what was refused."""
+    answer = session.hub.get(f"/tenants/{segment(tenant_id)}/hub-limits")
+
+    def in_words(out: Output) -> None:
+        rows = [
+            tuple(each[name] for name in ("name", "limit", "used", "refused", "source", "upgrade_to"))
+            for each in answer["limits"]
+        ]
+        out.table(HUB_COLUMNS, rows, empty="The hub limits nothing.")
+        out.fields({"weight of writes": answer["write_weight"], "connections held": answer["held_connections"]})
 
     session.show(answer, in_words)
 

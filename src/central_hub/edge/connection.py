@@ -165,7 +165,10 @@ class HubProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.flow.pause_reading()
         if self._release is None:
-            self._release = self.loop.call_at(self._hold_until_s, self._take_up)
+            assert self._hold is not None
+            # Those that were told at one moment do not all come back at one moment.
+            spread = (id(self) >> 4) * 0.618_033_988_749_895 % 1.0
+            self._release = self.loop.call_at(self._hold_until_s + spread * self._hold.seconds, self._take_up)
 
     def _take_up(self) -> None:
         """Go on with what was held."""

@@ -24,6 +24,7 @@ from central_hub.edge.shares import (
 )
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import PrincipalKind, TenantContext
+from central_hub.kernel.fairness import QUEUED
 from central_hub.kernel.ids import DomainId
 
 KEYS_MAX: Final = 100_000
@@ -126,6 +127,13 @@ class RateProtection:
         """Return how many writes of a domain may wait (`kernel.fairness.Shares`)."""
         share = self._shares.get(domain)
         return self._ceiling.queued_writes if share is None else share.limits.queued_writes
+
+    def refused(self, domain: DomainId) -> None:
+        """Count a write that found its domain's part of the queue full (`kernel.fairness.Shares`)."""
+        self.refusals[QUEUED] += 1
+        share = self._shares.get(domain)
+        if share is not None:
+            share.refusals[QUEUED] = share.refusals.get(QUEUED, 0) + 1
 
     def monotonic_ms(self) -> float:
         """Return the time that the shares go by."""

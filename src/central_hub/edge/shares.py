@@ -38,7 +38,9 @@ BURST_S: Final = 2.0
 FRESH_MS: Final = 1_000.0
 """How long limits are taken to be what they were: a grant that ends by the clock ends for the hub that much later."""
 RETRY_S: Final = 1
-"""When to try again where something is held and nobody knows for how long."""
+"""When to try again where requests are in flight, which end soon."""
+RETRY_WATCH_S: Final = 5
+"""When to try again where watches are open, which stay open for long."""
 
 
 class HubLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -282,6 +284,6 @@ def _watches(code: str, limit: int) -> HubBusy:
         Kind.LIMIT,
         f"{limit} streams and blocking reads of this tenant are open, which is the limit.",
         next_step="Close one; a single watch carries many services.",
-        retry_after_s=RETRY_S,
+        retry_after_s=RETRY_WATCH_S,
         fields={"limit": limit, "remaining": 0, "violated-policies": [WATCHES]},
     )

@@ -32,7 +32,17 @@ WEIGHT_MAX: Final = 64
 QUEUED: Final = "hub_queued_writes"
 """The limit on commands of one tenant that wait."""
 
-T = TypeVar("T")
+
+class Costed(Protocol):
+    """Something that waits, and what committing it costs in bytes of sealed data."""
+
+    @property
+    def bytes(self) -> int:
+        """The cost; it stays the same while it waits."""
+        ...
+
+
+C = TypeVar("C", bound=Costed)
 
 
 class Shares(Protocol):
@@ -44,6 +54,10 @@ class Shares(Protocol):
 
     def queued_max(self, domain: DomainId) -> int:
         """Return how many commands of the domain may wait at one time."""
+        ...
+
+    def refused(self, domain: DomainId) -> None:
+        """Take note that the domain asked for more to wait."""
         ...
 
 
@@ -67,24 +81,45 @@ class EqualShares:
         del domain
         return self._queued_max
 
+    def refused(self, domain: DomainId) -> None:
+        """Count nothing."""
 
-class _Turn(Generic[T]):
+
+class _Turn(Generic[C]):
     """Who has something waiting, what it is and what is left of the turn."""
 
-    __slots__ = ("begun", "deficit", "domain", "waiting", "worth")
+    __slots__ = ("begun", "bytes", "deficit", "domain", "waiting", "worth")
 
-    def __init__(self, domain: DomainId, worth: int) -> None:
+    def __init__(self, domain: DomainId | None, worth: int) -> None:
         self.domain = domain
         self.worth = worth
-        self.waiting: deque[tuple[T, int]] = deque()
+        self.waiting: deque[C] = deque()
+        self.bytes = 0
         self.deficit = 0
         self.begun = False
 
+    def move(self, taken: list[C], most: int, room: int) -> int:
+        """Take from the front until there are so many or they come to so many bytes; returns the bytes."""
+        waiting = self.waiting
+        if len(waiting) <= most and self.bytes <= room:
+            taken.extend(waiting)
+            waiting.clear()
+            size, self.bytes = self.bytes, 0
+            return size
+        size = 0
+        while waiting and most > 0 and size < room:
+            item = waiting.popleft()
+            taken.append(item)
+            size += item.bytes
+            most -= 1
+        self.bytes -= size
+        return size
 
-class FairQueue(Generic[T]):
+
+class FairQueue(Generic[C]):
     """What waits to be committed, in the order in which it is fair to commit it.
 
-    Every step costs the same however many wait and however many are waiting for their turn.
+    Every step costs the same however much waits and however many wait for their turn.
 
     Args:
         weight_of: a domain's weight; asked when it begins to wait.
@@ -92,78 +127,79 @@ class FairQueue(Generic[T]):
 
     def __init__(self, weight_of: Callable[[DomainId], int]) -> None:
         self._weight_of = weight_of
-        self._first: deque[tuple[T, int]] = deque()
-        self._turns: deque[_Turn[T]] = deque()
-        self._of: dict[DomainId, _Turn[T]] = {}
-        self._length = 0
+        self._first: _Turn[C] = _Turn(None, 0)
+        self._turns: deque[_Turn[C]] = deque()
+        self._of: dict[DomainId, _Turn[C]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._turns or self._first.waiting)
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._first.waiting) + sum(len(turn.waiting) for turn in self._turns)
 
     @property
     def waiting_domains(self) -> int:
         """How many domains have something waiting."""
         return len(self._of)
 
-    def put(self, domain: DomainId | None, item: T, cost_bytes: int) -> None:
+    def put(self, domain: DomainId | None, item: C) -> None:
         """Have an item wait behind what waits for the same domain.
 
         Args:
             domain: whose it is; None for the hub's own work.
             item: what waits.
-            cost_bytes: what committing it costs, in bytes of sealed data.
         """
-        self._length += 1
-        if domain is None:
-            self._first.append((item, cost_bytes))
-            return
-        turn = self._of.get(domain)
-        if turn is None:
-            worth = QUANTUM_BYTES * min(WEIGHT_MAX, max(WEIGHT, self._weight_of(domain)))
-            turn = self._of[domain] = _Turn(domain, worth)
-            self._turns.append(turn)
-        turn.waiting.append((item, cost_bytes))
+        turn = self._first if domain is None else self._of.get(domain) or self._begin(domain)
+        turn.waiting.append(item)
+        turn.bytes += item.bytes
 
-    def take(self, most: int, bytes_most: int) -> list[T]:
+    def take(self, most: int, bytes_most: int) -> list[C]:
         """Take what goes next: at most so many items, and none more once they come to so many bytes."""
-        taken: list[T] = []
+        taken: list[C] = []
         room = bytes_most
-        if self._first:
-            share = FIRST_SHARE if self._turns else 1.0
-            room -= _move(self._first, taken, max(1, int(most * share)), int(bytes_most * share))
         turns = self._turns
+        if self._first.waiting:
+            share = FIRST_SHARE if turns else 1.0
+            room -= self._first.move(taken, max(1, int(most * share)), int(bytes_most * share))
         while turns and len(taken) < most and room > 0:
             turn = turns[0]
             if len(turns) == 1:
                 turn.begun, turn.deficit = False, 0
-                room -= _move(turn.waiting, taken, most - len(taken), room)
+                room -= turn.move(taken, most - len(taken), room)
             else:
-                room = self._serve(turn, taken, most, room)
+                room = _serve(turn, taken, most, room)
             if not turn.waiting:
                 turns.popleft()
-                del self._of[turn.domain]
+                if turn.domain is not None:
+                    del self._of[turn.domain]
             elif not turn.begun:
                 turns.rotate(-1)
-        self._length -= len(taken)
         return taken
 
-    def _serve(self, turn: _Turn[T], taken: list[T], most: int, room: int) -> int:
-        """Take from a turn what it is worth, and no more than there is room for; returns the room that is left."""
-        if not turn.begun:
-            turn.begun = True
-            turn.deficit += turn.worth
-        waiting = turn.waiting
-        while waiting and len(taken) < most and room > 0:
-            item, cost = waiting[0]
-            counted = min(cost, COST_BYTES_MAX)
-            if counted > turn.deficit:
-                turn.begun = False
-                return room
-            waiting.popleft()
-            taken.append(item)
-            turn.deficit -= counted
-            room -= cost
-        return room
+    def _begin(self, domain: DomainId) -> _Turn[C]:
+        worth = QUANTUM_BYTES * min(WEIGHT_MAX, max(WEIGHT, self._weight_of(domain)))
+        turn = self._of[domain] = _Turn(domain, worth)
+        self._turns.append(turn)
+        return turn
+
+
+def _serve(turn: _Turn[C], taken: list[C], most: int, room: int) -> int:
+    """Take from a turn what it is worth, and no more than there is room for; returns the room that is left."""
+    if not turn.begun:
+        turn.begun = True
+        turn.deficit += turn.worth
+    waiting = turn.waiting
+    while waiting and len(taken) < most and room > 0:
+        cost = waiting[0].bytes
+        counted = min(cost, COST_BYTES_MAX)
+        if counted > turn.deficit:
+            turn.begun = False
+            break
+        taken.append(waiting.popleft())
+        turn.deficit -= counted
+        turn.bytes -= cost
+        room -= cost
+    return room
 
 
 def queue_full(limit: int) -> HubError:
@@ -176,14 +212,3 @@ def queue_full(limit: int) -> HubError:
         retry_after_s=1,
         fields={"limit": limit, "remaining": 0, "violated-policies": [QUEUED]},
     )
-
-
-def _move(waiting: deque[tuple[T, int]], taken: list[T], most: int, room: int) -> int:
-    """Take from the front until there are so many or they come to so many bytes; returns the bytes."""
-    size = 0
-    while waiting and most > 0 and size < room:
-        item, cost = waiting.popleft()
-        taken.append(item)
-        size += cost
-        most -= 1
-    return size

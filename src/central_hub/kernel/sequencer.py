@@ -54,6 +54,8 @@ QUEUE_RESERVED: Final = 1_024
 APPLY_SLICE_BYTES: Final = 8_192
 """Sealed bytes applied before others run: about a millisecond of work."""
 
+HUB: Final = HUB_ACTOR.kind
+
 CONFLICT_RETRIES_MAX: Final = 3
 
 T = TypeVar("T")
@@ -172,9 +174,13 @@ class Sequencer:
             HubError: what `decide` raised; or `store_unavailable`, `outcome_unknown` (503),
                 `storage_full` (507), `contended` (409), `overloaded` (503), `write_queue_full` (429).
         """
-        of = None if actor.kind == HUB_ACTOR.kind or domains[0] == PLATFORM else domains[0]
+        of = None if domains[0] == PLATFORM or actor.kind == HUB else domains[0]
         queued = self._queued.get(of, 0)
-        self._admit(of, queued)
+        if self._closing or self._in_flight >= QUEUE_MAX - QUEUE_RESERVED:
+            self._check_room(of)
+        if of is not None and queued >= self._shares.queued_max(of):
+            self._shares.refused(of)
+            raise queue_full(self._shares.queued_max(of))
         done: asyncio.Future[Committed[T]] = asyncio.get_running_loop().create_future()
         command = _Command(of, actor, decide, idempotency, done)
         self._in_flight += 1
@@ -226,8 +232,8 @@ class Sequencer:
         self._closing = True
         self._wake.set()
 
-    def _admit(self, of: DomainId | None, queued: int) -> None:
-        """Refuse a command past what its domain, or everyone together, may have waiting."""
+    def _check_room(self, of: DomainId | None) -> None:
+        """Refuse a command when no more may be waiting; the hub's own work may take what is reserved for it."""
         if self._closing or self._in_flight >= (QUEUE_MAX if of is None else QUEUE_MAX - QUEUE_RESERVED):
             raise HubError(
                 "overloaded",
@@ -236,8 +242,6 @@ class Sequencer:
                 next_step="Try again after a second, with jitter.",
                 retry_after_s=1,
             )
-        if of is not None and queued >= self._shares.queued_max(of):
-            raise queue_full(self._shares.queued_max(of))
 
     def _decide(self, command: _Command) -> None:
         tx = Tx(self._clock.now_ms(), self._random, self._writing, self._pending)
@@ -265,7 +269,7 @@ class Sequencer:
             _fail(command, error)
             return
         self._hold(command)
-        self._ready.put(command.of, command, command.bytes)
+        self._ready.put(command.of, command)
         self._wake.set()
 
     def _seal(self, command: _Command, tx: Tx) -> Append:
