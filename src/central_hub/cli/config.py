@@ -96,7 +96,7 @@ def set_values(
         path, equals, text = each.partition("=")
         if not equals:
             raise usage(f"'{each}' is not PATH=VALUE.", "central-hub config set --help")
-        _put(patch, path, value_of(text))
+        put_value(patch, path, value_of(text))
     _change(session, name, _for(for_service, for_environment), patch, reason, dry_run=dry_run)
 
 
@@ -112,7 +112,7 @@ def unset(
     """Let a layer say nothing at some places, so that the layers before it decide."""
     patch: dict[str, Any] = {}  # Any: JSON
     for path in paths:
-        _put(patch, path, None)
+        put_value(patch, path, None)
     _change(session, name, _for(for_service, for_environment), patch, reason, dry_run=dry_run)
 
 
@@ -277,7 +277,12 @@ def _for(service: str, environment: str) -> dict[str, object]:
     return {"service": service or None, "environment": environment or None}
 
 
-def _put(patch: dict[str, Any], path: str, value: Json) -> None:
+def put_value(patch: dict[str, Any], path: str, value: Json) -> None:
+    """Put a value into a patch at a place such as /risk/depth.
+
+    Raises:
+        Failure: it is no place, or below another value.
+    """
     parts = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
     if not path.startswith("/") or not all(parts):
         raise usage(f"'{path}' is not a place such as /risk/depth.", "central-hub config set --help")

@@ -64,6 +64,11 @@ class Output:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
+    def redraw(self, text: str, *, last: bool) -> None:
+        """Write a line over the one before it, on a terminal; the last one stays."""
+        sys.stdout.write(f"\r\x1b[K{text}" + ("\n" if last else ""))
+        sys.stdout.flush()
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
         """Write rows under upper-case column names; `empty` is said when there are none."""
         if not rows:
