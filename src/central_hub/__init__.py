@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from central_hub.sdk.context import RequestContext, current_context, request_context
     from central_hub.sdk.model import Endpoint, Instance, ServiceState
     from central_hub.sdk.resources import ResourceHandle, TenantResourceLimitExceeded, TenantResourceManager
-    from central_hub.sdk.service import BaseService, ServiceConfig
+    from central_hub.sdk.service import BaseService
+    from central_hub.sdk.serving import ServiceConfig
     from central_hub.sdk.sync import SyncHubClient
     from central_hub.sdk.tracker import PerformanceTracker
     from central_hub.sdk.webhooks import WebhookEvent, verify_webhook
@@ -57,7 +58,7 @@ _HOMES = {
     "PerformanceTracker": "sdk.tracker",
     "RequestContext": "sdk.context",
     "ResourceHandle": "sdk.resources",
-    "ServiceConfig": "sdk.service",
+    "ServiceConfig": "sdk.serving",
     "ServiceResponse": "sdk.calling",
     "ServiceState": "sdk.model",
     "SyncHubClient": "sdk.sync",

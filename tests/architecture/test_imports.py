@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Collection
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.architecture.source_tree import ROOT
+from tests.architecture.source_tree import PACKAGE, ROOT, python_files, tree_of
 
 IMPORT_MS_MAX: Final = 150.0
 IMPORT_TRIES: Final = 7
@@ -87,3 +90,29 @@ def test_importing_the_client_takes_less_than_150_ms() -> None:
     _python(MEASURE)  # compiles what has no bytecode yet
     took = [float(_python(MEASURE)) for _ in range(IMPORT_TRIES)]
     assert statistics.median(took) < IMPORT_MS_MAX, took
+
+
+def test_no_modules_import_each_other() -> None:
+    modules = {module_of(path): path for path in python_files("src")}
+    imports = {name: imported_by(path, modules.keys()) - {name} for name, path in modules.items()}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle, lazy imports and those for types included: {' <- '.join(error.args[1])}")
+
+
+def module_of(path: Path) -> str:
+    """Return a file's module name; a package is its `__init__`."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_by(path: Path, known: Collection[str]) -> set[str]:
+    """Return the modules that a file imports from, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            below = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {name if name in known else node.module for name in below}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found & set(known)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -363,3 +364,23 @@ async def test_sigterm_drains_a_process_before_its_socket_closes(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        service = BaseService(ServiceConfig("risk", port=port))
+        with pytest.raises(HubError) as refused:
+            await service.serve()
+    assert refused.value.code == "address_unavailable"
+    assert refused.value.message == f"'risk' cannot listen on 127.0.0.1:{port}: another program listens there."
+    assert f"sport = :{port}" in refused.value.next_step
+    assert not service.registered
+
+
+async def test_an_address_that_the_machine_has_not_is_said_with_what_to_do() -> None:
+    with pytest.raises(HubError, match="this machine has no such address") as refused:
+        await BaseService(ServiceConfig("risk", host="192.0.2.1")).serve()
+    assert "`listen`" in refused.value.next_step

@@ -6,14 +6,31 @@ While nothing is tried out, whoever asks for a tenant is answered by the effecti
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from central_hub.configuration.effective import Effective, tenant_missing
-from central_hub.configuration.ports import Candidates
 from central_hub.configuration.resolving import Resolved
 from central_hub.kernel.ids import DomainId
 
 OfTenant = Callable[[DomainId, str], Resolved]
+
+
+class Candidates(Protocol):
+    """Who is reached by a change that is being tried out; implemented by rollouts."""
+
+    def effective_for(self, domain: DomainId, tier: str, service: str, instance: str) -> Effective | None:
+        """Return the values that somebody gets instead; None for whoever is not reached.
+
+        Args:
+            domain: the tenant's.
+            tier: at which it is.
+            service, instance: who asks; empty when not said.
+        """
+        ...
+
+    def splits(self, domain: DomainId) -> bool:
+        """Say whether what is tried out reaches some instances of a domain before others."""
+        ...
 
 
 class InForce:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from central_hub.configuration.folding import Compiled
 from central_hub.configuration.model import Document, Layer
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import DomainId
-
-if TYPE_CHECKING:
-    from central_hub.configuration.effective import Effective
 
 
 class Defaults(Protocol):
@@ -80,24 +77,6 @@ class Access(Protocol):
         Raises:
             HubError: when the credential was revoked or expired, or the tenant suspended.
         """
-        ...
-
-
-class Candidates(Protocol):
-    """Who is reached by a change that is being tried out; implemented by rollouts."""
-
-    def effective_for(self, domain: DomainId, tier: str, service: str, instance: str) -> Effective | None:
-        """Return the values that somebody gets instead; None for whoever is not reached.
-
-        Args:
-            domain: the tenant's.
-            tier: at which it is.
-            service, instance: who asks; empty when not said.
-        """
-        ...
-
-    def splits(self, domain: DomainId) -> bool:
-        """Say whether what is tried out reaches some instances of a domain before others."""
         ...
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from central_hub.sdk.context import context_of, request_context
 from central_hub.sdk.meter import SERVER_ERROR_FROM
-from central_hub.sdk.service import BaseService
+from central_hub.sdk.serving import Served
 from central_hub.sdk.webhooks import BODY_BYTES_MAX as WEBHOOK_BYTES_MAX
 
 Message = MutableMapping[str, Any]  # Any: ASGI's own message type
@@ -40,7 +40,7 @@ class ServiceApplication:
         application: called for everything but the health endpoint.
     """
 
-    def __init__(self, service: BaseService, application: Application) -> None:
+    def __init__(self, service: Served, application: Application) -> None:
         self.service = service
         self._application = application
         self._previous: Any = None  # Any: whatever signal.getsignal returns

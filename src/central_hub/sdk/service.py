@@ -14,15 +14,14 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from central_hub.sdk.client import HubClient
 from central_hub.sdk.configuration import ConfigDiff
 from central_hub.sdk.idempotency import Once
 from central_hub.sdk.meter import Meter
 from central_hub.sdk.registration import Registrar
+from central_hub.sdk.serving import Handler, Result, ServiceConfig
 from central_hub.sdk.store import write_private
 from central_hub.sdk.webhooks import CONFIG_CHANGED, WebhookEvent, WebhookReceiver
 
@@ -30,60 +29,9 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from central_hub.sdk.asgi import Application, ServiceApplication
-    from central_hub.sdk.standalone import Handler, Result
 
-LEASE_TTL_S: Final = 15.0
-DRAIN_S: Final = 10.0
 _log: Final = logging.getLogger("central_hub")
 INSTANCE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
-
-
-class _Named(msgspec.Struct, frozen=True):
-    service_name: str
-    version: str = ""
-    port: int = 0
-
-
-class ServiceConfig(_Named, frozen=True, kw_only=True):
-    """What a service is called and where it can be reached.
-
-    Args:
-        service_name: as others look it up.
-        version: shown in discovery.
-        port: 0 lets a stand-alone service take a free one.
-        host: address that others connect to, and that a stand-alone service listens on.
-        listen: address to listen on where it differs from `host`.
-        instance_id: default `HUB_INSTANCE_ID`, or an id that is minted once and kept in the cache directory.
-        lease_ttl_s: renewed every third of it, 1 to 3600.
-        drain_s: longest wait for requests in flight when leaving.
-        max_in_flight: requests at which the service counts as fully loaded (reported as load).
-        shared: register as shared although the key belongs to a tenant (needs `registry:shared`).
-        environment: whose configuration `on_config` is given, as "production"; none in particular when empty.
-        webhook_path: where the hub's webhooks are received, as "/hub"; nowhere when empty.
-        webhook_secrets: the endpoint's `whsec_…`, two while it is rotated; default `HUB_WEBHOOK_SECRETS`, by commas.
-    """
-
-    host: str = "127.0.0.1"
-    listen: str = ""
-    instance_id: str | None = None
-    protocol: str = "http"
-    health_endpoint: str = "/health"
-    lease_ttl_s: float = LEASE_TTL_S
-    drain_s: float = DRAIN_S
-    max_in_flight: int | None = None
-    zone: str = ""
-    weight: int = 100
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = {}  # Any: JSON of the registrant
-    depends_on: tuple[str, ...] = ()
-    subscription_requirements: tuple[str, ...] = ()
-    resource_tier: str = "basic"
-    tenant_id: str | None = None
-    tenant_namespace: str | None = None
-    shared: bool = False
-    environment: str = ""
-    webhook_path: str = ""
-    webhook_secrets: tuple[str, ...] = ()
 
 
 class BaseService:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 import time
@@ -11,10 +12,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from central_hub.kernel.errors import HubError
+from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.context import context_of, request_context
 from central_hub.sdk.meter import SERVER_ERROR_FROM
-from central_hub.sdk.service import BaseService
+from central_hub.sdk.serving import Handler, Result, Served, ServiceConfig
 from central_hub.sdk.webhooks import BODY_BYTES_MAX as WEBHOOK_BYTES_MAX
 from central_hub.sdk.webhooks import WebhookReceiver
 
@@ -23,12 +24,13 @@ SHUTDOWN_S: Final = 1.0
 BACKLOG: Final = 1_024
 FAILED_FROM: Final = 500
 
-Handler = Callable[[web.Request], Awaitable[Any]]  # Any: a JSON value, or a web.StreamResponse
-Result = tuple[int, str, bytes]
 
+async def listen(service: Served) -> tuple[web.AppRunner, int]:
+    """Open the socket and serve; returns the runner, which closes it, and the port.
 
-async def listen(service: BaseService) -> tuple[web.AppRunner, int]:
-    """Open the socket and serve; returns the runner, which closes it, and the port."""
+    Raises:
+        HubError: `address_unavailable` (409).
+    """
     application = web.Application(middlewares=[_middleware(service)], client_max_size=BODY_BYTES_MAX)
     application.router.add_get(service.config.health_endpoint, _health(service))
     if service.webhooks is not None:
@@ -38,13 +40,35 @@ async def listen(service: BaseService) -> tuple[web.AppRunner, int]:
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     config = service.config
-    site = web.TCPSite(runner, config.listen or config.host, config.port, backlog=BACKLOG)
-    await site.start()
-    addresses = runner.addresses
-    return runner, int(addresses[0][1])
+    try:
+        await web.TCPSite(runner, config.listen or config.host, config.port, backlog=BACKLOG).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise _unavailable(config, error) from None
+    return runner, int(runner.addresses[0][1])
 
 
-def _middleware(service: BaseService) -> Any:  # Any: aiohttp's own middleware type
+def _unavailable(config: ServiceConfig, error: OSError) -> HubError:
+    host, port = config.listen or config.host, config.port
+    reason, step = error.strerror or str(error), "Choose another port in ServiceConfig; port=0 takes a free one."
+    if error.errno == errno.EADDRINUSE:
+        reason = "another program listens there"
+        step = f"Stop it (`ss -ltnp 'sport = :{port}'` names it), or choose another port: port=0 takes a free one."
+    elif error.errno == errno.EACCES:
+        reason = "this user may not listen there"
+        step = "Choose a port from 1024 on."
+    elif error.errno == errno.EADDRNOTAVAIL:
+        reason = "this machine has no such address"
+        step = "Name one that it has as `listen`, 0.0.0.0 for all, and keep in `host` what others connect to."
+    return HubError(
+        "address_unavailable",
+        Kind.CONFLICT,
+        f"'{config.service_name}' cannot listen on {host}:{port}: {reason}.",
+        next_step=step,
+    )
+
+
+def _middleware(service: Served) -> Any:  # Any: aiohttp's own middleware type
     """Set the request context, count, refuse what is malformed or too late."""
     meter, health_endpoint = service.meter, service.config.health_endpoint
 
@@ -80,7 +104,7 @@ def _middleware(service: BaseService) -> Any:  # Any: aiohttp's own middleware t
     return around
 
 
-def _health(service: BaseService) -> Handler:
+def _health(service: Served) -> Handler:
     async def health(_: web.Request) -> web.Response:
         status, body = await service.health()
         return _json(status, body)
@@ -98,7 +122,7 @@ def _webhook(receiver: WebhookReceiver) -> Handler:
 
 
 def _handler(
-    service: BaseService, handler: Handler, *, idempotent: bool
+    service: Served, handler: Handler, *, idempotent: bool
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def plain(request: web.Request) -> web.StreamResponse:
         return _response(await handler(request))

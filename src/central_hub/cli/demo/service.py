@@ -20,7 +20,8 @@ from central_hub.cli.demo.ledger import Ledger
 from central_hub.cli.demo.processes import die_with_parent
 from central_hub.cli.demo.roles import Handler, Json, Request, Workplace
 from central_hub.sdk.context import current_context
-from central_hub.sdk.service import BaseService, ServiceConfig
+from central_hub.sdk.service import BaseService
+from central_hub.sdk.serving import ServiceConfig
 
 VERSION: Final = "1.0"
 DRAIN_S: Final = 4.0
