@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.postgres import database as database
+from tests.postgres import pair as pair
 from tests.postgres import postgres_server as postgres_server
 
 

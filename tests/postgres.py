@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -83,6 +84,51 @@ def a_server(**settings: str) -> PostgresServer:
     return server
 
 
+class Pair:
+    """A primary and its replica, and an address that names both."""
+
+    def __init__(self, *, synchronous: bool) -> None:
+        self.primary = a_server()
+        self.database: Database = new_database(self.primary)
+        try:
+            self.standby = PostgresServer.replica_of(self.primary)
+        except BaseException:
+            self.primary.remove()
+            raise
+        if synchronous:
+            self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+            self.primary.sql("SELECT pg_reload_conf()")
+        self.wait_for_replica("sync" if synchronous else "async")
+
+    def wait_for_replica(self, state: str) -> None:
+        """Wait until the replica streams in a state."""
+        deadline = time.monotonic() + 20
+        while self.primary.sql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") != state:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    @property
+    def text(self) -> str:
+        """Its address: both hosts, the primary first."""
+        hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
+        return f"postgresql://{HUB}@{hosts}/{self.database.name}"
+
+    @property
+    def address(self) -> Address:
+        """The same, taken apart."""
+        return parse_address(self.text)
+
+    def fail_over(self) -> None:
+        """Kill the primary and promote the replica."""
+        self.primary.kill()
+        self.standby.promote()
+
+    def remove(self) -> None:
+        """Remove both."""
+        self.standby.remove()
+        self.primary.remove()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The server that tests share; nobody kills this one."""
@@ -97,3 +143,10 @@ def database(postgres_server: PostgresServer) -> Iterator[Database]:
     made = new_database(postgres_server)
     yield made
     postgres_server.sql(f"DROP DATABASE {made.name} WITH (FORCE)")
+
+
+@pytest.fixture
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    made = Pair(synchronous=request.param == "synchronous")
+    yield made
+    made.remove()

@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from central_hub.adapters.postgres.address import Address, parse_address
+from central_hub.adapters.postgres.address import parse_address
 from central_hub.adapters.postgres.log import PostgresLog
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ports import Accepted, Duplicate
 from tests.adapters.logs import ACME, command, everything, key, record, whole
 from tests.durability.cutting import Cut, CuttingProxy
 from tests.durability.tally import DOMAINS, Load, faults
-from tests.postgres import HUB, Database, a_server, new_database
+from tests.postgres import Database, Pair, a_server, new_database
 from tools.postgres_server import PostgresServer
 
 KILLS, KILLS_SLOW = 4, 100
@@ -198,53 +198,6 @@ async def test_what_was_committed_unanswered_is_read_by_whoever_follows(server: 
 
 
 # Failing over to a replica.
-
-
-class Pair:
-    """A primary and its replica, and an address that names both."""
-
-    def __init__(self, *, synchronous: bool) -> None:
-        self.primary = a_server()
-        self.database: Database = new_database(self.primary)
-        try:
-            self.standby = PostgresServer.replica_of(self.primary)
-        except BaseException:
-            self.primary.remove()
-            raise
-        if synchronous:
-            self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-            self.primary.sql("SELECT pg_reload_conf()")
-        self.wait_for_replica("sync" if synchronous else "async")
-
-    def wait_for_replica(self, state: str) -> None:
-        """Wait until the replica streams in a state."""
-        deadline = time.monotonic() + 20
-        while self.primary.sql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") != state:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    @property
-    def address(self) -> Address:
-        """Both hosts, the primary first."""
-        hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
-        return parse_address(f"postgresql://{HUB}@{hosts}/{self.database.name}")
-
-    def fail_over(self) -> None:
-        """Kill the primary and promote the replica."""
-        self.primary.kill()
-        self.standby.promote()
-
-    def remove(self) -> None:
-        """Remove both."""
-        self.standby.remove()
-        self.primary.remove()
-
-
-@pytest.fixture
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    made = Pair(synchronous=request.param == "synchronous")
-    yield made
-    made.remove()
 
 
 @pytest.mark.parametrize("pair", ["synchronous"], indirect=True)
