@@ -125,9 +125,9 @@ async def test_nothing_is_moved_onto_something_and_nothing_from_nowhere(tmp_path
     await lived_in(other)
     assert await refused(move(Settings(), str(old), str(other), progress=ignored)) == "store_not_empty"
     assert await refused(move(Settings(), str(old), str(old), progress=ignored)) == "store_not_empty"
-    assert await refused(move(Settings(), str(empty), database.text, progress=ignored)) == "nothing_to_move"
+    assert await refused(move(Settings(), str(empty), database.text, progress=ignored)) == "store_not_found"
     assert not empty.exists()
-    assert await refused(move(Settings(), database.text, str(empty), progress=ignored)) == "nothing_to_move"
+    assert await refused(move(Settings(), database.text, str(empty), progress=ignored)) == "store_not_found"
 
 
 async def test_a_move_that_is_broken_off_leaves_the_target_empty(tmp_path: Path, database: Database) -> None:

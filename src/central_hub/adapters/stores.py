@@ -35,7 +35,7 @@ Follow = Callable[[Callable[[], None], Callable[[], None]], None]
 """Given what to call when there may be records that were not read, and when acknowledged history was lost."""
 
 
-def _never_stale() -> int:
+def _never() -> int:
     return 0
 
 
@@ -48,7 +48,7 @@ class Stores:
     """Everything that outlives the process, and the secrets that must not be in the store itself.
 
     `unwell` says why the store takes no writes, empty while it does; `stale_ms` how long ago it last confirmed where
-    its log ends, 0 while it answers; `follow` is told whom to tell of others' writes.
+    its log ends, 0 while it answers; `losses` how often it was lost; `follow` is told whom to tell of others' writes.
     """
 
     log: SqliteLog | MemoryLog | PostgresLog
@@ -60,7 +60,8 @@ class Stores:
     directory: Path
     unwell: Callable[[], str]
     cursors: FileCursors | MemoryCursors | PostgresCursors = field(default_factory=MemoryCursors)
-    stale_ms: Callable[[], int] = _never_stale
+    stale_ms: Callable[[], int] = _never
+    losses: Callable[[], int] = _never
     follow: Follow = _alone
 
 

@@ -64,16 +64,16 @@ async def move(settings: Settings, source: str, target: str, *, progress: Progre
         progress: told how far it has come.
 
     Raises:
-        HubError: `store_in_use` when a hub runs on either; `nothing_to_move`, `store_not_empty`, `move_failed` when
+        HubError: `store_in_use` when a hub runs on either; `store_not_found`, `store_not_empty`, `move_failed` when
             what was moved does not fold to the same; whatever keeps either store from being opened.
     """
     if source == target:
-        raise _refusal("store_not_empty", "A store cannot be moved onto itself.", "Name another target.")
+        raise _not_empty("A store cannot be moved onto itself.")
     origin = await _ground(source, must_exist=True)
     try:
         extent = await origin.extent()
         if extent.is_empty:
-            raise _refusal("nothing_to_move", "There is nothing in the store to move.", "Look at the source's name.")
+            raise not_found("There is nothing in the store to move.")
         ground = await _ground(target)
         try:
             await _copy(origin, ground, extent, progress)
@@ -96,11 +96,7 @@ async def move(settings: Settings, source: str, target: str, *, progress: Progre
 async def _copy(origin: Ground, ground: Ground, extent: Extent, progress: Progress) -> None:
     found = await ground.extent()
     if not found.is_empty:
-        raise _refusal(
-            "store_not_empty",
-            f"The target is not empty: {found.records} records of history {found.incarnation} are in it.",
-            "Name an empty database or directory.",
-        )
+        raise _not_empty(f"The target is not empty: {found.records} records of history {found.incarnation} are in it.")
     total, done, pos = extent.records + extent.results, 0, 0
     await ground.begin()
     while rows := await origin.records(pos, PAGE):
@@ -181,7 +177,7 @@ async def _ground(place: str, *, must_exist: bool = False) -> Ground:
         return await PostgresGround.open(parse_address(place), mint=new_incarnation)
     path = Path(place) / DATABASE
     if must_exist and not path.exists():
-        raise _refusal("nothing_to_move", f"There is no store in {place}.", "Name a hub's data directory.")
+        raise not_found(f"There is no store in {place}.")
     prepare_directory(Path(place))
     return SqliteGround(path, new_incarnation())
 
@@ -213,8 +209,15 @@ def is_database(place: str) -> bool:
     return place.startswith(("postgresql://", "postgres://"))
 
 
-def _refusal(code: str, message: str, next_step: str) -> HubError:
-    return HubError(code, Kind.CONFLICT, message, next_step=next_step)
+def not_found(message: str) -> HubError:
+    """Return the refusal of a store that is not there."""
+    return HubError("store_not_found", Kind.INVALID, message, next_step="Name a hub's data directory or database.")
+
+
+def _not_empty(message: str) -> HubError:
+    return HubError(
+        "store_not_empty", Kind.CONFLICT, message, next_step="Name an empty database, or a directory that is not there."
+    )
 
 
 def _failed(reason: str) -> HubError:

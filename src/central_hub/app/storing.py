@@ -6,9 +6,8 @@ from pathlib import Path
 
 from central_hub.adapters.sqlite.ground import SqliteGround
 from central_hub.adapters.stores import DATABASE
-from central_hub.app.moving import is_database
+from central_hub.app.moving import is_database, not_found
 from central_hub.app.serving import check_driver
-from central_hub.kernel.errors import HubError, Kind
 
 
 async def prepare(address: str, role: str) -> list[str]:
@@ -43,9 +42,7 @@ async def status(store: str) -> dict[str, object]:
         return await status_of(store)
     path = Path(store) / DATABASE
     if not path.exists():
-        raise HubError(
-            "nothing_there", Kind.INVALID, f"There is no store in {store}.", next_step="Name a hub's data directory."
-        )
+        raise not_found(f"There is no store in {store}.")
     ground = SqliteGround(path, "")
     try:
         extent = await ground.extent()

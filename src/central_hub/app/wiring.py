@@ -62,7 +62,7 @@ from central_hub.kernel.probing import Probe
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
-from central_hub.monitoring.collectors import health_collector, hub_collector, refusals_collector
+from central_hub.monitoring.collectors import health_collector, hub_collector, refusals_collector, store_collector
 from central_hub.monitoring.fairness import fairness_collector
 from central_hub.monitoring.metrics import Metrics, RequestMeter
 from central_hub.monitoring.process import LoopWatch, ProcessStats
@@ -181,6 +181,7 @@ def build(
     observing.metrics.add(keeping.collector())
     observing.metrics.add(hooks.collector())
     observing.metrics.add(collector_of(quotas))
+    observing.metrics.add(store_collector(stores.losses, stores.stale_ms))
     observing.metrics.add(fairness_collector(core.protection, core.sequencer))
     observing.metrics.add(
         hub_collector(

@@ -53,6 +53,19 @@ def health_collector(keeper: Keeper, monitor: Monitor) -> Collector:
     return collect
 
 
+def store_collector(losses: Callable[[], int], stale_ms: Callable[[], int]) -> Collector:
+    """Return the collector of what is known of the store."""
+
+    def collect() -> Iterable[Family]:
+        yield counter("central_hub_store_losses_total", "Times the store was lost and had to be found again.", losses())
+        yield gauge(
+            "central_hub_store_stale_seconds", "How long ago an absent store last answered; 0 while it does.",
+            stale_ms() / 1_000,
+        )  # fmt: skip
+
+    return collect
+
+
 def refusals_collector(refused: Callable[[], Mapping[str, int]], opened: Callable[[], int]) -> Collector:
     """Return the collector of the egress module's counters."""
 

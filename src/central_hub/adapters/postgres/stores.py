@@ -72,6 +72,7 @@ async def open_postgres(
         unwell=lambda: log.unwell,
         cursors=PostgresCursors(log, sql),
         stale_ms=lambda: log.stale_ms,
+        losses=lambda: log.losses,
         follow=log.follow,
     )
 
