@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from central_hub.sdk.service import BaseService
     from central_hub.sdk.serving import ServiceConfig
     from central_hub.sdk.sync import SyncHubClient
+    from central_hub.sdk.sync_resources import SyncResourceHandle, SyncTenantBudget, SyncTenantResourceManager
     from central_hub.sdk.tracker import PerformanceTracker
     from central_hub.sdk.webhooks import WebhookEvent, verify_webhook
 
@@ -38,6 +39,9 @@ __all__ = [
     "ServiceResponse",
     "ServiceState",
     "SyncHubClient",
+    "SyncResourceHandle",
+    "SyncTenantBudget",
+    "SyncTenantResourceManager",
     "TenantBudget",
     "TenantResourceLimitExceeded",
     "TenantResourceManager",
@@ -62,6 +66,9 @@ _HOMES = {
     "ServiceResponse": "sdk.calling",
     "ServiceState": "sdk.model",
     "SyncHubClient": "sdk.sync",
+    "SyncResourceHandle": "sdk.sync_resources",
+    "SyncTenantBudget": "sdk.sync_resources",
+    "SyncTenantResourceManager": "sdk.sync_resources",
     "TenantBudget": "sdk.budgets",
     "TenantResourceLimitExceeded": "sdk.resources",
     "TenantResourceManager": "sdk.resources",

@@ -74,6 +74,7 @@ class SyncHubClient:
         """Close the client and end the thread."""
         if self._thread.is_alive():
             self._run(self._client.close())
+            self._run(_end_the_rest())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(STOP_S)
         self._loop.close()
@@ -266,5 +267,22 @@ class SyncHubClient:
         """Send a command to the hub's own API; as `HubClient.command`."""
         return self._run(self._client.command(method, path, body))
 
+    @property
+    def asynchronous(self) -> HubClient:
+        """The client underneath; what awaits it is given to `run`."""
+        return self._client
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the client's event loop and wait for it; from any thread but that loop's."""
+        return self._run(work)
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def _end_the_rest() -> None:
+    """End what is still going on in this loop: renewals of what nobody released, changes nobody reads on."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
