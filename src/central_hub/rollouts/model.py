@@ -20,6 +20,8 @@ ENDED_KEPT_MAX: Final = 50
 """Rollouts of one domain that are over and still shown; the audit trail has all."""
 REASON_LENGTH_MAX: Final = 256
 SUSPECTS_SHOWN_MAX: Final = 5
+KINDS_KEPT_MAX: Final = 32
+"""Kinds of instances with rates of their own in what was seen: those with the most errors."""
 BAKE_S_MAX: Final = 86_400.0
 ACKNOWLEDGED_WITHIN_S_MAX: Final = 3_600.0
 
@@ -101,8 +103,25 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """How requests went where a change is in force, and with what that is compared: `others`, or `before`.
+
+    `kind` is `tier/service`, empty for all together.
+    """
+
+    kind: str = ""
+    requests: int = 0
+    errors: int = 0
+    compared_with: str = ""
+    compared_requests: int = 0
+    compared_errors: int = 0
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen: of the exposed, and of the others (or of the exposed before) that they are compared with."""
+    """What was seen: of the exposed, and of the others (or of the exposed before) that they are compared with.
+
+    `kinds` has the rates of each kind of instance on its own: what harms one tier only is drowned by the rest.
+    """
 
     population: int = 0
     exposed: int = 0
@@ -116,6 +135,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     compared_with: str = ""
     compared_requests: int = 0
     compared_errors: int = 0
+    kinds: tuple[Rates, ...] = ()
     suspects: tuple[Suspect, ...] = ()
 
 

@@ -17,7 +17,7 @@ from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.rollouts.exposing import Exposing
 from central_hub.rollouts.followers import Follower, FollowerBook
-from central_hub.rollouts.model import SUSPECTS_SHOWN_MAX, Evidence, Rollout, Suspect
+from central_hub.rollouts.model import KINDS_KEPT_MAX, SUSPECTS_SHOWN_MAX, Evidence, Rates, Rollout, Suspect
 from central_hub.rollouts.ports import Instances
 from central_hub.rollouts.rules import (
     COMPARED_MIN,
@@ -46,6 +46,10 @@ class _Mark:
         """Count requests from now on."""
         self.requests = follower.requests
         self.errors = follower.errors
+
+    def since(self, follower: Follower) -> tuple[int, int]:
+        """Return requests and errors since then."""
+        return follower.requests - self.requests, follower.errors - self.errors
 
 
 class Observation:
@@ -118,6 +122,7 @@ class Observing:
         there: set[Follower] = set()
         async for follower, tier in self._concerned(domain, rollout):
             there.add(follower)
+            kind = instance_stratum(tier, follower.service)
             unwell = self._is_unwell(follower, now_ms)
             if is_exposed(rollout, follower.domain, tier, follower.service, follower.instance):
                 observation.others.pop(follower, None)
@@ -127,12 +132,12 @@ class Observing:
                 expected = self._in_force.at(
                     follower.domain, tier, follower.service, follower.environment, follower.instance
                 ).etag
-                seen.add_exposed(follower, mark, expected, unwell=unwell)
+                seen.add_exposed(follower, mark, expected, kind, unwell=unwell)
             else:
                 mark = observation.others.get(follower)
                 if mark is None:
                     mark = observation.others[follower] = _Mark(follower, now_ms, unwell=unwell)
-                seen.add_other(follower, mark, unwell=unwell)
+                seen.add_other(follower, mark, kind, unwell=unwell)
         for follower in [each for each in observation.exposed if each not in there]:
             # It is not registered any more: an instance that left as it should was taken out of the book.
             if follower in self._book.of(follower.domain):
@@ -187,17 +192,41 @@ class Observing:
         )
 
 
+class _Requests:
+    """Requests and errors of one kind: of the exposed, of the others, and of the exposed before."""
+
+    __slots__ = ("before", "exposed", "others")
+
+    def __init__(self) -> None:
+        self.exposed: tuple[int, int] = (0, 0)
+        self.others: tuple[int, int] = (0, 0)
+        self.before: tuple[int, int] = (0, 0)
+
+    def rates(self, kind: str) -> Rates:
+        """Return the rate of the exposed, and what it is compared with."""
+        other, name = self.others, "others"
+        if other[0] < COMPARED_MIN and self.before[0] > other[0]:
+            other, name = self.before, "before"
+        return Rates(
+            kind=kind,
+            requests=self.exposed[0],
+            errors=self.exposed[1],
+            compared_with=name if other[0] else "",
+            compared_requests=other[0],
+            compared_errors=other[1],
+        )
+
+
 class _Sums:
     """What one look adds up."""
 
     def __init__(self) -> None:
         self._exposed = self._acknowledged = self._refused = self._failing = 0
-        self._requests = self._errors = 0
-        self._others = self._others_failing = self._others_requests = self._others_errors = 0
-        self._before_requests = self._before_errors = 0
+        self._others = self._others_failing = 0
+        self._kinds: dict[str, _Requests] = {}
         self._suspects: list[Suspect] = []
 
-    def add_exposed(self, follower: Follower, mark: _Mark, expected: str, *, unwell: bool) -> None:
+    def add_exposed(self, follower: Follower, mark: _Mark, expected: str, kind: str, *, unwell: bool) -> None:
         """Add an instance that has the new value, or should."""
         self._exposed += 1
         if follower.etag == expected:
@@ -208,17 +237,16 @@ class _Sums:
         if unwell and not mark.unwell:
             self._failing += 1
             self._suspect(follower, "unhealthy, or not there any more")
-        self._requests += follower.requests - mark.requests
-        self._errors += follower.errors - mark.errors
-        self._before_requests += mark.before[0]
-        self._before_errors += mark.before[1]
+        requests = self._kinds.setdefault(kind, _Requests())
+        requests.exposed = _plus(requests.exposed, mark.since(follower))
+        requests.before = _plus(requests.before, mark.before)
 
-    def add_other(self, follower: Follower, mark: _Mark, *, unwell: bool) -> None:
+    def add_other(self, follower: Follower, mark: _Mark, kind: str, *, unwell: bool) -> None:
         """Add an instance that has the old value."""
         self._others += 1
         self._others_failing += unwell and not mark.unwell
-        self._others_requests += follower.requests - mark.requests
-        self._others_errors += follower.errors - mark.errors
+        requests = self._kinds.setdefault(kind, _Requests())
+        requests.others = _plus(requests.others, mark.since(follower))
 
     def add_vanished(self, follower: Follower) -> None:
         """Add an instance that had the new value and is not even registered any more."""
@@ -233,22 +261,28 @@ class _Sums:
 
     def evidence(self) -> Evidence:
         """Return the sums, and with whom the exposed are compared."""
-        others = (self._others_requests, self._others_errors, "others")
-        before = (self._before_requests, self._before_errors, "before")
-        compared = others if self._others_requests >= COMPARED_MIN else max(others, before)
+        together = _Requests()
+        for each in self._kinds.values():
+            together.exposed = _plus(together.exposed, each.exposed)
+            together.others = _plus(together.others, each.others)
+            together.before = _plus(together.before, each.before)
+        rates = together.rates("")
+        kinds = [each.rates(kind) for kind, each in self._kinds.items()] if len(self._kinds) > 1 else []
+        kinds.sort(key=lambda each: -each.errors)
         return Evidence(
             population=self._exposed + self._others,
             exposed=self._exposed,
             acknowledged=self._acknowledged,
             refused=self._refused,
             failing=self._failing,
-            requests=self._requests,
-            errors=self._errors,
+            requests=rates.requests,
+            errors=rates.errors,
             others=self._others,
             others_failing=self._others_failing,
-            compared_with=compared[2] if compared[0] else "",
-            compared_requests=compared[0],
-            compared_errors=compared[1],
+            compared_with=rates.compared_with,
+            compared_requests=rates.compared_requests,
+            compared_errors=rates.compared_errors,
+            kinds=tuple(kinds[:KINDS_KEPT_MAX]),
             suspects=tuple(self._suspects),
         )
 
@@ -262,3 +296,7 @@ class _Sums:
                     reason=reason,
                 )
             )
+
+
+def _plus(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]

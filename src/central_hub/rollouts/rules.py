@@ -23,6 +23,7 @@ from central_hub.rollouts.model import (
     STAGES_MAX,
     Evidence,
     Gates,
+    Rates,
     Rollout,
     Stage,
     State,
@@ -286,14 +287,13 @@ def _failed(gates: Gates, seen: Evidence, elapsed_s: float) -> Verdict | None:
     more_than_others = not seen.others or seen.failing * seen.others > seen.others_failing * seen.exposed
     if seen.failing > gates.failing_max and more_than_others:
         return _back("health", f"{seen.failing} of {seen.exposed} exposed instances became unhealthy or vanished")
-    if seen.errors >= ERRORS_MIN:
-        least, _ = bounds(seen.errors, seen.requests)
-        _, most = bounds(seen.compared_errors, seen.compared_requests)
-        if least > min(most, UNKNOWN_RATE) + gates.error_rise_percent / EVERYONE:
+    for rates in (seen, *seen.kinds):
+        if _have_risen(rates, gates.error_rise_percent / EVERYONE):
             return _back(
                 "errors",
-                f"{seen.errors} of {seen.requests} requests failed where it is in force, {seen.compared_errors} of "
-                f"{seen.compared_requests} {'before' if seen.compared_with == 'before' else 'elsewhere'}",
+                f"{rates.errors} of {rates.requests} requests failed where it is in force, {rates.compared_errors} of "
+                f"{rates.compared_requests} {'before' if rates.compared_with == 'before' else 'elsewhere'}"
+                + (f" ({rates.kind})" if isinstance(rates, Rates) else ""),
             )
     if elapsed_s > gates.acknowledged_within_s and not is_acknowledged(gates, seen):
         return _back(
@@ -301,6 +301,15 @@ def _failed(gates: Gates, seen: Evidence, elapsed_s: float) -> Verdict | None:
             f"{seen.acknowledged} of {seen.exposed} exposed instances acknowledged it in time",
         )
     return None
+
+
+def _have_risen(rates: Evidence | Rates, rise: float) -> bool:
+    """Say whether errors are certainly more than what they are compared with and `rise` on top."""
+    if rates.errors < ERRORS_MIN:
+        return False
+    least, _ = bounds(rates.errors, rates.requests)
+    _, most = bounds(rates.compared_errors, rates.compared_requests)
+    return least > min(most, UNKNOWN_RATE) + rise
 
 
 def _back(gate: str, reason: str) -> Verdict:

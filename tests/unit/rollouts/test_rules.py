@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central_hub.kernel.errors import HubError
-from central_hub.rollouts.model import STAGES_MAX, Change, Evidence, Gates, Rollout, Stage, State, Unit
+from central_hub.rollouts.model import STAGES_MAX, Change, Evidence, Gates, Rates, Rollout, Stage, State, Unit
 from central_hub.rollouts.rules import (
     ERRORS_MIN,
     MOVES,
@@ -238,6 +238,18 @@ def test_without_anything_to_compare_with_most_requests_must_fail() -> None:
     alone: dict[str, Any] = {"exposed": 2, "acknowledged": 2}
     assert judged(requests=100, errors=95, **alone) == ("roll_back", "errors")
     assert judged(requests=100, errors=40, **alone) == ("", "")
+
+
+def test_what_harms_one_kind_only_is_not_drowned_by_the_others() -> None:
+    together: dict[str, Any] = {
+        "exposed": 10, "acknowledged": 10, "requests": 1_000, "errors": 50,
+        "compared_with": "others", "compared_requests": 9_000, "compared_errors": 270,
+    }  # fmt: skip
+    fine = Rates(kind="pro/risk", requests=920, errors=18, compared_requests=8_000, compared_errors=240)
+    harmed = Rates(kind="enterprise/risk", requests=80, errors=32, compared_requests=1_000, compared_errors=30)
+    assert judged(**together) == ("", "")
+    assert judged(**together, kinds=(fine, harmed)) == ("roll_back", "errors")
+    assert judged(**together, kinds=(fine,)) == ("", "")
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
