@@ -100,7 +100,7 @@ async def test_who_may_ask(key: str, target: str, status: int, code: str) -> Non
 
 
 async def test_whoever_asks_too_much_is_told_how_many_seconds_to_wait() -> None:
-    async with running(settings=Settings(writes_per_tenant_s=1)) as world:
+    async with running(settings=Settings(reads_per_tenant_s=1)) as world:
         await world.tenant("acme", "pro")
         world.clock.advance(10_000)
         answers = [await all_flags(world) for _ in range(6)]

@@ -70,6 +70,7 @@ ASKED = {
     "get_tenant_layer": "config:read {tenant_id}",
     "get_tenant_rollout": "config:read {tenant_id}",
     "get_usage": "quota:read {tenant_id}",
+    "get_hub_limits": "quota:read {tenant_id}",
     "get_webhook": "webhooks:read {tenant_id}",
     "global_layer_diff": "config:admin platform",
     "global_layer_history": "config:admin platform",

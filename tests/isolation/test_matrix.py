@@ -214,6 +214,7 @@ ROWS: dict[str, Row] = {
         "/tenants/nobody/usage/events",
         body={"events": [{"id": "1", "meter": "tokens", "quantity": 5}]},
     ),
+    "get_hub_limits": Row("/tenants/acme/hub-limits", "/tenants/nobody/hub-limits"),
     "list_usage": Row("/tenants/acme/usage/meters", "/tenants/nobody/usage/meters"),
     "export_usage": Row("/usage/export?month=2023-11"),
     "get_usage": Row("/tenants/acme/usage", "/tenants/nobody/usage"),
