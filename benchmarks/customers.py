@@ -48,6 +48,18 @@ def wanted(name: str, number: int) -> dict[str, object]:
     return {"id": f"{name}-{number}", "name": f"Customer {number}", "tier": TIERS[number % 3], "first_key": first_key}
 
 
+def furnish(hub: HubProcess) -> None:
+    """Let customers of the plan `pro` begin with a configuration of their own."""
+    parameters = {"tenant_id": {"type": "string"}}
+    document = {"features": {"advanced_ai": False}, "labels": {"owner": "${tenant_id}"}}
+    described = {"type": "object", "properties": {"owner": {"type": "string"}}}
+    hub.must("PUT", "/config/schemas/labels", described)
+    hub.must("PUT", "/config/templates/start", {"parameters": parameters, "document": document})
+    catalogue = hub.must("GET", "/plans")["catalogue"]
+    catalogue["plans"]["pro"]["template"] = "start"
+    hub.must("PUT", "/plans", {"catalogue": catalogue})
+
+
 def many(hub: HubProcess, count: int) -> dict[str, Any]:
     """Create customers over several connections."""
 
@@ -70,6 +82,9 @@ def one_by_one(hub: HubProcess, count: int) -> dict[str, Any]:
         found = hub.must("GET", f"/tenants/new-{number}/entitlements/{FEATURE}", key=made["key"]["api_key"])
         took_ms.append((time.perf_counter() - begun) * 1_000)
         assert found["source"] == f"plan:{TIERS[number % 3]}"
+        if TIERS[number % 3] == "pro":
+            own = hub.must("GET", f"/config/layers/tenant/new-{number}")
+            assert own["revision"] == 1, "it begins with its plan's template"
     took_ms.sort()
     return {
         "customers": count,
@@ -136,6 +151,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         options = {"writes_per_tenant_s": UNLIMITED, "reads_per_tenant_s": UNLIMITED}
         with running_hub(Path(name) / "data", cpu=SERVER_CPU, **options) as hub:
+            furnish(hub)
             figures: dict[str, Any] = {
                 "at_once": many(hub, 200 if short else 10_000),
                 "one_by_one": one_by_one(hub, 20 if short else 500),

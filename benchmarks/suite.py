@@ -125,6 +125,21 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "webhooks",
+        (
+            Bar("an endpoint told after the answer to the write, p99", ("alone", "p99_ms"), 25, "ms", most=True),
+            Bar(
+                "the same beside 96 endpoints of others that hang or fail, p99", ("beside_hostile", "p99_ms"), 25, "ms",
+                most=True, peer=("alone", "p99_ms"), peer_is="ms alone, in the same run",
+            ),
+            Bar(
+                "events told, a connection for each", ("throughput", "per_s"), 500, "/s",
+                peer=("floor_per_s",), peer_is="/s brought by a plain client",
+            ),
+            Bar("events lost", ("lost",), 0, "", most=True),
+        ),
+    ),
+    Benchmark(
         "register",
         (
             Bar("durable registration over HTTP, one by one", ("single", "per_s"), 9_000, "/s", **FSYNCS),
