@@ -140,6 +140,19 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "key_rotation",
+        (
+            Bar(
+                "10,000 data keys under a new key-encryption key, reads and writes going on",
+                ("key_encryption_key", "took_s"), 60.0, "s", most=True,
+            ),
+            Bar("reads and writes that failed meanwhile", ("key_encryption_key", "failed"), 0.0, "", most=True),
+            Bar("10,000 domains with a new data key, reads and writes going on", ("data_keys", "took_s"), 60.0, "s",
+                most=True),
+            Bar("reads and writes that failed meanwhile, data keys", ("data_keys", "failed"), 0.0, "", most=True),
+        ),
+    ),
+    Benchmark(
         "register",
         (
             Bar("durable registration over HTTP, one by one", ("single", "per_s"), 9_000, "/s", **FSYNCS),
