@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
 # How many test processes; benchmarks and timing tests always run alone, afterwards.
 JOBS   ?= 2
-# nginx, prometheus, wrk and curl that the tests need and the machine has not are unpacked below .tools, nothing is installed.
+# nginx, prometheus, wrk, curl and PostgreSQL that the tests need and the machine has not are unpacked below .tools, nothing is installed.
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/.tools/usr/sbin:$(CURDIR)/.tools/usr/bin
 
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
@@ -72,7 +72,7 @@ $(VENV)/.dev: requirements/dev.lock pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.server
 
 $(VENV)/.system: tools/system_programs.py | $(BIN)/python
-	$(BIN)/python -m tools.system_programs nginx prometheus wrk curl
+	$(BIN)/python -m tools.system_programs nginx prometheus wrk curl postgres
 	@touch $@
 
 # OpenFeature's JavaScript providers, and Chromium (290 MB unpacked) for the one that runs in browsers: only where there is npm, or else their tests say that they were left out.

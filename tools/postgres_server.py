@@ -21,7 +21,7 @@ from typing import Final, TypedDict
 
 import psutil
 
-from tools.system_programs import find
+from tools.system_programs import TOOLS, find, libraries
 
 UNPRIVILEGED: Final = ("postgres", "nobody")
 """Who it runs as when the caller is root: the first of these that there is."""
@@ -45,8 +45,9 @@ SETTINGS: Final = {
 
 
 class _Whom(TypedDict):
-    """As whom a process is started; None for the caller."""
+    """As whom and in which environment a process is started; None for the caller's."""
 
+    env: dict[str, str] | None
     user: int | None
     group: int | None
     extra_groups: list[int] | None
@@ -138,7 +139,12 @@ class PostgresServer:
         command = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_as_whom()
+                command,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **_as_whom(self._programs),
             )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
@@ -195,7 +201,7 @@ class PostgresServer:
         """Run one of PostgreSQL's programs as whom the server runs; returns its exit code."""
         done = subprocess.run(
             [str(self._programs / program), *arguments], cwd=self.directory, capture_output=True, check=False,
-            timeout=START_S * 2, **_as_whom(),
+            timeout=START_S * 2, **_as_whom(self._programs),
         )  # fmt: skip
         if check and done.returncode:
             raise RuntimeError(f"{program}: {done.stderr.decode(errors='replace')[-2_000:]}")
@@ -225,11 +231,13 @@ class PostgresServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _as_whom() -> _Whom:
+def _as_whom(programs: Path) -> _Whom:
+    unpacked = programs.is_relative_to(TOOLS.resolve())  # beside the libraries that it was built with
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries()} if unpacked else None
     if os.geteuid() != 0:
-        return {"user": None, "group": None, "extra_groups": None}
+        return {"env": environment, "user": None, "group": None, "extra_groups": None}
     who = _unprivileged()
-    return {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
+    return {"env": environment, "user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
 
 
 def _unprivileged() -> pwd.struct_passwd:

@@ -20,8 +20,12 @@ TOOLS: Final = ROOT / ".tools"
 SEARCH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 APT_TIMEOUT_S: Final = 300
 APT_RETRIES: Final = 3
-WITH_LIBRARIES: Final = frozenset({"wrk", "curl", "chromium-headless-shell"})
-"""Programs that need libraries which a small system has not."""
+WITH_LIBRARIES: Final = frozenset({"wrk", "curl", "chromium-headless-shell", "postgresql"})
+"""Packages that need libraries which a small system has not."""
+PACKAGES: Final = {"postgres": "postgresql"}
+"""Packages that are not called like their program."""
+UNWRAPPED: Final = frozenset({"postgresql"})
+"""Packages whose programs are told where their libraries are by whoever runs them (`libraries`)."""
 BEHIND: Final = {"chromium-headless-shell": "usr/lib/chromium/chromium-headless-shell"}
 """Programs that a package keeps elsewhere, and starts by a script that knows only where they would be installed."""
 
@@ -39,14 +43,20 @@ def find(program: str) -> Path | None:
     return Path(found) if found else None
 
 
+def libraries() -> str:
+    """Return the folders of libraries that were unpacked, as `LD_LIBRARY_PATH` has them."""
+    return os.pathsep.join(sorted({str(path.parent) for path in (TOOLS / "usr/lib").rglob("*.so*")}))
+
+
 def fetch(programs: list[str]) -> None:
-    """Unpack the Debian packages named like the programs below `.tools`.
+    """Unpack the Debian packages of the programs below `.tools`.
 
     Raises:
         FetchError: there is no apt here, or it could not fetch them.
     """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise FetchError(f"install {' and '.join(programs)} with your system's package manager, then run it again")
+    packages = [PACKAGES.get(program, program) for program in programs]
     downloads = TOOLS / "downloads"
     for folder in (downloads, TOOLS / "apt/lists/partial", TOOLS / "apt/cache/archives/partial"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +69,10 @@ def fetch(programs: list[str]) -> None:
     ]  # fmt: skip
     try:
         subprocess.run([*apt, "update"], check=True, timeout=APT_TIMEOUT_S)
-        alone = [program for program in programs if program not in WITH_LIBRARIES]
+        alone = [package for package in packages if package not in WITH_LIBRARIES]
         if alone:
             subprocess.run([*apt, "download", *alone], check=True, timeout=APT_TIMEOUT_S, cwd=downloads)
-        with_libraries = sorted(WITH_LIBRARIES.intersection(programs))
+        with_libraries = sorted(WITH_LIBRARIES.intersection(packages))
         if with_libraries:
             options = ["-y", "--no-install-recommends", "--download-only", "-o", "Debug::NoLocking=1"]
             subprocess.run([*apt, *options, "install", *with_libraries], check=True, timeout=APT_TIMEOUT_S)
@@ -70,10 +80,10 @@ def fetch(programs: list[str]) -> None:
                 package.rename(downloads / package.name)
         for package in sorted(downloads.glob("*.deb")):
             subprocess.run(["dpkg-deb", "--extract", package, TOOLS], check=True, timeout=APT_TIMEOUT_S)
-        for program in with_libraries:
+        for program in sorted({*with_libraries} - UNWRAPPED):
             _wrap(TOOLS / "usr/bin" / program)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise FetchError(f"could not fetch {' '.join(programs)}; try: apt-get install {' '.join(programs)}") from error
+        raise FetchError(f"could not fetch {' '.join(programs)}; try: apt-get install {' '.join(packages)}") from error
     finally:
         shutil.rmtree(downloads, ignore_errors=True)
         shutil.rmtree(TOOLS / "apt", ignore_errors=True)
@@ -83,8 +93,7 @@ def _wrap(program: Path) -> None:
     """Let a program find the libraries that were unpacked beside it."""
     behind = BEHIND.get(program.name)
     moved = TOOLS / behind if behind else program.rename(program.with_name(f"{program.name}.bin"))
-    folders = sorted({str(path.parent) for path in (TOOLS / "usr/lib").rglob("*.so*")})
-    program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{":".join(folders)}" exec "{moved}" "$@"\n', "utf-8")
+    program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries()}" exec "{moved}" "$@"\n', "utf-8")
     program.chmod(0o755)
 
 

@@ -55,6 +55,9 @@ def doctor(
     data: Annotated[Path, typer.Option(envvar="HUB_DATA", help="Data directory of a hub on this machine.")] = Path(
         "central-hub-data"
     ),
+    store: Annotated[
+        str, typer.Option(envvar="HUB_STORE", help="PostgreSQL that a hub would keep everything in.", show_default=False)
+    ] = "",
     host: Annotated[str, typer.Option(envvar="HUB_HOST", help="Address a hub here would listen on.")] = "127.0.0.1",
     open_mode: Annotated[
         bool, typer.Option("--open", envvar="HUB_OPEN", help="Whether it would run without keys.")
@@ -66,6 +69,7 @@ def doctor(
         with contextlib.suppress(Failure):  # the check below says it
             wait_until_reachable(session.hub, "/livez", deadline_s=wait)
     findings = [_exposure(host, open_mode=open_mode), *_data_directory(data), _disk(data), _fsync(data)]
+    findings += _store(store)
     findings += _hub(session)
     if session.out.json:
         session.out.data({"findings": [asdict(each) for each in findings]})
@@ -144,6 +148,28 @@ def _fsync_times_ms(directory: Path) -> list[float]:
             os.fsync(file.fileno())
             times.append((time.perf_counter() - began) * 1_000)
     return times
+
+
+def _store(store: str) -> list[Finding]:
+    """Judge a database as a hub would before it starts on it."""
+    if not store:
+        return []
+    import asyncio
+
+    from central_hub.app import storing
+    from central_hub.kernel.errors import HubError
+
+    try:
+        found = asyncio.run(storing.status(store))
+    except HubError as refused:
+        detail = f"{refused.message} {refused.internal}".rstrip()
+        return [Finding("store", FAIL, detail, refused.next_step)]
+    held = ", a hub holds it" if found.get("held_by_a_hub") else ""
+    findings = [Finding("store", OK, f"{found['store']}, position {found.get('position', 0)}{held}")]
+    if not found.get("server_proven", True):
+        advice = "add sslmode=verify-full&sslrootcert=FILE to the store's address"
+        findings.append(Finding("store tls", WARN, "what answers there does not prove that it is the server", advice))
+    return findings
 
 
 def _hub(session: Session) -> list[Finding]:
