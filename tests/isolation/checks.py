@@ -44,6 +44,7 @@ ROOMS: Final = (
 
 WALLS: Final = frozenset(
     {
+        "edge/cross_origin.py",
         "edge/guard.py",
         "edge/lane/auth.py",
         "kernel/context.py",
