@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from central_hub.edge import holding
+from central_hub.edge import connection, holding
 from central_hub.edge.holding import Hold, Ledger, hold_of
 from central_hub.edge.server import LaneMode
 from central_hub.edge.shares import HubLimits, Share, too_fast
@@ -223,3 +223,27 @@ def test_a_packet_is_held_only_when_it_begins_a_request_of_the_same_caller() -> 
     nobody = Hold(1.0, b"", Ledger(), None)
     assert nobody.concerns(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     assert not nobody.concerns(head)
+
+
+@Modes
+async def test_of_many_requests_in_one_packet_few_are_parsed_before_their_turn(mode: LaneMode) -> None:
+    world = World()
+    async with serving(world, mode) as (port, server), connected(port) as client:
+        count = 3_000
+        client.writer.write(packet() * count)
+        await asyncio.sleep(0.05)
+        waiting = [len(each.pipeline) for each in server.server_state.connections]  # type: ignore[union-attr]  # uvicorn's
+        assert max(waiting) <= connection.PIECE_BYTES // len(packet()) + 2
+        assert [await client.answer() for _ in range(count)] == [200] * count
+
+
+@Modes
+async def test_a_packet_of_requests_from_who_hammers_costs_one_answer_and_is_kept_as_it_is(mode: LaneMode) -> None:
+    world = World()
+    async with serving(world, mode) as (port, server), connected(port) as client:
+        await refused(client)
+        client.writer.write(BUSY * 2_000)
+        await asyncio.sleep(WAIT_S / 3)
+        assert world.ledger.connections == 1
+        assert world.ledger.bytes > connection.PIECE_BYTES
+        assert not any(each.pipeline for each in server.server_state.connections)  # type: ignore[union-attr]  # as above

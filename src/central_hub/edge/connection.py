@@ -28,6 +28,9 @@ HEAD_BYTES_MAX: Final = 65_536
 HEAD_TIMEOUT_S: Final = 10.0
 """Time from the first byte of a request head to its last."""
 CONNECTIONS_MAX: Final = 20_000
+PIECE_BYTES: Final = 4_096
+"""How much the parser is given at once: requests that a client sends without waiting for answers are parsed by the
+dozen, and not by the thousand."""
 HTTP_VERSIONS: Final = frozenset({"1.1", "1.0"})
 
 
@@ -52,6 +55,7 @@ class HubProtocol(HttpToolsProtocol):
         self._hold_until_s = 0.0
         self._held: deque[bytes] = deque()
         self._release: asyncio.TimerHandle | None = None
+        self._rest = b""
         self._extensions: dict[str, HubProtocol] = {CONNECTION: self}
 
     def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride]  # uvicorn narrows it as well
@@ -79,14 +83,20 @@ class HubProtocol(HttpToolsProtocol):
         self._hold_until_s = self.loop.time() + hold.seconds
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and watch a head that a packet left unfinished."""
+        """Feed the parser, a piece at a time, and watch a head that a packet left unfinished."""
         if self._last_words or (self._hold is not None and self._keep(data)):
             return
-        self._ended_one = False
-        super().data_received(data)
-        if self._head_open:
-            # What a packet holds before a head begins in it is another request's.
-            self._watch_head(0 if self._ended_one else len(data))
+        while len(data) > PIECE_BYTES:
+            self._feed(data[:PIECE_BYTES])
+            data = data[PIECE_BYTES:]
+            if self._last_words:
+                return
+            if self.pipeline:
+                # What waits behind others is not even parsed before its turn is near.
+                self._rest = data
+                self.flow.pause_reading()
+                return
+        self._feed(data)
 
     def on_message_begin(self) -> None:
         """Note that a head has begun, and put the connection within the application's reach."""
@@ -119,11 +129,12 @@ class HubProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with what is waiting; say the last words when nothing is."""
-        had_more = bool(self.pipeline)
-        if had_more and self._hold is not None and self._keep_waiting():
+        if self.pipeline and self._hold is not None and self._keep_waiting():
             return
         super().on_response_complete()
-        if self._last_words and not had_more:
+        if self._rest and not self.transport.is_closing():
+            self._go_on_reading()
+        if self._last_words and not self.pipeline and self._is_between():
             self._end()
 
     def shutdown(self) -> None:
@@ -156,10 +167,27 @@ class HubProtocol(HttpToolsProtocol):
         assert hold is not None
         if self.loop.time() >= self._hold_until_s or not hold.is_of(list(self.pipeline[-1][0].scope["headers"])):
             return False
-        hold.begin(0)
+        if not hold.begin(len(self._rest)):
+            self.transport.close()
+            return True
         self.server_state.total_requests += 1
         self._stop_reading()
         return True
+
+    def _feed(self, piece: bytes) -> None:
+        self._ended_one = False
+        super().data_received(piece)
+        if self._head_open:
+            # What a packet holds before a head begins in it is another request's.
+            self._watch_head(0 if self._ended_one else len(piece))
+
+    def _go_on_reading(self) -> None:
+        """Take up what a large packet left, once what it began with is being answered."""
+        if self.pipeline:
+            self.flow.pause_reading()
+            return
+        rest, self._rest = self._rest, b""
+        self.data_received(rest)
 
     def _stop_reading(self) -> None:
         self._unset_keepalive_if_required()
@@ -227,8 +255,9 @@ class HubProtocol(HttpToolsProtocol):
             self._end()  # otherwise those that asked before are answered before
 
     def _end(self) -> None:
-        self.transport.write(self._last_words)
-        self.transport.close()
+        if not self.transport.is_closing():
+            self.transport.write(self._last_words)
+            self.transport.close()
 
 
 class CarrierProtocol(HubProtocol):
