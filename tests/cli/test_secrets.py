@@ -70,6 +70,7 @@ def test_the_platforms_own_may_be_shared(hub: Hub, unique: str, monkeypatch: pyt
 def test_keys_are_rotated_and_shown(hub: Hub, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.tenant(unique)
     assert put(hub, monkeypatch, unique, "a", VALUE) == 0
+    assert "key-encryption key" in hub.run("encryption", "status").stdout
     before = hub.json("encryption", "status")
     assert (before["provider"], before["behind"]) == ("file", 0)
     rotated = hub.json("encryption", "rotate", "key-encryption-key")

@@ -295,7 +295,7 @@ def command_line(watch: Watch, hub: Driven) -> None:
     run("secret get", "secret", "get", "acme", "by/pipe")
     run("secret list", "secret", "list", "acme", "-o", "json")
     run("status", "encryption", "status")
-    run("audit", "audit", "show", "acme")
+    run("audit", "audit", "tail", "acme")
     wrong = watch.api_key("the environment of the command line")
     run("whoami", "doctor", key=wrong)
     run("refused", "secret", "get", "acme", "by/pipe", "-o", "json", key=wrong)

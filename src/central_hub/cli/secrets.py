@@ -180,15 +180,15 @@ def _show_progress(session: Session, rotation: Json, *, last: bool = False) -> N
 
 def _fields(answer: Json) -> dict[str, object]:
     rotation = answer["rotation"]
-    phase = rotation.get("phase", "idle")
-    what = f"{phase}: {rotation['what']}, {rotation.get('done', 0)} of {rotation.get('total', 0)}"
+    phase, what = rotation.get("phase", "idle"), rotation.get("what")
+    how_far = f"{phase}: {what}, {rotation.get('done', 0)} of {rotation.get('total', 0)}"
     return {
         "provider": answer["provider"],
         "key-encryption key": answer["key_encryption_key"],
         "domains": answer["domains"],
         "data keys": answer["data_keys"],
         "not under it yet": answer["behind"],
-        "rotation": what if rotation.get("what") else phase,
+        "rotation": how_far if what else phase,
     }
 
 
