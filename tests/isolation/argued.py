@@ -28,11 +28,16 @@ ARGUED: Final = {
     "configuration/announcing.py:Announcements.admit: ctx.domain -> the shared domain": _TWICE,
     "configuration/announcing.py:Announcements.wait: self._access.current(ctx) -> the caller's own context": "asked"
     " once more before the answer; here it ends the waiting earlier",
+    "configuration/announcing.py:Announcements._look_ahead: domain in self._groups -> True": "remembers when grants of a"
+    " tenant end to whom nobody listens any more, who is then looked at and told nothing",
     "configuration/announcing.py:Announcements._mark: domain == PLATFORM -> True": "every value that somebody listens"
     " to is looked at, and whoever's is the same is told nothing",
     "configuration/announcing.py:Announcements._mark: domain in self._groups -> True": _SHORTER,
     "configuration/defaults.py:PlanDefaults.compiled: self._view.above(domain).is_empty -> False": _SHORTER,
     "configuration/defaults.py:PlanDefaults.forget: key[0] == domain -> True": _MEMO,
+    "configuration/describing.py:Descriptions._look: self._view.schemas(PLATFORM).get(section) == document -> False": _SHORTER,
+    "configuration/describing.py:Descriptions._look: (found := self._view.revised_since(PLATFORM, look.mark)) is not None"
+    " -> False": "everything is looked at again where what was revised meanwhile would have been enough",
     "configuration/effective.py:Effective.at: domain == PLATFORM -> False": _SHORTER,
     "configuration/impact.py:Impact._concerned: layer.tenant -> True": _SHORTER,
     "configuration/impact.py:Impact._concerned: all((layer.tenant for layer in layers)) -> False": "looks at every"
@@ -46,7 +51,7 @@ ARGUED: Final = {
     " about; one of another domain is never among those",
     "configuration/usecases.py:Configuration.planned: layer.tenant -> False": "a tenant that is missing was refused"
     " when the caller was held against it; this is for one that goes in between",
-    "configuration/usecases.py:Configuration.planned: self._customers.tier_of(layer.domain) is None -> False": "as the"
+    "configuration/usecases.py:Configuration.planned: self._tier_of(wish) is None -> False": "as the"
     " one above: the refusal for a tenant that goes in between",
     "configuration/usecases.py:Configuration._check_effect: layer.tenant -> True": "the platform has no tier: asked for"
     " one it answers none",

@@ -52,6 +52,7 @@ TESTS: Final = (
     "tests/unit/registry",
     "tests/unit/tenants",
     "tests/unit/test_settings.py",
+    "tests/unit/webhooks",
 )
 """What notices: everything here runs in process, without sockets of its own or nearly so."""
 
