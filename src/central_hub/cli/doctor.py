@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,7 +20,9 @@ from typing import Annotated, Final
 import typer
 
 from central_hub.cli.connection import Answer, Connection, wait_until_reachable
+from central_hub.cli.doctor_keys import encryption, key_provider
 from central_hub.cli.failures import ExitCode, Failure
+from central_hub.cli.findings import FAIL, OK, SKIP, WARN, Finding
 from central_hub.cli.session import Session, client_command
 
 DISK_FREE_BYTES_MIN: Final = 256 * 1024 * 1024
@@ -31,18 +33,6 @@ FSYNC_BYTES: Final = 4_096
 FSYNC_MS_MAX: Final = 20.0
 YEAR_MIN: Final = 2024
 GROUP_AND_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-
-OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found, and the command that mends it."""
-
-    check: str
-    result: str
-    detail: str
-    next: str = ""
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -70,6 +60,7 @@ def doctor(
             wait_until_reachable(session.hub, "/livez", deadline_s=wait)
     findings = [_exposure(host, open_mode=open_mode), *_data_directory(data), _disk(data), _fsync(data)]
     findings += _store(store)
+    findings += key_provider(os.environ, data)
     findings += _hub(session)
     if session.out.json:
         session.out.data({"findings": [asdict(each) for each in findings]})
@@ -188,6 +179,7 @@ def _hub(session: Session) -> list[Finding]:
             "central-hub health",
         ),
         _asked("key", lambda: session.hub.request("GET", "/services/"), "accepted", "export HUB_API_KEY=chk_…"),
+        encryption(session),
     ]
 
 
