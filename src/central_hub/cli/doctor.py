@@ -46,7 +46,8 @@ def doctor(
         "central-hub-data"
     ),
     store: Annotated[
-        str, typer.Option(envvar="HUB_STORE", help="PostgreSQL that a hub would keep everything in.", show_default=False)
+        str,
+        typer.Option(envvar="HUB_STORE", help="PostgreSQL that a hub would keep everything in.", show_default=False),
     ] = "",
     host: Annotated[str, typer.Option(envvar="HUB_HOST", help="Address a hub here would listen on.")] = "127.0.0.1",
     open_mode: Annotated[
