@@ -14,6 +14,7 @@ import pytest
 
 from central_hub.cli.demo.processes import free_ports
 from tests.docs.console_blocks import Command, File, Shell, steps
+from tools.postgres_server import SUPERUSER, MissingError, PostgresServer, programs
 
 HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = [page for page in sorted(HOWTOS.glob("*.md")) if "```console" in page.read_text("utf-8")]
@@ -30,14 +31,27 @@ def with_free_ports(text: str) -> str:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_howto_works_as_printed(page: Path, shell: Shell) -> None:
+def test_a_howto_works_as_printed(page: Path, shell: Shell, request: pytest.FixtureRequest) -> None:
     text = page.read_text("utf-8")
     if "$ nginx " in text and shutil.which("nginx", path=shell.environment["PATH"]) is None:
         pytest.skip("nginx is not on the path; make test unpacks it")
+    if "$ psql " in text:
+        _with_postgres(request, shell)
     todo = steps(with_free_ports(text))
     assert any(isinstance(step, Command) for step in todo)
     for step in todo:
         shell.run(step)
+
+
+def _with_postgres(request: pytest.FixtureRequest, shell: Shell) -> None:
+    """Let `psql` reach a new server as somebody who may make roles; without one the page is left out, loudly."""
+    try:
+        server = PostgresServer.initialised()
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    request.addfinalizer(server.remove)
+    where = f"PGHOST=127.0.0.1 PGPORT={server.port} PGUSER={SUPERUSER} PGDATABASE=postgres"
+    shell.run(Command(f'export {where} PATH="$PATH:{programs()}"', []))
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on the path; make test unpacks it")
