@@ -33,6 +33,7 @@ ROOMS: Final = (
     "flags",
     "plans",
     "quotas",
+    "secrets",
     "webhooks",
     "health",
     "monitoring",

@@ -25,6 +25,7 @@ from tests.isolation.checks import DECLARATIONS, GUARDS, ROOMS, WALLS, Mutant, m
 from tests.isolation.mutant_runs import FAILED
 
 TESTS: Final = (
+    "tests/adapters/test_key_encryption.py",
     "tests/adapters/test_keyring.py",
     "tests/adapters/test_log_suite.py",
     "tests/edge/test_guard.py",
@@ -50,6 +51,7 @@ TESTS: Final = (
     "tests/unit/kernel",
     "tests/unit/plans",
     "tests/unit/registry",
+    "tests/unit/secrets",
     "tests/unit/tenants",
     "tests/unit/test_settings.py",
     "tests/unit/webhooks",
