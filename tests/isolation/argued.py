@@ -28,16 +28,18 @@ ARGUED: Final = {
     "configuration/announcing.py:Announcements.admit: ctx.domain -> the shared domain": _TWICE,
     "configuration/announcing.py:Announcements.wait: self._access.current(ctx) -> the caller's own context": "asked"
     " once more before the answer; here it ends the waiting earlier",
-    "configuration/announcing.py:Announcements._look_ahead: domain in self._groups -> True": "remembers when grants of a"
-    " tenant end to whom nobody listens any more, who is then looked at and told nothing",
+    "configuration/announcing.py:Announcements._look_ahead: domain in self._groups -> True": "remembers when grants"
+    " of a tenant end to whom nobody listens any more, who is then looked at and told nothing",
     "configuration/announcing.py:Announcements._mark: domain == PLATFORM -> True": "every value that somebody listens"
     " to is looked at, and whoever's is the same is told nothing",
     "configuration/announcing.py:Announcements._mark: domain in self._groups -> True": _SHORTER,
     "configuration/defaults.py:PlanDefaults.compiled: self._view.above(domain).is_empty -> False": _SHORTER,
     "configuration/defaults.py:PlanDefaults.forget: key[0] == domain -> True": _MEMO,
-    "configuration/describing.py:Descriptions._look: self._view.schemas(PLATFORM).get(section) == document -> False": _SHORTER,
-    "configuration/describing.py:Descriptions._look: (found := self._view.revised_since(PLATFORM, look.mark)) is not None"
-    " -> False": "everything is looked at again where what was revised meanwhile would have been enough",
+    "configuration/describing.py:Descriptions._look: self._view.schemas(PLATFORM).get(section) == document -> False": (
+        _SHORTER
+    ),
+    "configuration/describing.py:Descriptions._look: (found := self._view.revised_since(PLATFORM, look.mark)) is not"
+    " None -> False": "all is looked at again where what was revised meanwhile would have been enough",
     "configuration/effective.py:Effective.at: domain == PLATFORM -> False": _SHORTER,
     "configuration/impact.py:Impact._concerned: layer.tenant -> True": _SHORTER,
     "configuration/impact.py:Impact._concerned: all((layer.tenant for layer in layers)) -> False": "looks at every"

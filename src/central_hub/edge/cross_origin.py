@@ -22,8 +22,8 @@ PREFLIGHT_S: Final = 600
 """Seconds that a browser may remember what it was told before a request."""
 
 EXPOSED: Final = (
-    "deprecation", "etag", "hub-seq", "hub-stale-ms", "hub-tier", "ratelimit", "ratelimit-policy", "retry-after", "sunset",
-    "x-correlation-id",
+    "deprecation", "etag", "hub-seq", "hub-stale-ms", "hub-tier", "ratelimit", "ratelimit-policy", "retry-after",
+    "sunset", "x-correlation-id",
 )  # fmt: skip
 """Header lines of answers that a page may read."""
 ACCEPTED: Final = (
@@ -87,8 +87,6 @@ class CrossOrigin:
             path: decoded.
             headers: of the OPTIONS request.
         """
-        if not self._origins:
-            return None
         named, methods = _origins_in(headers), headers.all("access-control-request-method")
         if not self._allows(named) or len(methods) != 1:
             return None

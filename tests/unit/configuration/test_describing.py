@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -117,13 +118,23 @@ async def test_a_section_described_otherwise_meanwhile_is_looked_at_anew(monkeyp
 
 
 async def test_more_changes_than_are_remembered_lead_to_another_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_slices, looks = describing._in_slices, 0
     async with opened() as house:
         await described(house, WIDE)
-        await house.patch(Layer(tenant="acme"), {"rates": {"a": 99}})
-        house.view._revised.clear()
-        house.view.revised += 5_000
-        assert house.view.revised_since(PLATFORM, 0) is None
-        assert await described(house, NARROW) is not None
+
+        async def and_much_else_happens(work: Iterator[int]) -> None:
+            nonlocal looks
+            looks += 1
+            await in_slices(work)
+            if looks == 1:
+                await house.patch(Layer(tenant="acme"), {"rates": {"a": 99}})
+                house.view._revised.clear()
+
+        monkeypatch.setattr(describing, "_in_slices", and_much_else_happens)
+        refused = await described(house, NARROW)
+        assert refused is not None
+        assert refused.code == "schema_breaks_layers"
+        assert looks == 2
 
 
 async def test_a_tenant_sees_its_own_changes_only() -> None:

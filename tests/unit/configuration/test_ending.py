@@ -38,3 +38,10 @@ def test_the_same_are_due_as_if_each_were_asked(moves: list[tuple[str, DomainId,
             for name in due:
                 del known[name]
         assert endings.next_ms == min(known.values(), default=math.inf)
+
+
+def test_looking_again_at_what_is_known_keeps_nothing_more() -> None:
+    endings = Endings(lambda domain: 5.0)
+    for _ in range(100):
+        endings.look(NAMES[0])
+    assert len(endings._soonest) == 1
