@@ -46,6 +46,9 @@ class PlainSealer:
     async def ensure(self, domain: DomainId) -> None:
         return None
 
+    async def refresh(self) -> None:
+        return None
+
 
 class House(Protocol):
     """A store under test."""

@@ -144,6 +144,10 @@ class KeyRing:
                 for (domain, key_id, data), plain in zip(part, opened, strict=True):
                     self._remember(domain, key_id, plain, parted(data)[0])
 
+    async def refresh(self) -> None:
+        """Learn of data keys that another hub made, and of those it destroyed; see the port."""
+        await self.load()
+
     def _provider_of(self, key: str) -> KeyEncryption:
         for provider in self._providers:
             if provider.knows(key):

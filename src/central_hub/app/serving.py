@@ -52,7 +52,15 @@ async def serve(settings: Settings, *, announce: Callable[[Hub, str], None]) -> 
     sockets = bind(settings.host, settings.port)
     try:
         stores = await open_stores(settings)
-        while await _serve_history(settings, stores, [sock.dup() for sock in sockets], announce):
+        begun = False
+        while True:
+            try:
+                if not await _serve_history(settings, stores, [sock.dup() for sock in sockets], announce):
+                    return
+            except HubError as refused:
+                if not begun or refused.kind is not Kind.UNAVAILABLE:
+                    raise
+            begun = True
             stores = await _reopened(settings)
     finally:
         for sock in sockets:
@@ -65,7 +73,11 @@ async def _serve_history(
     """Serve from what is kept until asked to stop; returns whether its history was rewound instead."""
     addresses = [sock.getsockname()[:2] for sock in sockets]
     hub = build(settings, stores, listeners=addresses)
-    await hub.start()
+    try:
+        await hub.start()
+    except BaseException:
+        await stores.log.close()
+        raise
     rewound = False
     try:
         mode = LaneMode(settings.lane.value)

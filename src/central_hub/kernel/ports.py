@@ -136,6 +136,10 @@ class Sealer(Protocol):
         """Make sure the domain has a durable data key before anything is sealed for it."""
         ...
 
+    async def refresh(self) -> None:
+        """Learn of data keys that another hub made, and of those it destroyed."""
+        ...
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """One view's state of one domain as of `domain_seq`, in chunks that decode on their own."""

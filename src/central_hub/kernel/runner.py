@@ -79,11 +79,21 @@ class Runner:
                 raise _history_missing(self.pos + 1, records[0].pos)
             for start in range(0, len(records), REPLAY_SLICE):
                 part = records[start : start + REPLAY_SLICE]
-                self.apply([applied for record in part if (applied := self.opened(record)) is not None])
+                self.apply(await self._opened(part))
                 for record in part:  # what could be ignored still moves the positions
                     self._positions[record.domain] = max(record.domain_seq, self.position(record.domain))
                 self.pos = max(self.pos, part[-1].pos)
                 await asyncio.sleep(0)
+
+    async def _opened(self, part: Sequence[Record]) -> list[Applied]:
+        """Open records in order; where one does not, its key may be one that another hub made meanwhile."""
+        try:
+            return [applied for record in part if (applied := self.opened(record)) is not None]
+        except HubError as unreadable:
+            if unreadable.code != "unreadable_record":
+                raise
+            await self._sealer.refresh()
+        return [applied for record in part if (applied := self.opened(record)) is not None]
 
     def opened(self, record: Record) -> Applied | None:
         """Open and decode a stored record; None when it can be ignored, or its domain was shredded. Changes nothing."""

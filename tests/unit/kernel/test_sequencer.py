@@ -60,6 +60,9 @@ class PlainSealer:
     async def ensure(self, domain: DomainId) -> None:
         return None
 
+    async def refresh(self) -> None:
+        return None
+
 
 class ScriptedLog:
     """A log in a list that can be told to wait, to fail, or to let somebody else write first."""

@@ -1,13 +1,21 @@
-"""A batch on its way into the tables: whose rows it is about, and its columns as arrays."""
+"""Records on their way into the tables and out of them: whose rows, columns as arrays, rows decoded."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Final
 
+from central_hub.adapters.postgres.connection import Row
 from central_hub.adapters.postgres.session import EVERY_DOMAIN
-from central_hub.adapters.record_rows import COLUMNS, Rows
+from central_hub.adapters.record_rows import COLUMNS, Rows, decoded
+from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.placing import Placement
 from central_hub.kernel.ports import Append
+from central_hub.kernel.records import Record
+
+HERE_MAX: Final = 128
+"""Records placed or decoded without a thread: a millisecond of the event loop at most."""
 
 
 def domains_of(batch: Sequence[Append]) -> str:
@@ -27,3 +35,20 @@ def columns_of(placement: Placement, row_maker: Rows) -> list[object]:
     columns += list(zip(*ends, strict=True)) if ends else [()] * 3
     columns += list(zip(*firsts, strict=True)) if firsts else [()] * 4
     return [*columns, records[-1].time_ms if records else 0, placement.pos]
+
+
+async def records_of(rows: list[Row]) -> list[Record]:
+    """Return the records of rows.
+
+    Raises:
+        HubError: `unreadable_record` when one does not decode.
+    """
+    records, broken = decoded(rows) if len(rows) <= HERE_MAX else await asyncio.to_thread(decoded, rows)
+    if broken:
+        raise HubError(
+            "unreadable_record",
+            Kind.INTERNAL,
+            "A stored record does not decode: its row was altered.",
+            next_step="Verify the domain's chain; restore from a backup.",
+        )
+    return records

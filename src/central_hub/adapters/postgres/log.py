@@ -19,14 +19,14 @@ from typing import Final
 
 from central_hub.adapters.named_queries import named, text_of
 from central_hub.adapters.postgres.address import Address
-from central_hub.adapters.postgres.batches import columns_of, domains_of
+from central_hub.adapters.postgres.batches import HERE_MAX, columns_of, domains_of, records_of
 from central_hub.adapters.postgres.connection import FULL, LOST, READ_ONLY, Connection, Refused, Row, connect, reason_of
 from central_hub.adapters.postgres.hold import Hold
 from central_hub.adapters.postgres.migrations import PACKAGE
 from central_hub.adapters.postgres.retention import forget_results, retire
 from central_hub.adapters.postgres.session import EVERY_DOMAIN, Session, scoped
 from central_hub.adapters.record_rows import Rows, decoded
-from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.placing import (
     ChainCheck,
@@ -162,11 +162,11 @@ class PostgresLog:
 
     async def read(self, after: int, limit: int) -> list[Record]:
         """Return records after a position; see the port."""
-        return _records(await self._ask(EVERY_DOMAIN, "read", after, limit))
+        return await records_of(await self._ask(EVERY_DOMAIN, "read", after, limit))
 
     async def read_domain(self, domain: DomainId, after_seq: int, limit: int) -> list[Record]:
         """Return one domain's records after a position; see the port."""
-        return _records(await self._ask(domain, "read_domain", domain, after_seq, limit))
+        return await records_of(await self._ask(domain, "read_domain", domain, after_seq, limit))
 
     async def head(self) -> Head:
         """Return the end of the log."""
@@ -301,6 +301,7 @@ class PostgresLog:
         self, session: Session, batch: Sequence[Append], domains: str, sending: Callable[[], None]
     ) -> list[Verdict]:
         connection, sql = session.write, self._sql
+        records = sum(len(append.records) for append in batch)
         await connection.execute("BEGIN")
         row = await connection.fetchrow(sql["lock_head"], domains)
         assert row is not None
@@ -311,11 +312,16 @@ class PostgresLog:
             await self._note_foreign(connection, domains)
         known = await self._known_results(connection, batch)
         placement = Placement(self._hold.known.pos, self._heads.get)
-        verdicts = placement.judge(batch, self._foreign, known.get)
+
+        def place() -> tuple[list[Verdict], list[object]]:
+            verdicts = placement.judge(batch, self._foreign, known.get)
+            return verdicts, columns_of(placement, self._row_maker)
+
+        verdicts, columns = place() if records <= HERE_MAX else await asyncio.to_thread(place)
         if not placement.records and not placement.results:
             await connection.execute("ROLLBACK")
             return verdicts
-        await connection.execute(sql["append"], *columns_of(placement, self._row_maker))
+        await connection.execute(sql["append"], *columns)
         session.warnings.clear()
         sending()
         await connection.execute("COMMIT")
@@ -382,15 +388,3 @@ class PostgresLog:
             if broken or not records:
                 return verifier.finish(head)
             after = records[-1].domain_seq
-
-
-def _records(rows: list[Row]) -> list[Record]:
-    records, broken = decoded(rows)
-    if broken:
-        raise HubError(
-            "unreadable_record",
-            Kind.INTERNAL,
-            "A stored record does not decode: its row was altered.",
-            next_step="Verify the domain's chain; restore from a backup.",
-        )
-    return records
