@@ -24,6 +24,7 @@ from central_hub.app.flagging import Flagging, flagging
 from central_hub.app.hooking import Hooking, hooking
 from central_hub.app.hub import Hub
 from central_hub.app.limiting import collector_of, quotas_of, rows_of
+from central_hub.app.observing import hub_collector_of, observing_of
 from central_hub.app.parts import Core, Discovery, Draw, HubPositions, Observing, Quotas
 from central_hub.app.rolling_out import RollingOut, follower_book, rolling_out
 from central_hub.app.safekeeping import Safekeeping, safekeeping
@@ -62,11 +63,8 @@ from central_hub.kernel.probing import Probe
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
-from central_hub.monitoring.collectors import health_collector, hub_collector, refusals_collector, store_collector
+from central_hub.monitoring.collectors import store_collector
 from central_hub.monitoring.fairness import fairness_collector
-from central_hub.monitoring.metrics import Metrics, RequestMeter
-from central_hub.monitoring.process import LoopWatch, ProcessStats
-from central_hub.monitoring.routes import Readiness
 from central_hub.monitoring.routes import operations as monitoring_operations
 from central_hub.plans.book import PlanBook
 from central_hub.plans.document import default_catalogue, parse_catalogue
@@ -161,47 +159,25 @@ def build(
     rollouts = rolling_out(core, discovery, config, followers)
     flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
     hooks = hooking(core, config, flags, sender=sender)
-    observing = _observing(core, discovery)
+    observing = observing_of(core, discovery)
     heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
     table = _table(core, discovery, quotas, flags, config, rollouts, keeping, hooks, observing, heartbeats)
-    pipeline = Pipeline(
-        table,
-        core.authentication,
-        core.denials,
-        core.positions,
-        core.protection,
-        observing.meter.observe,
-        CrossOrigin(origins_of(settings.cross_origins)),
-    )
+    pipeline = _pipeline(core, table, observing)
     epochs = Epochs()
     lane = _lane(core, discovery, config, epochs, heartbeats, pipeline)
-    observing.metrics.add(flags.collector())
-    observing.metrics.add(config.collector())
-    observing.metrics.add(rollouts.collector(core))
-    observing.metrics.add(keeping.collector())
-    observing.metrics.add(hooks.collector())
-    observing.metrics.add(collector_of(quotas))
-    observing.metrics.add(store_collector(stores.losses, stores.stale_ms))
-    observing.metrics.add(fairness_collector(core.protection, core.sequencer))
-    observing.metrics.add(
-        hub_collector(
-            core.runner,
-            core.sequencer,
-            core.denials.counted,
-            watchers=lambda: discovery.watch.watchers,
-            lane_hits=lambda: lane.hits,
-            lane_signals=lambda: lane.signals,
-            lane_commands=lambda: lane.commands,
-        )
-    )
-    # Health first: what is encoded for readers and watchers overlays its verdicts.
-    core.runner.listen(core.trials.applied)
-    core.runner.listen(discovery.keeper.applied)
-    core.runner.listen(discovery.changes.applied)
-    core.runner.listen(flags.streams.applied)
-    core.runner.listen(rollouts.applied)  # before configuration, which tells everyone what is in force by then
-    core.runner.listen(config.applied)
-    core.runner.listen(_access_listener(epochs, discovery.changes, core.registry))
+    for collector in (
+        flags.collector(),
+        config.collector(),
+        rollouts.collector(core),
+        keeping.collector(),
+        hooks.collector(),
+        collector_of(quotas),
+        store_collector(stores.losses, stores.stale_ms),
+        fairness_collector(core.protection, core.sequencer),
+        hub_collector_of(core, discovery, lane),
+    ):
+        observing.metrics.add(collector)
+    _listen(core, discovery, flags, rollouts, config, epochs)
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
@@ -220,6 +196,34 @@ def build(
         pipeline=pipeline,
         lane=lane,
         edge=edge,
+    )
+
+
+def _listen(
+    core: Core, discovery: Discovery, flags: Flagging, rollouts: RollingOut, config: Configuring, epochs: Epochs
+) -> None:
+    """Have everyone told of what was applied, in this order."""
+    for listener in (
+        core.trials.applied,
+        discovery.keeper.applied,  # health first: what is encoded for readers and watchers overlays its verdicts
+        discovery.changes.applied,
+        flags.streams.applied,
+        rollouts.applied,  # before configuration, which tells everyone what is in force by then
+        config.applied,
+        _access_listener(epochs, discovery.changes, core.registry),
+    ):
+        core.runner.listen(listener)
+
+
+def _pipeline(core: Core, table: Table, observing: Observing) -> Pipeline:
+    return Pipeline(
+        table,
+        core.authentication,
+        core.denials,
+        core.positions,
+        core.protection,
+        observing.meter.observe,
+        CrossOrigin(origins_of(core.settings.cross_origins)),
     )
 
 
@@ -343,20 +347,6 @@ def _discovery(core: Core, probe: Probe) -> Discovery:
             lambda: core.draw(8),
         ),
     )
-
-
-def _observing(core: Core, discovery: Discovery) -> Observing:
-    loop_watch, meter, readiness = LoopWatch(), RequestMeter(), Readiness()
-    stats = ProcessStats(core.stores.directory, loop_watch)
-    readiness.checks["store"] = core.stores.unwell
-    metrics = Metrics((meter.collect, stats.collect, health_collector(discovery.keeper, discovery.monitor)))
-    refused = core.egress.refused
-    metrics.add(
-        refusals_collector(
-            lambda: {refusal.value: count for refusal, count in refused.items()}, lambda: core.egress.opened
-        )
-    )
-    return Observing(loop_watch=loop_watch, meter=meter, readiness=readiness, stats=stats, metrics=metrics)
 
 
 def _table(
