@@ -35,6 +35,9 @@ def fill(hub: RealHub) -> None:
     boolean = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off", "overridable": True}
     for key, rules in (("0", []), ("search", []), ("half", [{"variant": "on", "percentage": 50}])):
         hub.must("PUT", f"/flags/{key}", boolean | {"rules": rules})
+    for at in ("/secrets", *(f"/tenants/{tenant}/secrets" for tenant in tenants)):
+        for path in ("0", "db/password"):
+            hub.must("PUT", f"{at}/value?path={path}", {"value": "0"})
     hub.must("PUT", "/segments/beta", {"keys": ["0"]})
     for service in ("0", "risk", "ledger"):
         for instance in ("0", "i-1"):
