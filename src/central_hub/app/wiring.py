@@ -178,8 +178,6 @@ def build(
     ):
         observing.metrics.add(collector)
     _listen(core, discovery, flags, rollouts, config, epochs)
-    discovery.keeper.on_change(discovery.catalogue.signal)
-    discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     edge = Edge(pipeline, hot=settings.lane is not LaneSetting.OFF)
     return Hub(
         staleness=Staleness(stores.stale_ms, epochs),
@@ -213,6 +211,8 @@ def _listen(
         _access_listener(epochs, discovery.changes, core.registry),
     ):
         core.runner.listen(listener)
+    discovery.keeper.on_change(discovery.catalogue.signal)
+    discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
 
 
 def _pipeline(core: Core, table: Table, observing: Observing) -> Pipeline:
