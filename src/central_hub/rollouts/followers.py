@@ -81,10 +81,13 @@ class Follower:
             or (now_ms - self.reported_ms < REPORT_FRESH_MS and self.reported_ms > self.streamless_ms)
         )
 
-    def before(self, now_ms: float) -> tuple[int, int]:
-        """Return requests and errors of the last minute."""
-        some = [(requests, errors) for at_ms, requests, errors in self.recent if now_ms - at_ms <= RECENT_MS]
-        return sum(each[0] for each in some), sum(each[1] for each in some)
+    def before(self, now_ms: float) -> tuple[tuple[int, int, int], ...]:
+        """Return what the reports of the last minute said: the second of each, its requests, its errors."""
+        return tuple(
+            (int(at_ms / 1_000), requests, errors)
+            for at_ms, requests, errors in self.recent
+            if now_ms - at_ms <= RECENT_MS
+        )
 
 
 _NONE: Final[Mapping[Key, Follower]] = {}

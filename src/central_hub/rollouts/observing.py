@@ -21,6 +21,7 @@ from central_hub.rollouts.model import KINDS_KEPT_MAX, SUSPECTS_SHOWN_MAX, Evide
 from central_hub.rollouts.ports import Instances
 from central_hub.rollouts.rules import (
     COMPARED_MIN,
+    bounds,
     bucket,
     instance_stratum,
     instance_target,
@@ -193,20 +194,20 @@ class Observing:
 
 
 class _Requests:
-    """Requests and errors of one kind: of the exposed, of the others, and of the exposed before."""
+    """Requests and errors of one kind: of the exposed, of the others, and of the exposed before, second by second."""
 
     __slots__ = ("before", "exposed", "others")
 
     def __init__(self) -> None:
         self.exposed: tuple[int, int] = (0, 0)
         self.others: tuple[int, int] = (0, 0)
-        self.before: tuple[int, int] = (0, 0)
+        self.before: dict[int, tuple[int, int]] = {}
 
     def rates(self, kind: str) -> Rates:
         """Return the rate of the exposed, and what it is compared with."""
         other, name = self.others, "others"
-        if other[0] < COMPARED_MIN and self.before[0] > other[0]:
-            other, name = self.before, "before"
+        if other[0] < COMPARED_MIN and self.before:
+            other, name = self._worst_before(), "before"
         return Rates(
             kind=kind,
             requests=self.exposed[0],
@@ -215,6 +216,23 @@ class _Requests:
             compared_requests=other[0],
             compared_errors=other[1],
         )
+
+    def add_before(self, before: Iterable[tuple[int, int, int]]) -> None:
+        """Add what the reports of an instance said before it was exposed."""
+        for second, requests, errors in before:
+            self.before[second] = _plus(self.before.get(second, (0, 0)), (requests, errors))
+
+    def _worst_before(self) -> tuple[int, int]:
+        """Return all of the time before, or the second of it in which most requests failed.
+
+        Errors come in bursts. With others to compare with these are hit by the same; with the time before, what is
+        seen now has to be worse than the worst of it.
+        """
+        whole = (0, 0)
+        for second in self.before.values():
+            whole = _plus(whole, second)
+        telling = [second for second in self.before.values() if second[0] >= COMPARED_MIN]
+        return max([whole, *telling], key=lambda each: bounds(each[1], each[0])[1] if each[0] else 0.0)
 
 
 class _Sums:
@@ -239,7 +257,7 @@ class _Sums:
             self._suspect(follower, "unhealthy, or not there any more")
         requests = self._kinds.setdefault(kind, _Requests())
         requests.exposed = _plus(requests.exposed, mark.since(follower))
-        requests.before = _plus(requests.before, mark.before)
+        requests.add_before(mark.before)
 
     def add_other(self, follower: Follower, mark: _Mark, kind: str, *, unwell: bool) -> None:
         """Add an instance that has the old value."""
@@ -265,7 +283,7 @@ class _Sums:
         for each in self._kinds.values():
             together.exposed = _plus(together.exposed, each.exposed)
             together.others = _plus(together.others, each.others)
-            together.before = _plus(together.before, each.before)
+            together.add_before((second, *counts) for second, counts in each.before.items())
         rates = together.rates("")
         kinds = [each.rates(kind) for kind, each in self._kinds.items()] if len(self._kinds) > 1 else []
         kinds.sort(key=lambda each: -each.errors)
