@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from central_hub.adapters.keyring import SHREDDED
+from central_hub.adapters.postgres import hold
 from central_hub.adapters.postgres.address import parse_address
 from central_hub.adapters.postgres.inspecting import prepare_database, status_of
 from central_hub.adapters.postgres.log import PostgresLog
@@ -212,6 +213,42 @@ async def test_a_hub_whose_lock_went_to_another_writes_no_more(database: Databas
     assert len(await everything(first)) == 3
     assert whole(await first.verify(ACME))
     await first.close()
+
+
+async def test_a_commit_is_hinted_at_and_the_head_is_the_truth_without_a_hint(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[str] = []
+    writing = await opened(database, exclusive=False)
+    for hints in (True, False):
+        monkeypatch.setattr(hold, "LOOK_S", 30.0 if hints else 0.05)
+        reading = await opened(database, exclusive=False)
+        await asyncio.sleep(0.2)
+        if not hints:
+            monkeypatch.setattr(writing._hold, "committed", lambda session: None)
+        moved.clear()
+        reading.follow(lambda: moved.append("moved"), lambda: None)
+        await writing.append([command()])
+        async with asyncio.timeout(5):
+            while not moved:
+                await asyncio.sleep(0.01)
+        await reading.close()
+    await writing.close()
+
+
+async def test_two_hubs_that_write_at_once_keep_one_order_and_every_chain(database: Database) -> None:
+    both = [await opened(database, exclusive=False) for _ in range(2)]
+    for turn in range(20):
+        batches = [
+            [command(record(ACME, f"thing/{turn}-{at}-{n}", id=f"{turn}-{at}-{n}")) for n in range(5)] for at in (0, 1)
+        ]
+        await asyncio.gather(*(log.append(batch) for log, batch in zip(both, batches, strict=True)))
+    records = await everything(both[0])
+    assert [one.pos for one in records] == list(range(1, 201))
+    assert len({one.id for one in records}) == 200
+    for log in both:
+        assert whole(await log.verify(ACME))
+        await log.close()
 
 
 # Migrations.

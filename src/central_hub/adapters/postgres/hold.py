@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from central_hub.adapters.postgres.address import Address
-from central_hub.adapters.postgres.connection import LOST, Refused, reason_of
+from central_hub.adapters.postgres.connection import LOST, Refused, Row, reason_of
 from central_hub.adapters.postgres.judging import Sql
 from central_hub.adapters.postgres.session import Session, Standing, goes_on, open_any
 from central_hub.kernel.errors import HubError
@@ -28,6 +28,8 @@ LOOK_S: Final = 0.1
 """Seconds between two looks at the head when nobody hints."""
 ANSWER_S: Final = 0.8
 """Seconds without an answer after which the store counts as away."""
+APART_S: Final = 0.005
+"""Seconds at least between two looks, however many hints there are: they are gathered."""
 RETRY_S: Final = 0.25
 """Seconds between two tries to find it again."""
 
@@ -53,6 +55,7 @@ class Hold:
         self._keeping: asyncio.Task[None] | None = None
         self._pid = 0
         self._answered_s = 0.0
+        self._to_tell = False
         self.known = Standing(pos=0, last_id=None, incarnation="", place="")
         self.on_moved: Callable[[], None] | None = None
         self.on_rewound: Callable[[], None] | None = None
@@ -115,6 +118,12 @@ class Hold:
         session.hinted.set()
         _log.warning("store.lost", reason=reason)
 
+    def committed(self, session: Session) -> None:
+        """Hint at a commit to the other hubs, if there may be any."""
+        if not self._exclusive:
+            self._to_tell = True
+            session.hinted.set()
+
     async def close(self) -> None:
         """Let go."""
         self.closed = True
@@ -133,17 +142,24 @@ class Hold:
                 await self._find()
                 await asyncio.sleep(0 if self._session is not None else RETRY_S)
                 continue
-            head = await self._look(session)
-            if head is not None:
-                self._noted(*head)
+            row = await self._ask(session)
+            if row is not None:
+                self._noted(row["pos"], row["incarnation"])
+                await asyncio.sleep(APART_S)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await session.hinted.wait()
                 session.hinted.clear()
 
-    async def _look(self, session: Session) -> tuple[int, str] | None:
-        """Ask for the head, without cutting an answer short that is on its way when this process stood still."""
-        asking = asyncio.ensure_future(session.watch.fetchrow(self._sql["head"]))
+    async def _ask(self, session: Session) -> Row | None:
+        """Ask for the head, hinting at a commit of this hub's on the way; None when the session is lost.
+
+        The hint is a transaction of its own: one that is told of while others commit holds them up. An answer is not
+        cut short that is on its way when this process stood still.
+        """
+        name = "tell" if self._to_tell else "head"
+        self._to_tell = False
+        asking = asyncio.ensure_future(session.watch.fetchrow(self._sql[name]))
         for _ in range(2):
             await asyncio.wait((asking,), timeout=ANSWER_S / 2)
             if asking.done():
@@ -162,7 +178,7 @@ class Hold:
             self.lose(session, "the head is gone")
             return None
         self._answered_s = asyncio.get_running_loop().time()
-        return row["pos"], row["incarnation"]
+        return row
 
     def _noted(self, pos: int, incarnation: str) -> None:
         if incarnation != self.known.incarnation:

@@ -331,6 +331,7 @@ class PostgresLog:
         self._heads.update(placement.heads)
         if placement.records:
             self._hold.known.pos, self._hold.known.last_id = placement.pos, placement.records[-1].id
+            self._hold.committed(session)
         return verdicts
 
     async def _note_foreign(self, connection: Connection, domains: str) -> None:

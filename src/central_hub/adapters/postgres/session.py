@@ -53,6 +53,11 @@ class Session:
         """The server's process that writes for this hub."""
         return self.write.get_server_pid()
 
+    def hint(self, connection: object, pid: int, *_: object) -> None:
+        """Take note that somebody committed; what this hub said itself is no news."""
+        if pid != self.watch.get_server_pid():
+            self.hinted.set()
+
     def end(self) -> None:
         """Give the connections up at once, whatever they are doing."""
         for each in (self.write, self.read, self.watch):
@@ -92,7 +97,7 @@ async def open_session(host: str, sql: Sql, *, exclusive: bool, own_pid: int = 0
             await _take_lock(session.write, sql, own_pid)
         session.here = await session.write.fetchval(sql["here"])
         session.write.add_log_listener(lambda _, message: session.warnings.append(str(message)))
-        await session.watch.add_listener(CHANNEL, lambda *_: session.hinted.set())
+        await session.watch.add_listener(CHANNEL, session.hint)
     except BaseException:
         for each in made:
             each.terminate()

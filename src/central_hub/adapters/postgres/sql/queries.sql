@@ -10,6 +10,10 @@ SELECT pos, incarnation, set_config('hub.domains', $1, true) FROM central_hub.he
 -- name: head
 SELECT pos, incarnation FROM central_hub.head;
 
+-- name: tell
+-- Hint at a commit, and look at the head as ever.
+SELECT pos, incarnation FROM central_hub.head, pg_notify('central_hub', '');
+
 -- name: make_head
 INSERT INTO central_hub.head (pos, incarnation, place) VALUES (0, $1, $2) ON CONFLICT (one) DO NOTHING;
 
