@@ -175,6 +175,11 @@ def webhooks_collector(deliveries: Deliveries, noticing: Noticing) -> Collector:
             "result", {"delivered": deliveries.delivered, "failed": deliveries.failed},
         )  # fmt: skip
         yield counter("central_hub_webhook_dead_letters_total", "Events that were given up.", deliveries.parked)
+        yield counter(
+            "central_hub_webhook_missed_records_total",
+            "Records that had left the log before a webhook came to them.",
+            deliveries.missed,
+        )
         yield gauge("central_hub_webhook_attempts_in_flight", "Attempts under way.", deliveries.in_flight)
         yield gauge(
             "central_hub_webhook_lag_records", "Records that the slowest enabled webhook is behind.", deliveries.lag()

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from central_hub.kernel.clock import Clock
-from central_hub.kernel.cursors import Cursor, Cursors
+from central_hub.kernel.cursors import Cursors
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.events import EventType, EventTypes
 from central_hub.kernel.ids import DomainId
@@ -24,7 +24,8 @@ from central_hub.kernel.messaging import Result
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
 from central_hub.tenants.model import TenantResumed, TenantShredded, TenantStateChanged, TenantSuspended
-from central_hub.webhooks.lines import Attempt, Line, Saved, Told
+from central_hub.webhooks.keeping import CursorKeeper
+from central_hub.webhooks.lines import Attempt, Line, Told
 from central_hub.webhooks.model import (
     CURSOR_EVERY_S,
     DEAD_LETTERS_MAX,
@@ -42,6 +43,8 @@ from central_hub.webhooks.turns import Turns
 from central_hub.webhooks.view import WebhooksView
 
 STORE_RETRY_S: Final = 1.0
+LOOK_SLICE: Final = 256
+"""Lines that nothing was for, looked at each second: their cursors move with their tenants' logs."""
 DRAW_BITS: Final = 24
 
 _log = structlog.get_logger("central_hub.webhooks")
@@ -87,7 +90,6 @@ class Deliveries:
         self._runner = runner
         self._sending = sending
         self._outcomes = outcomes
-        self._cursors = cursors
         self._customers = customers
         self._clock = clock
         self._draw = draw
@@ -96,11 +98,13 @@ class Deliveries:
         self._later: list[tuple[float, int, Line]] = []
         self._order = 0
         self._turns = Turns()
-        self._dropped: list[str] = []
+        self._looked_at: list[Line] = []
+        self._keeper = CursorKeeper(cursors, runner.position)
         self._wake = asyncio.Event()
         self.delivered = 0
         self.failed = 0
         self.parked = 0
+        self.missed = 0
 
     async def prime(self) -> None:
         """Take in every endpoint there is; call it when the views are rebuilt, before `run`.
@@ -108,14 +112,15 @@ class Deliveries:
         Raises:
             HubError: `store_unavailable` when the cursors cannot be read.
         """
-        kept = {cursor.consumer: cursor for cursor in await self._cursors.load()}
+        kept = await self._keeper.load()
         for domain in self._view.domains():
             position = self._runner.position(domain)
             lines = self._lines.setdefault(domain, {})
             for webhook in self._view.webhooks(domain):
                 line = lines[webhook.id] = Line(domain, webhook, kept.pop(webhook.id, None), position)
                 self._offer(line)
-        self._dropped.extend(kept)  # of endpoints that are gone
+        for gone in kept:
+            self._keeper.drop(gone)
 
     def applied(self, batch: Sequence[Applied]) -> None:
         """Follow what became true; a listener of the runner."""
@@ -163,22 +168,7 @@ class Deliveries:
         Raises:
             HubError: `store_unavailable`; what moved is kept next time.
         """
-        moved: list[tuple[Line, Saved, Cursor]] = []
-        for domain, lines in self._lines.items():
-            for line in lines.values():
-                before, cursor = line.saved, line.cursor(self._runner.position(domain))
-                if cursor is not None:
-                    moved.append((line, before, cursor))
-        dropped, self._dropped = self._dropped, []
-        if not moved and not dropped:
-            return
-        try:
-            await self._cursors.save([cursor for _, _, cursor in moved], dropped=dropped)
-        except BaseException:
-            for line, before, _ in moved:
-                line.saved = before
-            self._dropped.extend(dropped)
-            raise
+        await self._keeper.keep(self._every_line())
 
     def line(self, domain: DomainId, webhook_id: str) -> Line | None:
         """Return where an endpoint stands; None when it is not there."""
@@ -206,12 +196,22 @@ class Deliveries:
         """How many attempts are under way."""
         return self._turns.under_way
 
+    def _every_line(self) -> list[Line]:
+        return [line for lines in self._lines.values() for line in lines.values()]
+
+    def _some_lines(self) -> list[Line]:
+        """Return the lines that are looked at next: all of them in turn, some at a time."""
+        if not self._looked_at:
+            self._looked_at = self._every_line()
+        some, self._looked_at = self._looked_at[:LOOK_SLICE], self._looked_at[LOOK_SLICE:]
+        return some
+
     def _sync(self, domain: DomainId) -> None:
         """Take over what the view says of a domain's endpoints."""
         lines = self._lines.get(domain, {})
         there = {webhook.id: webhook for webhook in self._view.webhooks(domain)}
         for gone in [webhook_id for webhook_id in lines if webhook_id not in there]:
-            self._dropped.append(gone)
+            self._keeper.drop(gone)
             self._turns.discard(lines.pop(gone))
         if not there:
             self._lines.pop(domain, None)
@@ -272,16 +272,21 @@ class Deliveries:
                 await self._fill(line)
             elif line.due_ms <= self._clock.monotonic_ms():
                 await self._deliver(line, line.queue[0])
-        except HubError as error:
-            _log.warning("webhooks.turn_failed", code=error.code, tenant=line.domain, webhook=line.webhook.id)
+        except Exception as error:  # a bug about one endpoint must not end the deliveries of all
+            code = error.code if isinstance(error, HubError) else type(error).__name__
+            _log.warning("webhooks.turn_failed", code=code, tenant=line.domain, webhook=line.webhook.id)
             self._wait(line, STORE_RETRY_S)
         finally:
             self._turns.give_back(line)
+            self._keeper.moved(line)
             self._offer(line)
             self._wake.set()
 
     async def _fill(self, line: Line) -> None:
         found = await self._log.read_domain(line.domain, line.scanned, READ_PAGE)
+        if found and found[0].domain_seq > line.scanned + 1:
+            self.missed += found[0].domain_seq - line.scanned - 1
+            _log.warning("webhooks.history_missed", tenant=line.domain, webhook=line.webhook.id, after=line.scanned)
         read_to = found[-1].domain_seq if found else self._runner.position(line.domain)
         opened = [applied for record in found if (applied := self._runner.opened(record)) is not None]
         line.fill(self._types, opened, read_to=read_to, position=self._runner.position(line.domain))
@@ -340,6 +345,6 @@ class Deliveries:
         while True:
             await asyncio.sleep(CURSOR_EVERY_S)
             try:
-                await self.flush()
+                await self._keeper.keep(self._some_lines())
             except HubError as error:
                 _log.warning("webhooks.cursors_not_kept", code=error.code)

@@ -39,7 +39,7 @@ PAGE_MAX: Final = 500
 
 QUEUE_MAX: Final = 64
 """Events of one endpoint that wait in memory; more are read from the log when their turn comes."""
-READ_PAGE: Final = 128
+READ_PAGE: Final = 64
 """Records read from the log at once, and so between two looks at the other tenants."""
 IN_FLIGHT_MAX: Final = 128
 IN_FLIGHT_PER_TENANT_MAX: Final = 4

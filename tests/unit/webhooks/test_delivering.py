@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from central_hub.kernel.errors import HubError
-from central_hub.kernel.ids import PLATFORM
+from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.messaging import Outcome, Result
 from central_hub.kernel.placing import store_unavailable
-from central_hub.kernel.records import HUB_ACTOR
+from central_hub.kernel.records import HUB_ACTOR, Record
 from central_hub.kernel.signatures import secret_bytes
 from central_hub.tenants.model import State, TenantShredded, TenantStateChanged
 from central_hub.webhooks.model import (
@@ -371,6 +371,54 @@ async def test_cursors_that_could_not_be_kept_are_kept_later() -> None:
         house.cursors.save = save  # type: ignore[method-assign]
         await house.deliveries.flush()
         assert [cursor.seq for cursor in await house.cursors.load()] == [2]
+
+
+async def test_what_has_left_the_log_is_counted_and_the_rest_is_told() -> None:
+    async with opened() as house:
+        minted = await house.create()
+        await house.webhooks.disable(ctx_of(), ACME, minted.webhook.id)
+        for name in ("a", "b"):
+            await house.reach(name)
+        read = house.log.read_domain
+
+        async def what_is_left(domain: DomainId, after_seq: int, limit: int) -> list[Record]:
+            return [record for record in await read(domain, after_seq, limit) if record.domain_seq > 3]
+
+        house.log.read_domain = what_is_left  # type: ignore[method-assign]
+        await house.webhooks.enable(ctx_of(), ACME, minted.webhook.id)
+        await house.settled()
+        assert house.receiver.names() == ["b"]
+        assert house.deliveries.missed == 2
+
+
+async def test_a_mistake_about_one_endpoint_leaves_the_others_alone() -> None:
+    async with opened() as house:
+        await house.create(url="https://broken.example/")
+        await house.create("globex")
+
+        def answer(host: str, _: int) -> Outcome | None:
+            if host == "broken.example":
+                raise ZeroDivisionError
+            return None
+
+        house.receiver.answer = answer
+        await house.reach("a")
+        await house.reach("g", "globex")
+        await house.settled()
+        assert house.receiver.names() == ["g"]
+        house.receiver.answer = lambda _host, _count: None
+        await house.pass_time(1_000)
+        assert house.receiver.names("broken.example")[-1] == "a"
+
+
+async def test_an_endpoint_that_nothing_is_for_moves_with_its_tenants_log() -> None:
+    async with opened() as house:
+        await house.create(events=("io.centralhub.config.changed.v1",))
+        for number in range(5):
+            await house.reach(f"n{number}")
+        await house.settled()
+        await house.deliveries.flush()
+        assert [cursor.seq for cursor in await house.cursors.load()] == [house.runner.position(ACME)]
 
 
 async def test_the_latest_attempts_can_be_shown() -> None:
