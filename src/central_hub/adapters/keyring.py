@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from hmac import compare_digest
+from itertools import islice
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -42,6 +43,9 @@ KEY_ID_BYTES: Final = 4
 SHREDDED: Final = "shredded"
 """The id of what stands in the place of a domain's keys once they are destroyed; no key is called so."""
 DATA_KEYS_PER_DOMAIN_MAX: Final = 256
+SEALS_PER_KEY_MAX: Final = 2**28
+"""What one process seals under a data key before the domain is given another one: random nonces of 96 bits are good for
+2**32 messages (NIST SP 800-38D, 8.3), and a key may outlive several processes."""
 OPENED_AT_ONCE: Final = 256
 """Wrapped keys that a provider is asked about in one request."""
 
@@ -120,6 +124,8 @@ class KeyRing:
         self._count: dict[str, int] = {}
         self._shredded: set[str] = set()
         self._making: dict[str, asyncio.Lock] = {}
+        self._sealed: dict[str, int] = {}
+        self._behind: tuple[str, dict[tuple[str, str], None]] = ("", {})
         self.provider_failures = 0
 
     async def load(self) -> None:
@@ -160,6 +166,7 @@ class KeyRing:
         if current is None:
             raise _unreadable(domain)
         nonce = self._nonce()
+        self._sealed[domain] = self._sealed.get(domain, 0) + 1
         return current[0], nonce + current[1].encrypt(nonce, plain, associated)
 
     def open(self, domain: DomainId, key_id: str, sealed: bytes, associated: bytes) -> bytes:
@@ -235,7 +242,21 @@ class KeyRing:
     def behind(self) -> list[tuple[str, str]]:
         """Return the data keys, as (domain, key id), that are not wrapped under the current key-encryption key."""
         current = self.encryption.current
-        return [name for name, under in self._under.items() if under != current]
+        if self._behind[0] != current:
+            self._behind = (current, {name: None for name, under in self._under.items() if under != current})
+        return list(self._behind[1])
+
+    def count_behind(self) -> int:
+        """Return how many data keys are not wrapped under the current key-encryption key."""
+        return len(self._behind[1]) if self._behind[0] == self.encryption.current else len(self.behind())
+
+    def next_behind(self, limit: int) -> list[tuple[str, str]]:
+        """Return up to `limit` of those that are behind."""
+        return list(islice(self._behind[1], limit)) if self.count_behind() else []
+
+    def worn(self) -> list[DomainId]:
+        """Return the domains whose data key has sealed as much as one may."""
+        return [DomainId(domain) for domain, count in self._sealed.items() if count >= SEALS_PER_KEY_MAX]
 
     async def rewrap(self, names: Sequence[tuple[str, str]]) -> None:
         """Wrap some data keys under the current key-encryption key, durably, in one step.
@@ -259,7 +280,7 @@ class KeyRing:
         await self._kept.replace_keys([(*name, data) for (name, _), data in zip(held, wrapped, strict=True)])
         for (name, _), data in zip(held, wrapped, strict=True):
             if name in self._under:
-                self._under[name] = parted(data)[0]
+                self._note(name, parted(data)[0])
 
     async def forget_replaced(self) -> None:
         """Let go of the key-encryption keys of before, and of what they wrapped."""
@@ -290,6 +311,8 @@ class KeyRing:
         self._count.pop(domain, None)
         for key in [key for key in self._ciphers if key[0] == domain]:
             del self._ciphers[key], self._plain[key], self._under[key]
+            self._behind[1].pop(key, None)
+        self._sealed.pop(domain, None)
 
     def _nonce(self) -> bytes:
         # Drawn many at a time: the call hands the interpreter over, which costs more than the bytes.
@@ -306,10 +329,18 @@ class KeyRing:
         self._count[domain] = self._count.get(domain, 0) + 1
         self._ciphers[(domain, key_id)] = cipher
         self._plain[(domain, key_id)] = plain
-        self._under[(domain, key_id)] = under
+        self._note((domain, key_id), under)
         current = self._current.get(domain)
         if current is None or made_ms(current[0]) <= made_ms(key_id):
             self._current[domain] = (key_id, cipher)
+            self._sealed.pop(domain, None)
+
+    def _note(self, name: tuple[str, str], under: str) -> None:
+        self._under[name] = under
+        if under == self._behind[0]:
+            self._behind[1].pop(name, None)
+        else:
+            self._behind[1][name] = None
 
 
 def made_ms(key_id: str) -> int:

@@ -26,7 +26,7 @@ def secrets_collector(secrets: Secrets, view: SecretsView, keys: Keys, rotation:
         )  # fmt: skip
         yield gauge("central_hub_data_keys", "Data keys in memory.", keys.data_keys())
         yield gauge(
-            "central_hub_data_keys_behind", "Data keys not under the current key-encryption key.", len(keys.behind())
+            "central_hub_data_keys_behind", "Data keys not under the current key-encryption key.", keys.count_behind()
         )
         yield counter("central_hub_data_keys_rotated_total", "Data keys rewrapped or renewed.", rotation.rotated)
         yield gauge("central_hub_rotation_running", "1 while keys are being rotated.", rotation.state.phase in GOING_ON)

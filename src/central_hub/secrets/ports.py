@@ -60,8 +60,16 @@ class Keys(Protocol):
         """Return how many data keys there are."""
         ...
 
-    def behind(self) -> list[tuple[str, str]]:
-        """Return the data keys, as (domain, key id), that are not wrapped under the current key."""
+    def count_behind(self) -> int:
+        """Return how many data keys are not wrapped under the current key."""
+        ...
+
+    def next_behind(self, limit: int) -> list[tuple[str, str]]:
+        """Return up to `limit` of those, as (domain, key id)."""
+        ...
+
+    def worn(self) -> list[DomainId]:
+        """Return the domains whose data key has sealed as much as one may."""
         ...
 
     def domains(self) -> list[DomainId]:

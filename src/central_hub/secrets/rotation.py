@@ -7,6 +7,8 @@ of a domain seals what is written from then on; what was written before is opene
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
@@ -33,6 +35,8 @@ from central_hub.secrets.view import SecretsView
 RETRY_S: Final = 2.0
 """How long a rotation waits after the provider or the store refused a step."""
 
+WORN_LOOK_S: Final = 60.0
+"""How often a rotation looks for data keys that have sealed as much as one may."""
 PASSED_OVER: Final = frozenset({"unreadable_record", "limit_reached"})
 """Refusals of one domain that end nothing for the others: it was shredded, or has as many keys as it may."""
 
@@ -69,6 +73,7 @@ class Rotation:
         clock: wall time.
         customers: which tenants there are.
         retry_s: see `RETRY_S`.
+        worn_look_s: see `WORN_LOOK_S`.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Rotation:
         customers: Customers,
         *,
         retry_s: float = RETRY_S,
+        worn_look_s: float = WORN_LOOK_S,
     ) -> None:
         self._keys = keys
         self._view = view
@@ -87,8 +93,10 @@ class Rotation:
         self._clock = clock
         self._customers = customers
         self._retry_s = retry_s
+        self._worn_look_s = worn_look_s
         self._begun = asyncio.Event()
         self._passed_over: set[DomainId] = set()
+        self._left: deque[DomainId] = deque()
         self.state = RotationState()
         self.rotated = 0
 
@@ -150,7 +158,8 @@ class Rotation:
                 _log.warning("secrets.rotation_held_up", code=refused.code, internal=refused.internal)
                 await asyncio.sleep(self._retry_s)
                 continue
-            await self._begun.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._begun.wait(), self._worn_look_s)
             self._begun.clear()
 
     async def _step(self) -> bool:
@@ -159,11 +168,16 @@ class Rotation:
         if begun is None:
             return await self._catch_up()
         if begun.what is Rotating.DATA_KEYS:
-            left = self._to_renew(begun)
+            left = self._left
+            if not left:
+                left.extend(self._to_renew(begun))
             self._going_on(begun.what, len(left))
-            for domain in left[:KEYS_AT_ONCE]:
+            for domain in [left[at] for at in range(min(KEYS_AT_ONCE, len(left)))]:
                 await self._renew(domain, begun.began_at_ms)
+                left.popleft()
             if left:
+                return True
+            if self._to_renew(begun):  # domains that came meanwhile, or a key that another hub made earlier
                 return True
         else:
             if self._keys.encryption.current == begun.from_key:
@@ -177,18 +191,20 @@ class Rotation:
         """Rewrap what is under a key of before, where that key was changed outside: in the environment, by a server."""
         if await self._rewrap():
             return True
+        for domain in self._keys.worn():
+            await self._renew(domain, 0)
         if self.state.phase in (Phase.RUNNING, Phase.WAITING):
             self.state = msgspec.structs.replace(self.state, phase=Phase.DONE, held_up_by="")
         return False
 
     async def _rewrap(self) -> bool:
-        behind = self._keys.behind()
+        behind = self._keys.next_behind(KEYS_AT_ONCE)
         if not behind:
             return False
-        self._going_on(Rotating.KEY_ENCRYPTION_KEY, len(behind))
-        await self._keys.rewrap(behind[:KEYS_AT_ONCE])
-        self.rotated += min(len(behind), KEYS_AT_ONCE)
-        if len(behind) <= KEYS_AT_ONCE:
+        self._going_on(Rotating.KEY_ENCRYPTION_KEY, self._keys.count_behind())
+        await self._keys.rewrap(behind)
+        self.rotated += len(behind)
+        if not self._keys.count_behind():
             await self._keys.forget_replaced()
         return True
 
@@ -228,6 +244,7 @@ class Rotation:
 
         await self._sequencer.submit(HUB_ACTOR, (PLATFORM,), decide)
         self._passed_over.clear()
+        self._left.clear()
         total = self.state.total
         self.state = RotationState(phase=Phase.DONE, what=begun.what, done=total, total=total)
         _log.info("secrets.keys_rotated", what=begun.what.value, data_keys=fact.data_keys, key=fact.to_key)

@@ -117,7 +117,7 @@ class SecretRoutes:
             key_encryption_key=self.keys.encryption.current,
             domains=len(self.keys.domains()),
             data_keys=self.keys.data_keys(),
-            behind=len(self.keys.behind()),
+            behind=self.keys.count_behind(),
             rotation=self.rotation.state,
         )
 
