@@ -89,6 +89,11 @@ class Trials:
             done = await self.write()
             await asyncio.sleep(0 if more else LOOK_EVERY_S if done else RETRY_S)
 
+    @property
+    def followed(self) -> int:
+        """How many trials with an end there are."""
+        return len(self._timers.keys() | self._due.keys())
+
     def look(self, limit: int) -> bool:
         """Note which trials have come to their end; say whether there is more to do now."""
         timers, more = self._wheel.advance(self._clock.monotonic_ms(), limit)

@@ -23,7 +23,7 @@ from central_hub.kernel.ids import DomainId
 from central_hub.kernel.messaging import Result
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
-from central_hub.tenants.model import TenantResumed, TenantShredded, TenantStateChanged, TenantSuspended
+from central_hub.tenants.model import TenantShredded
 from central_hub.webhooks.keeping import CursorKeeper
 from central_hub.webhooks.lines import Attempt, Line, Told
 from central_hub.webhooks.model import (
@@ -49,7 +49,6 @@ DRAW_BITS: Final = 24
 
 _log = structlog.get_logger("central_hub.webhooks")
 _ENDPOINTS: Final = frozenset(fact.__name__ for fact in FACTS if not issubclass(fact, ValueChanged))
-_LIVES: Final = frozenset(fact.__name__ for fact in (TenantStateChanged, TenantSuspended, TenantResumed))
 
 
 class Deliveries:
@@ -127,12 +126,12 @@ class Deliveries:
         by_domain: dict[DomainId, list[tuple[EventType, Applied]]] = {}
         changed: set[DomainId] = set()
         for one in batch:
-            if one.type in _ENDPOINTS or (one.type in _LIVES and one.domain in self._lines):
+            if one.type in _ENDPOINTS:
                 changed.add(one.domain)
             elif isinstance(one.fact, TenantShredded):
                 changed.add(DomainId(one.fact.tenant_id))
             kind = self._types.of(one.type)
-            if kind is not None and one.domain in self._lines:
+            if kind is not None:
                 by_domain.setdefault(one.domain, []).append((kind, one))
         for domain in changed:
             self._sync(domain)

@@ -72,7 +72,7 @@ class Line:
         self.webhook = webhook
         self.done = webhook.from_seq
         self.failing = Failing()
-        if kept is not None and kept.domain == domain and webhook.from_seq <= kept.seq <= position:
+        if kept is not None and webhook.from_seq <= kept.seq <= position:
             self.done = kept.seq
             self.failing = msgspec.msgpack.decode(kept.state, type=Failing) if kept.state else Failing()
         self.scanned = self.done

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
 from central_hub.edge.pipeline import Answer
+from central_hub.kernel.messaging import Outcome
+from central_hub.webhooks.routes import PINGS_AT_ONCE_MAX
 from tests.isolation.world import World, running
 
 AT = "/tenants/acme/webhooks"
@@ -178,3 +181,23 @@ async def test_a_test_message_says_what_came_of_it() -> None:
         ]  # fmt: skip
         (_, headers, data) = world.endpoints.got["acme"][0]
         assert msgspec.json.decode(data)["id"] == headers["webhook-id"] == answers[0]["event_id"]
+
+
+async def test_test_messages_under_way_are_limited_for_each_tenant() -> None:
+    async with running() as world:
+        hook = (await made(world))["webhook"]
+        send, go_on = world.endpoints.send, asyncio.Event()
+
+        async def slowly(*given: Any) -> Outcome:
+            await go_on.wait()
+            return await send(*given)
+
+        world.endpoints.send = slowly  # type: ignore[method-assign]
+        target = f"{AT}/{hook['webhook_id']}/test"
+        waiting = [asyncio.create_task(world.ask("POST", target, key="acme")) for _ in range(PINGS_AT_ONCE_MAX)]
+        await asyncio.sleep(0.01)
+        refused = await world.ask("POST", target, key="acme")
+        assert (refused.status, body(refused)["code"]) == (429, "limit_reached")
+        go_on.set()
+        assert [(await one).status for one in waiting] == [200] * PINGS_AT_ONCE_MAX
+        assert (await world.ask("POST", target, key="acme")).status == 200

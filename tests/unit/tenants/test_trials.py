@@ -198,5 +198,37 @@ async def test_whatever_happens_a_trial_ends_once_and_never_early(steps: list[st
         assert ends(office) == 1
 
 
+async def test_who_is_on_no_trial_that_ends_is_not_followed() -> None:
+    async with opened() as office:
+        trials = follow(office)
+        await office.tenants.create(OPERATOR, msgspec.structs.replace(trial_of(office), trial_until_ms=None))
+        assert trials.followed == 0
+        await office.tenants.create(OPERATOR, msgspec.structs.replace(trial_of(office), id="globex"))
+        assert trials.followed == 1
+        await office.life.move(OPERATOR, "globex", Move.ACTIVATE)
+        assert trials.followed == 0
+
+
+async def test_a_tenant_that_is_gone_is_not_followed() -> None:
+    async with opened() as office:
+        trials = follow(office)
+        await office.tenants.create(OPERATOR, trial_of(office, 1))
+        await office.life.move(OPERATOR, "acme", Move.DELETE)
+        await office.life.shred(OPERATOR, "acme", confirm="acme")
+        assert trials.followed == 0
+
+
+async def test_what_is_extended_after_it_was_noted_does_not_end() -> None:
+    async with opened() as office:
+        await office.tenants.create(OPERATOR, trial_of(office, 1))
+        trials = Trials(office.view, office.sequencer, office.clock)
+        office.clock.advance(2 * DAY_MS)
+        await trials.prime()
+        until_ms = office.clock.now_ms() + DAY_MS
+        await office.tenants.change(OPERATOR, "acme", name=None, tier=None, trial_until_ms=until_ms)
+        assert await trials.write()
+        assert ends(office) == 0
+
+
 def test_the_table_says_what_a_trial_becomes() -> None:
     assert moved(State.TRIAL, TRIAL_ENDED) is State.PAST_DUE

@@ -421,6 +421,39 @@ async def test_an_endpoint_that_nothing_is_for_moves_with_its_tenants_log() -> N
         assert [cursor.seq for cursor in await house.cursors.load()] == [house.runner.position(ACME)]
 
 
+@pytest.mark.parametrize("status", [422, 410, 204])
+async def test_an_endpoint_that_is_deleted_during_an_attempt_leaves_nothing(status: int) -> None:
+    async with opened() as house:
+        minted = await house.create()
+        house.receiver.hang.add("hooks.example")
+        house.receiver.answer = lambda _host, _count: refused(status) if status >= 300 else None
+        await house.reach("a")
+        await asyncio.sleep(0.01)
+        await house.webhooks.delete(ctx_of(), ACME, minted.webhook.id)
+        before = len(house.log.records)
+        house.receiver.hanging.set()
+        await house.settled()
+        assert (len(house.receiver.got), len(house.log.records)) == (1, before)
+
+
+@pytest.mark.parametrize("status", [422, 204])
+async def test_an_endpoint_that_is_deleted_during_a_replay_leaves_nothing(status: int) -> None:
+    async with opened() as house:
+        minted = await house.create()
+        house.receiver.answer = lambda _host, _count: refused(422)
+        await house.reach("a")
+        await house.settled()
+        house.receiver.hang.add("hooks.example")
+        house.receiver.answer = lambda _host, _count: refused(status) if status >= 300 else None
+        await house.webhooks.replay(ctx_of(), ACME, minted.webhook.id)
+        await asyncio.sleep(0.01)
+        await house.webhooks.delete(ctx_of(), ACME, minted.webhook.id)
+        before = len(house.log.records)
+        house.receiver.hanging.set()
+        await house.settled()
+        assert (len(house.receiver.got), len(house.log.records)) == (2, before)
+
+
 async def test_the_latest_attempts_can_be_shown() -> None:
     async with opened() as house:
         minted = await house.create()
