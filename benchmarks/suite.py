@@ -278,6 +278,16 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "rollouts",
+        (
+            Bar("harmful changes rolled out", ("harmful",), 100, "changes"),
+            Bar("harmful changes that did not come back by themselves", ("not_rolled_back",), 0, "changes", most=True),
+            Bar("a harmful change is back (95 %) after", ("back_s", "p95"), 10, "s", most=True),
+            Bar("instances that a harmful change reached, at most", ("exposed_percent", "max"), 10, "%", most=True),
+            Bar("good changes of 100 that were taken back", ("false_rollbacks",), 0, "changes", most=True),
+        ),
+    ),
+    Benchmark(
         "flags",
         (
             Bar("a flag evaluated in process, nothing left to ask", ("in_process", "static_us"), 5.0, "us", most=True),

@@ -22,6 +22,7 @@ ELSEWHERE: Final = {
     "allocations": "tests/unit/quotas/test_quota_benchmarks.py",
     "postgres": "tests/durability/test_postgres_benchmark.py",
     "slices": "tests/unit/quotas/test_quota_benchmarks.py",
+    "rollouts": "tests/unit/rollouts/test_benchmark.py",
 }
 """Those whose short form is a test of its own."""
 
