@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central_hub import BaseService, ConfigDiff, HubClient, HubError, ServiceConfig, SyncHubClient
-from central_hub.sdk.configuration import difference
+from central_hub.sdk import configuration
+from central_hub.sdk.configuration import Configurations, difference
+from central_hub.sdk.protocol import HubProtocol
 from tests.sdk.conftest import until
 from tests.sdk.test_real_hub import HubProcess
 
@@ -175,3 +177,48 @@ async def test_values_are_put_on_disk_beside_the_stream_and_the_last_one_on_clos
         await changes.aclose()
     (saved,) = (tmp_path / "cache").glob("config-*.json")
     assert b'"api_calls_per_hour":709' in saved.read_bytes()
+
+
+class Waiting:
+    """A link on which these chunks wait, and then nothing more comes."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.protocol = HubProtocol("http://hub", mint=str)
+        self._chunks = chunks
+
+    @contextlib.asynccontextmanager
+    async def stream(self, request: Any) -> AsyncIterator[Any]:
+        async def chunks() -> AsyncIterator[bytes]:
+            for chunk in self._chunks:
+                yield chunk
+            await asyncio.Event().wait()
+
+        yield None, chunks()
+
+
+def said(number: int, service: str = "") -> bytes:
+    event = {"environment": "", "etag": f'"{number}"', "service": service, "config": {"number": number}}
+    return b"event: config\ndata: " + msgspec.json.encode(event) + b"\n\n"
+
+
+async def test_of_values_that_wait_the_last_of_each_variant_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    decode = configuration._read_event
+
+    def reading(data: bytes) -> Any:
+        read.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(configuration, "_read_event", reading)
+    one = Configurations(Waiting(said(1) + said(2) + said(3), said(4)), None)  # pyright: ignore
+    changes = one.changes(("", ""))
+    assert [(await anext(changes)).config, len(read)] in ([{"number": 3}, 1], [{"number": 4}, 2])
+    await one.close()
+    read.clear()
+    two = Configurations(Waiting(said(1, "risk") + said(2) + said(3) + said(4, "risk") + said(5)), None)  # pyright: ignore
+    for service in ("risk", ""):
+        await two._want((service, ""))
+    assert await two.value(("", ""), dict) == {"number": 5}
+    assert await two.value(("risk", ""), dict) == {"number": 4}
+    assert len(read) == 2
+    await two.close()

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -23,7 +23,7 @@ from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.model import VIEW_SAVE_S
 from central_hub.sdk.protocol import read, segment, unreachable
-from central_hub.sdk.sse import SseParser
+from central_hub.sdk.sse import Event, SseParser
 from central_hub.sdk.store import write_private
 
 FIRST_VALUE_S: Final = 5.0
@@ -304,9 +304,7 @@ class Configurations:
                         told()
                 self.connected, self.last_refusal = True, None
                 backoff.reset()
-                for event in events:
-                    value = _read_event(event.data)
-                    self._values[self._asked(value, wanted)] = value
+                self._values.update(self._newest(events, wanted))
                 self._unsaved.set()
                 self._tell()
         raise unreachable(self._link.protocol.base_url, "the stream ended")
@@ -327,6 +325,16 @@ class Configurations:
             except asyncio.CancelledError:
                 self._unsaved.set()
                 raise
+
+    def _newest(self, events: Sequence[Event], wanted: tuple[Variant, ...]) -> dict[Variant, _Event]:
+        """Return the last value of each variant: what a busy process finds waiting is state, not history."""
+        found: dict[Variant, _Event] = {}
+        for event in reversed(events):
+            value = _read_event(event.data)
+            found.setdefault(self._asked(value, wanted), value)
+            if len(found) == len(wanted):
+                break
+        return found
 
     def _asked(self, value: _Event, wanted: tuple[Variant, ...]) -> Variant:
         """Return the variant that a value answers: a key of one environment is told it where none was named."""
