@@ -186,6 +186,19 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "store_away",
+        (
+            Bar("reads that failed while PostgreSQL was away", ("failed_reads",), 0, "reads", most=True),
+            Bar(
+                "slowest hundredth of reads without PostgreSQL against with it", ("read_p99_ratio",), 1.2, "times",
+                most=True, peer=("read_p99_before_ms",), peer_is="ms p99 with it",
+            ),
+            Bar("slowest refusal of a write without PostgreSQL", ("refused_worst_ms",), 100, "ms", most=True),
+            Bar("instances expired falsely without PostgreSQL", ("falsely_expired",), 0, "instances", most=True),
+            Bar("first write taken after PostgreSQL was back", ("back_worst_s",), 2.0, "s", most=True),
+        ),
+    ),
+    Benchmark(
         "watch",
         (
             Bar(

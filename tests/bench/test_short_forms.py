@@ -21,6 +21,7 @@ ELSEWHERE: Final = {
     "kill_hub": "tests/durability/test_kill.py",
     "allocations": "tests/unit/quotas/test_quota_benchmarks.py",
     "postgres": "tests/durability/test_postgres_benchmark.py",
+    "store_away": "tests/durability/test_postgres_benchmark.py",
     "slices": "tests/unit/quotas/test_quota_benchmarks.py",
     "rollouts": "tests/unit/rollouts/test_benchmark.py",
 }
