@@ -28,9 +28,11 @@ HEAD_BYTES_MAX: Final = 65_536
 HEAD_TIMEOUT_S: Final = 10.0
 """Time from the first byte of a request head to its last."""
 CONNECTIONS_MAX: Final = 20_000
-PIECE_BYTES: Final = 4_096
-"""How much the parser is given at once: requests that a client sends without waiting for answers are parsed by the
-dozen, and not by the thousand."""
+HEAD_PIECE_BYTES: Final = 256
+"""How much of a head the parser is given at once: of requests that a client sends without waiting for answers one or
+two are parsed before their turn, and not thousands."""
+BODY_PIECE_BYTES: Final = 2_048
+"""How much of a body it is given at once."""
 HTTP_VERSIONS: Final = frozenset({"1.1", "1.0"})
 
 
@@ -86,13 +88,16 @@ class HubProtocol(HttpToolsProtocol):
         """Feed the parser, a piece at a time, and watch a head that a packet left unfinished."""
         if self._last_words or (self._hold is not None and self._keep(data)):
             return
-        while len(data) > PIECE_BYTES:
-            self._feed(data[:PIECE_BYTES])
-            data = data[PIECE_BYTES:]
+        if self._rest:
+            self._rest += data  # it was read before it could be stopped
+            return
+        while len(data) > (size := HEAD_PIECE_BYTES if self._head_open or self._is_between() else BODY_PIECE_BYTES):
+            self._feed(data[:size])
+            data = data[size:]
             if self._last_words:
                 return
-            if self.pipeline:
-                # What waits behind others is not even parsed before its turn is near.
+            if self._ended_one and not self._is_between():
+                # What comes behind a whole request is not even parsed before that is answered.
                 self._rest = data
                 self.flow.pause_reading()
                 return

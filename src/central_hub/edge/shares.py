@@ -39,6 +39,7 @@ FRESH_MS: Final = 1_000.0
 """How long limits are taken to be what they were: a grant that ends by the clock ends for the hub that much later."""
 RETRY_S: Final = 1
 """When to try again where requests are in flight, which end soon."""
+RETRY_S_MAX: Final = 3_600
 RETRY_WATCH_S: Final = 5
 """When to try again where watches are open, which stay open for long."""
 
@@ -247,7 +248,8 @@ class Share:
 
     def _too_fast(self, wait_ms: float, *, writes: bool) -> HubBusy:
         rate = self.limits.writes_per_s if writes else self.limits.reads_per_s
-        return too_fast(WRITES if writes else READS, rate, wait_ms)
+        # Those who are held already will ask again before long: there is no sense in coming back before their turn.
+        return too_fast(WRITES if writes else READS, rate, wait_ms + self.held / rate * 1_000)
 
 
 def too_fast(limit: str, rate_per_s: float, wait_ms: float) -> HubBusy:
@@ -257,7 +259,7 @@ def too_fast(limit: str, rate_per_s: float, wait_ms: float) -> HubBusy:
         Kind.LIMIT,
         "This caller asks more of the hub than it grants one tenant.",
         next_step="Wait as Retry-After says; heartbeats are not counted.",
-        retry_after_s=max(RETRY_S, math.ceil(wait_ms / 1_000)),
+        retry_after_s=min(RETRY_S_MAX, max(RETRY_S, math.ceil(wait_ms / 1_000))),
         fields={
             "limit": max(1, int(rate_per_s)),
             "remaining": 0,
