@@ -308,6 +308,8 @@ def _said(value: Json) -> object:
 
 
 def _bound_by(one: Json) -> str:
+    if one.get("unresolved"):
+        return "unresolved: there is no such secret"
     return (
         f"locked: {one['locked']}" if one.get("locked") else f"limited: {one['limited']}" if one.get("limited") else ""
     )

@@ -23,6 +23,7 @@ from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.model import VIEW_SAVE_S
 from central_hub.sdk.protocol import read, segment, unreachable
+from central_hub.sdk.secret_values import REFERENCE
 from central_hub.sdk.sse import Event, SseParser
 from central_hub.sdk.store import write_private
 
@@ -423,7 +424,7 @@ def _compare(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any], f
         if old is new or (type(old) is type(new) and type(new) in _PLAIN and old == new):
             continue
         path = _below(prefix, key)
-        if isinstance(old, dict) and isinstance(new, dict):
+        if _is_object(old) and _is_object(new):
             _compare(path, cast("dict[str, Any]", old), cast("dict[str, Any]", new), found)
         elif old is msgspec.UNSET or msgspec.json.encode(old) != msgspec.json.encode(new):
             gone, come = _leaves(path, old), _leaves(path, new)
@@ -432,6 +433,11 @@ def _compare(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any], f
     for key, old in before.items():
         if key not in after:
             found += [ConfigChange(path=at, before=value) for at, value in _leaves(_below(prefix, key), old).items()]
+
+
+def _is_object(value: Json) -> bool:
+    """Say whether a value has leaves of its own; a reference to a secret is one itself."""
+    return isinstance(value, dict) and REFERENCE not in value
 
 
 def _below(prefix: str, key: str) -> str:
@@ -444,7 +450,7 @@ def _leaves(path: str, value: Json) -> dict[str, Json]:
     """Return the leaves of a value at a place by pointer; of an object without members, and of UNSET, none."""
     if value is msgspec.UNSET:
         return {}
-    if not isinstance(value, dict):
+    if not _is_object(value):
         return {path: value}
     found: dict[str, Json] = {}
     for key, below in cast("dict[str, Any]", value).items():

@@ -89,7 +89,9 @@ class House:
         self.door = Doorkeeper()
         self.known = KnownSecrets(self.view)
         self.secrets = Secrets(self.view, self.known, self.sequencer, self.ring, self.door, self.door, self.clock)
-        self.rotation = Rotation(self.ring, self.view, self.sequencer, self.clock, self.door, retry_s=0.01)
+        self.rotation = Rotation(
+            self.ring, self.view, self.sequencer, self.clock, self.door, retry_s=0.01, worn_look_s=0.01
+        )
 
     async def put(
         self, path: str, value: str, *, domain: DomainId = ACME, if_match: str | None = None, **more: Any

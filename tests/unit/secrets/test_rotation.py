@@ -184,3 +184,35 @@ async def test_reads_and_writes_go_on_through_rotations() -> None:
             await house.rotation.begin(OPERATOR, what)
             await work()
         assert not failed
+
+
+async def test_a_data_key_that_sealed_much_is_renewed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("central_hub.adapters.keyring.SEALS_PER_KEY_MAX", 20)
+    async with opened() as house, rotating(house):
+        await house.put("a", "one")
+        first = house.ring.seal(ACME, b"", b"")[0]
+        for _ in range(10):
+            house.ring.seal(ACME, b"", b"")
+        await asyncio.sleep(0.05)
+        assert house.ring.seal(ACME, b"", b"")[0] == first, "not before it is worn"
+        for _ in range(20):
+            house.ring.seal(ACME, b"", b"")
+        assert house.ring.worn() == [ACME]
+        await until(lambda: house.ring.worn() == [])
+        assert house.ring.seal(ACME, b"", b"")[0] != first
+        assert await house.read("a") == "one"
+
+
+async def test_what_is_behind_is_the_same_however_it_is_asked_for() -> None:
+    async with opened() as house:
+        await domains(house, 10)
+        assert (house.ring.behind(), house.ring.count_behind(), house.ring.next_behind(3)) == ([], 0, [])
+        await house.provider.rotate()
+        names = house.ring.behind()
+        assert (len(names), house.ring.count_behind(), house.ring.next_behind(3)) == (10, 10, names[:3])
+        await house.ring.rewrap(names[:4])
+        await house.ring.shred(DomainId(names[5][0]))
+        left = [name for name in names[4:] if name != names[5]]
+        assert (house.ring.behind(), house.ring.count_behind()) == (left, 5)
+        await house.ring.renew(ACME)
+        assert house.ring.count_behind() == 5, "what is new is not behind"
