@@ -83,3 +83,19 @@ def test_keys_are_rotated_and_shown(hub: Hub, unique: str, monkeypatch: pytest.M
     assert hub.run("secret", "get", unique, "a").stdout == VALUE
     refused = hub.run("encryption", "rotate", "data-keys", "--for", "nobody")
     assert refused.returncode == 3
+
+
+def test_a_reference_is_shown_as_one_value_and_as_unresolved_when_its_secret_is_gone(
+    hub: Hub, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.tenant(unique)
+    section, schema = f"s-{unique}", tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "properties": {"password": {"type": "string", "x-hub-secret": true}}}')
+    hub.json("config", "describe", section, str(schema))
+    assert put(hub, monkeypatch, unique, "a/b", VALUE) == 0
+    said = hub.json("config", "set", f"tenant/{unique}", f'/{section}/password={{"$secret": "a/b"}}')
+    assert said["revision"] == 1
+    assert f"/{section}/password " in hub.run("config", "show", unique).stdout
+    assert "unresolved" not in hub.run("config", "explain", unique).stdout
+    hub.run("secret", "delete", unique, "a/b")
+    assert "unresolved" in hub.run("config", "explain", unique).stdout
