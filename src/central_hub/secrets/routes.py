@@ -61,7 +61,9 @@ class SecretRoutes:
         self.secrets.check_domain(domain)
         known = self.view.secrets(domain)
         after = query.cursor or ""
-        wanted = (path for path in sorted(known) if path > after and path.startswith(query.prefix))
+        bound = call.ctx.principal.environment
+        prefixes = (query.prefix, bound + "/" if bound else "")
+        wanted = (path for path in sorted(known) if path > after and all(map(path.startswith, prefixes)))
         found: list[Secret] = [known[path] for path in islice(wanted, query.limit + 1)]
         more = found[query.limit - 1].path if len(found) > query.limit else None
         return Reply(SecretList(secrets=[secret_answer(each) for each in found[: query.limit]], next_cursor=more))
@@ -96,7 +98,7 @@ class SecretRoutes:
     async def list_versions(self, call: Call) -> Reply:
         """List the kept versions of a secret, without values."""
         query: SecretQuery = call.query
-        secret = self.secrets.get(_domain(call), query.path)
+        secret = self.secrets.get(call.ctx, _domain(call), query.path)
         return Reply(
             VersionList(path=secret.path, versions=[version_answer(each) for each in reversed(secret.versions)])
         )
@@ -144,7 +146,7 @@ def _secrets(
     or_shared = "" if whose else "; its own, or else one that the platform shares"
     row = {"tag": TAG, **row}
     lists, reads, writes = (SCOPE_ADMIN,) * 3 if whose else (SCOPE_LIST, SCOPE_READ, SCOPE_WRITE)
-    refused = ("precondition_required", "revision_moved", "invalid_secret", "secret_too_large", "limit_reached")
+    refused = ("environment_denied", "precondition_required", "revision_moved", "invalid_secret", "secret_too_large", "limit_reached")
     return (
         Operation(
             id=f"list_{whose}secrets", method="GET", path=path, handler=routes.list_secrets, query=SecretsQuery,
@@ -152,7 +154,7 @@ def _secrets(
         ),
         Operation(
             id=f"read_{whose}secret", method="GET", path=path + "/value", handler=routes.read_secret, query=ReadQuery,
-            answer=SecretValue, scope=reads, problems=("secret_not_found", "secret_version_not_found"),
+            answer=SecretValue, scope=reads, problems=("secret_not_found", "secret_version_not_found", "environment_denied"),
             summary=f"Read a secret's value for {of}{or_shared}. Each time is on record.", **row,
         ),
         Operation(
@@ -163,12 +165,13 @@ def _secrets(
         ),
         Operation(
             id=f"delete_{whose}secret", method="DELETE", path=path + "/value", handler=routes.delete_secret,
-            query=SecretQuery, status=204, scope=writes, problems=("revision_moved",),
+            query=SecretQuery, status=204, scope=writes, problems=("revision_moved", "environment_denied"),
             summary=f"Delete a secret of {of} with all of its versions.", **row,
         ),
         Operation(
             id=f"list_{whose}secret_versions", method="GET", path=path + "/versions", handler=routes.list_versions,
-            query=SecretQuery, answer=VersionList, scope=lists, problems=("secret_not_found",),
+            query=SecretQuery, answer=VersionList, scope=lists,
+            problems=("secret_not_found", "environment_denied"),
             summary=f"List the kept versions of a secret of {of}, newest first, never their values.", **row,
         ),
     )  # fmt: skip

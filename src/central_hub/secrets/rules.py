@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
+from central_hub.kernel.context import Principal
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.secrets.model import (
@@ -163,6 +164,21 @@ def version_missing(kept: Secret) -> HubError:
         "That version of the secret is not kept.",
         next_step=f"Read one of the kept versions: {numbers}.",
     )
+
+
+def check_environment(principal: Principal, path: str) -> None:
+    """Hold a path against the environment that a credential is bound to: it has the secrets below that name only.
+
+    Raises:
+        HubError: `environment_denied` (403).
+    """
+    if principal.environment and not path.startswith(principal.environment + "/"):
+        raise HubError(
+            "environment_denied",
+            Kind.DENIED,
+            f"This credential speaks for the environment '{principal.environment}' only.",
+            next_step=f"Keep what it needs below {principal.environment}/, or use a key that is bound to none.",
+        )
 
 
 REFERENCE: Final = "$secret"

@@ -32,6 +32,7 @@ from central_hub.secrets.ports import Access, Customers, Vault
 from central_hub.secrets.reading import KnownSecrets
 from central_hub.secrets.rules import (
     bound_to,
+    check_environment,
     check_path,
     check_precondition,
     check_room,
@@ -121,10 +122,12 @@ class Secrets:
 
         Raises:
             HubError: `invalid_secret_path`, `invalid_secret` (422), `secret_too_large` (413),
-                `precondition_required` (428), `revision_moved` (412), `limit_reached` (429), `tenant_not_found` (404).
+                `precondition_required` (428), `revision_moved` (412), `limit_reached` (429), `tenant_not_found` (404),
+                `environment_denied` (403).
         """
         path, value = check_path(wanted.path), check_value(wanted.value)
         self.check_domain(domain)
+        check_environment(ctx.principal, path)
 
         def decide(tx: Tx) -> _Put:
             self._hold(tx, ctx, domain, path)
@@ -164,6 +167,7 @@ class Secrets:
         """
         check_path(path)
         self.check_domain(domain)
+        check_environment(ctx.principal, path)
         self._admit(domain)
 
         def decide(tx: Tx) -> tuple[DomainId, Source, Secret, int]:
@@ -193,6 +197,7 @@ class Secrets:
         """
         check_path(path)
         self.check_domain(domain)
+        check_environment(ctx.principal, path)
 
         def decide(tx: Tx) -> None:
             self._hold(tx, ctx, domain, path)
@@ -207,13 +212,15 @@ class Secrets:
 
         await self._sequencer.submit(ctx.actor, (domain,), decide)
 
-    def get(self, domain: DomainId, path: str) -> Secret:
+    def get(self, ctx: TenantContext, domain: DomainId, path: str) -> Secret:
         """Return a domain's own secret, sealed.
 
         Raises:
-            HubError: `secret_not_found`, `tenant_not_found` (404), `invalid_secret_path` (422).
+            HubError: `secret_not_found`, `tenant_not_found` (404), `invalid_secret_path` (422), `environment_denied`
+                (403).
         """
         self.check_domain(domain)
+        check_environment(ctx.principal, path)
         found = self._view.secret(domain, check_path(path))
         if found is None:
             raise secret_missing(self._known.suggest(domain, path))

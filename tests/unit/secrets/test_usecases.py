@@ -136,7 +136,7 @@ async def test_another_tenants_secret_is_as_good_as_missing() -> None:
         assert str(foreign.value) == str(missing.value)
         assert foreign.value.code == "secret_not_found"
         with pytest.raises(HubError) as suggested:  # nor is its path suggested
-            house.secrets.get(ACME, "aa")
+            house.secrets.get(ctx_of(), ACME, "aa")
         assert "Did you mean" not in str(suggested.value)
 
 
