@@ -146,7 +146,14 @@ def _secrets(
     or_shared = "" if whose else "; its own, or else one that the platform shares"
     row = {"tag": TAG, **row}
     lists, reads, writes = (SCOPE_ADMIN,) * 3 if whose else (SCOPE_LIST, SCOPE_READ, SCOPE_WRITE)
-    refused = ("environment_denied", "precondition_required", "revision_moved", "invalid_secret", "secret_too_large", "limit_reached")
+    refused = (
+        "environment_denied",
+        "precondition_required",
+        "revision_moved",
+        "invalid_secret",
+        "secret_too_large",
+        "limit_reached",
+    )
     return (
         Operation(
             id=f"list_{whose}secrets", method="GET", path=path, handler=routes.list_secrets, query=SecretsQuery,
@@ -154,8 +161,8 @@ def _secrets(
         ),
         Operation(
             id=f"read_{whose}secret", method="GET", path=path + "/value", handler=routes.read_secret, query=ReadQuery,
-            answer=SecretValue, scope=reads, problems=("secret_not_found", "secret_version_not_found", "environment_denied"),
-            summary=f"Read a secret's value for {of}{or_shared}. Each time is on record.", **row,
+            answer=SecretValue, scope=reads, summary=f"Read a secret's value for {of}{or_shared}. Each time is on record.",
+            problems=("secret_not_found", "secret_version_not_found", "environment_denied"), **row,
         ),
         Operation(
             id=f"put_{whose}secret", method="PUT", path=path + "/value", handler=routes.put_secret, query=SecretQuery,

@@ -188,3 +188,26 @@ async def test_keys_are_rotated_and_how_far_it_is_is_shown() -> None:
         ):
             refused = told(await world.ask("POST", "/encryption/rotations", key="root", body=body))
             assert (refused[0], refused[1]["code"]) == (status, code)
+
+
+async def test_a_key_of_one_environment_has_the_secrets_below_its_name_only() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        for path in ("staging/db", "production/db", "stagings", "db"):
+            await put(world, path, VALUE)
+        await world.must("PUT", "/secrets/value?path=mail", key="root", body={"value": VALUE, "shared": True})
+        body = {"name": "s", "scopes": ["secret:list", "secret:read", "secret:write"], "environment": "staging"}
+        world.keys["staging"] = (await world.must("POST", "/tenants/acme/keys", key="root", body=body))["api_key"]
+        listed = await world.must("GET", OF_ACME, key="staging")
+        assert [each["path"] for each in listed["secrets"]] == ["staging/db"]
+        assert (await world.must("GET", f"{OF_ACME}/value?path=staging/db", key="staging"))["value"] == VALUE
+        assert (await put(world, "staging/new", VALUE, key="staging")).status == 201
+        for path in ("production/db", "stagings", "db", "mail", "nothing"):
+            for method, target, sent in (
+                ("GET", f"{OF_ACME}/value?path={path}", None),
+                ("GET", f"{OF_ACME}/versions?path={path}", None),
+                ("PUT", f"{OF_ACME}/value?path={path}", {"value": "x"}),
+                ("DELETE", f"{OF_ACME}/value?path={path}", None),
+            ):
+                refused = await world.ask(method, target, key="staging", body=sent, headers={"if-match": "*"})
+                assert (refused.status, told(refused)[1]["code"]) == (403, "environment_denied"), target
