@@ -161,8 +161,9 @@ def _secrets(
         ),
         Operation(
             id=f"read_{whose}secret", method="GET", path=path + "/value", handler=routes.read_secret, query=ReadQuery,
-            answer=SecretValue, scope=reads, summary=f"Read a secret's value for {of}{or_shared}. Each time is on record.",
-            problems=("secret_not_found", "secret_version_not_found", "environment_denied"), **row,
+            answer=SecretValue, scope=reads,
+            problems=("secret_not_found", "secret_version_not_found", "environment_denied"),
+            summary=f"Read a secret's value for {of}{or_shared}. Each time is on record.", **row,
         ),
         Operation(
             id=f"put_{whose}secret", method="PUT", path=path + "/value", handler=routes.put_secret, query=SecretQuery,
