@@ -53,7 +53,7 @@ NOISIER: Final = 0.06
 BURST: Final = 0.10
 LEASE_S: Final = 1.5
 LOOK_S: Final = 0.05
-CANARY_BAKE_S: Final = 4.0
+CANARY_BAKE_S: Final = 6.0
 LAST_BAKE_S: Final = 2.0
 OVER_AFTER_S: Final = 60.0
 BACK_AFTER_S: Final = 30.0
@@ -200,9 +200,11 @@ async def roll_out(operator: HubClient, fleet: Fleet, mode: str, serial: int, be
         rollout = await operator.ask(f"/rollouts/{rollout['rollout_id']}")
     seconds = time.monotonic() - begun_s
     exposed = len(fleet.reached[serial])
+    if rollout["state"] == "completed" and mode != GOOD:
+        await operator.command("POST", f"/rollouts/{rollout['rollout_id']}/abort")  # it was missed; go on without it
     await asyncio.sleep(0.3)
     await fleet.mend()
-    await fleet.settled(serial if rollout["state"] == "completed" else before)
+    await fleet.settled(serial if rollout["state"] == "completed" and mode == GOOD else before)
     return {
         "mode": mode,
         "state": rollout["state"],
@@ -219,7 +221,7 @@ async def drive(operator: HubClient, fleet: Fleet, modes: list[str], first: int)
     before = 0
     for serial, mode in enumerate(modes, start=first):
         found.append(await roll_out(operator, fleet, mode, serial, before))
-        if found[-1]["state"] == "completed":
+        if found[-1]["state"] == "completed" and mode == GOOD:
             before = serial
     return found
 
