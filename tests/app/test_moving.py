@@ -12,7 +12,7 @@ import pytest
 from central_hub.adapters.memory import MemorySnapshots
 from central_hub.adapters.postgres.log import PostgresLog
 from central_hub.adapters.stores import Stores, open_directory
-from central_hub.app.moving import move
+from central_hub.app.moving import move, rename
 from central_hub.app.serving import open_stores
 from central_hub.app.wiring import build
 from central_hub.kernel.errors import HubError
@@ -93,12 +93,27 @@ async def test_what_was_moved_from_is_another_history_from_then_on(tmp_path: Pat
     left: Stores = await open_directory(old, incarnation="-")
     try:
         assert left.incarnation != "history-1"
+        # It starts, should somebody want to go back, although the log's beginning was dropped behind a snapshot.
+        runner = build(Settings(data=old), left).core.runner
+        await runner.start(left.snapshots)
+        assert runner.pos == TENANTS
     finally:
         await left.cursors.close()
         await left.log.close()
     there = await PostgresLog.open(database.address, mint=lambda: "-")
     assert there.incarnation == "history-1"
     await there.close()
+
+
+async def test_a_store_that_was_brought_back_gets_another_name_and_starts(tmp_path: Path) -> None:
+    await lived_in(tmp_path / "hub")
+    before = await seen(Settings(data=tmp_path / "hub"))
+    name = await rename(Settings(data=tmp_path / "hub"), str(tmp_path / "hub"))
+    stores = await open_directory(tmp_path / "hub", incarnation="-")
+    assert stores.incarnation == name != "history-1"
+    await stores.cursors.close()
+    await stores.log.close()
+    assert await seen(Settings(data=tmp_path / "hub")) == before
 
 
 async def refused(work: Any) -> str:

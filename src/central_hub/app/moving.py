@@ -82,15 +82,41 @@ async def move(settings: Settings, source: str, target: str, *, progress: Progre
     finally:
         await origin.close()
     chains, sections = await _carry(settings, source, target)
-    left = await _ground(source)
-    try:
-        await left.rename(new_incarnation())
-    finally:
-        await left.close()
+    await rename(settings, source)
     return Moved(
         records=extent.records, domains=extent.domains, results=extent.results, data_keys=extent.data_keys,
         incarnation=extent.incarnation, chains_verified=chains, sections_compared=sections,
     )  # fmt: skip
+
+
+async def rename(settings: Settings, place: str) -> str:
+    """Give a store's history another name, its snapshots with it: whoever holds positions of before starts over.
+
+    Args:
+        settings: as those of `move`.
+        place: data directory or `postgresql://` address; no hub may run on it.
+
+    Returns:
+        The name.
+
+    Raises:
+        HubError: `store_in_use`, `store_not_found`; whatever keeps the store from being opened.
+    """
+    name = new_incarnation()
+    ground = await _ground(place, must_exist=True)
+    try:
+        await ground.rename(name)
+    finally:
+        await ground.close()
+    if not is_database(place):  # where snapshots are files that say which history they are of
+        stores = await _stores(settings, place, other=place)
+        try:
+            snapshot = await stores.snapshots.load()
+            if snapshot is not None:
+                await stores.snapshots.save(snapshot[0], name, snapshot[2])
+        finally:
+            await _close(stores)
+    return name
 
 
 async def _copy(origin: Ground, ground: Ground, extent: Extent, progress: Progress) -> None:

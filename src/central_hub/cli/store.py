@@ -31,6 +31,7 @@ def add_commands(app: typer.Typer) -> None:
     group.command("prepare")(prepare)
     group.command("status")(status)
     group.command("migrate")(migrate)
+    group.command("restored")(restored)
     app.add_typer(group, name="store")
 
 
@@ -92,6 +93,26 @@ def migrate(
         )
     where = f"--store postgresql://… --data {source}" if moving.is_database(target) else f"--data {target}"
     out.talk(f"Next: central-hub serve {where}")
+
+
+def restored(
+    store: Store = "central-hub-data",
+    data: Annotated[
+        Path, typer.Option(envvar="HUB_DATA", help="Where keys/master.key is, when STORE is a database.")
+    ] = Path("central-hub-data"),
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Say that a store was brought back from a backup: what it gives out from now on is another history."""
+    from central_hub.app import moving
+    from central_hub.settings import Settings
+
+    name = _run(moving.rename(Settings(data=data), store))
+    out = Output(output)
+    if out.json:
+        out.data({"history": name})
+    else:
+        out.fields({"history": name})
+    out.talk("Next: central-hub serve   (clients with positions of before start over by themselves)")
 
 
 def _bar(done: int, total: int) -> None:
