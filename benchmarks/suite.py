@@ -301,6 +301,21 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "neighbours",
+        (
+            Bar(
+                "others' reads beside a tenant at 100 times its limits, p99 against p99 without it", ("reads", "ratio"),
+                1.25, "times", most=True, peer=("reads", "p99_ms_without"), peer_is="ms p99 without it",
+            ),
+            Bar(
+                "others' writes beside a tenant at 100 times its limits, p99 against p99 without it",
+                ("writes", "ratio"), 1.25, "times", most=True, peer=("writes", "p99_ms_without"),
+                peer_is="ms p99 without it",
+            ),
+            Bar("others' requests that failed beside it", ("errors",), 0, "requests", most=True),
+        ),
+    ),
+    Benchmark(
         "flags",
         (
             Bar("a flag evaluated in process, nothing left to ask", ("in_process", "static_us"), 5.0, "us", most=True),

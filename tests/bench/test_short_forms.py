@@ -58,6 +58,7 @@ def test_every_benchmark_in_the_folder_is_in_the_suite(request: pytest.FixtureRe
         "suite",
         "http_load",
         "hub_process",
+        "neighbour_load",
         "open_loop",
         "timed_steps",
     }

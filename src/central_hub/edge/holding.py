@@ -13,6 +13,7 @@ and others depend on them. They are refused each time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,6 +29,7 @@ FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real
 
 _AUTHORIZATION: Final = b"authorization"
 _HEAD_END: Final = b"\r\n\r\n"
+_HEARTBEAT: Final = re.compile(rb"PUT /services/[^ ?]{1,200}/heartbeat |POST /services/heartbeats ")
 
 _NOBODY: Final[frozenset[str]] = frozenset()
 
@@ -66,9 +68,12 @@ class Hold:
         self._taken = -1
 
     def concerns(self, packet: bytes) -> bool:
-        """Say whether a packet is a request's beginning, of the same caller, and came straight from it."""
+        """Say whether a packet is a request's beginning, of the same caller, and came straight from it.
+
+        A heartbeat is not: it is not counted, so nobody who waits as told has to wait with it.
+        """
         end = packet.find(_HEAD_END)
-        if end < 0:
+        if end < 0 or _HEARTBEAT.match(packet):
             return False
         given = [
             (name.strip().lower(), value.strip())

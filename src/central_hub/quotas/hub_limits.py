@@ -33,7 +33,7 @@ class HubLimit(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    limit: float
+    limit: int | float
     used: int | None
     refused: int | None
     source: str
@@ -92,7 +92,7 @@ class HubLimitsReading:
             limits.append(
                 HubLimit(
                     name=name,
-                    limit=limit,
+                    limit=int(limit) if limit == int(limit) else limit,
                     used=used,
                     refused=None if name == ALLOCATIONS else share.refusals.get(name, 0),
                     source=found.source if decided else CEILING,
