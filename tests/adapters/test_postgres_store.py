@@ -439,6 +439,16 @@ async def test_a_domain_that_others_hold_in_their_names_is_no_list(database: Dat
     await log.close()
 
 
+async def test_a_text_that_postgresql_has_no_form_for_is_refused_and_costs_no_connection(database: Database) -> None:
+    log = await opened(database)
+    for batch in ([command(record(ACME, "thing/\x00"))], [command(key=key("\x00"), result=b"")]):
+        assert (await refusal(log.append(batch))).code == "store_unavailable"
+        assert log.healthy
+    await log.append([command()])
+    assert log.losses == 0
+    await log.close()
+
+
 # What an operator is told.
 
 
