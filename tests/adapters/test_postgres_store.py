@@ -236,6 +236,17 @@ async def test_a_commit_is_hinted_at_and_the_head_is_the_truth_without_a_hint(
     await writing.close()
 
 
+async def test_what_others_wrote_is_told_of_once(database: Database) -> None:
+    reading, writing = [await opened(database, exclusive=False) for _ in range(2)]
+    moved: list[str] = []
+    reading.follow(lambda: moved.append("moved"), lambda: None)
+    await writing.append([command()])
+    await asyncio.sleep(hold.LOOK_S * 6)
+    assert moved == ["moved"]
+    await reading.close()
+    await writing.close()
+
+
 async def test_two_hubs_that_write_at_once_keep_one_order_and_every_chain(database: Database) -> None:
     both = [await opened(database, exclusive=False) for _ in range(2)]
     for turn in range(20):
