@@ -68,6 +68,8 @@ class Watcher(asyncio.Protocol):
 class Watchers:
     """All streams of a run and the moment the last of them was told."""
 
+    watcher = Watcher
+
     def __init__(self, count: int) -> None:
         self._count = count
         self._live = 0
@@ -81,7 +83,7 @@ class Watchers:
         loop = asyncio.get_running_loop()
         for start in range(0, self._count, OPENING_AT_ONCE):
             some = range(start, min(start + OPENING_AT_ONCE, self._count))
-            made = (loop.create_connection(lambda: Watcher(self, request), "127.0.0.1", port) for _ in some)
+            made = (loop.create_connection(lambda: self.watcher(self, request), "127.0.0.1", port) for _ in some)
             self.streams.extend(protocol for _, protocol in await asyncio.gather(*made))
         await asyncio.wait_for(self._all_live, 120)
 

@@ -1,12 +1,17 @@
-"""What all tests share: a loud list of the tests that did not run."""
+"""What all tests share: patience on a busy machine, and a loud list of the tests that did not run."""
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 from tests.postgres import database as database
 from tests.postgres import pair as pair
 from tests.postgres import postgres_server as postgres_server
+
+# How long one example takes says nothing about whether it is right; pytest's own timeout bounds a test.
+hypothesis.settings.register_profile("patient", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from central_hub.adapters.stores import in_memory
 from central_hub.app import Hub, build, describe
+from central_hub.app.telling import asyncapi_text
 from central_hub.edge import openapi
 from central_hub.edge.operations import Operation
 from central_hub.edge.problem_pages import load_catalogue
@@ -32,6 +33,7 @@ def rendered() -> dict[str, str]:
     table, document = describe()
     return {
         "contracts/openapi.json": openapi.text_of(document),
+        "contracts/asyncapi.json": asyncapi_text(document["info"]["version"]),
         "docs/reference/http-api.md": _operations(table.operations),
         "docs/reference/settings.md": _settings(),
         "docs/reference/problems.md": _problems(),

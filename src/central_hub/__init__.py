@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from central_hub.sdk.client import HubClient
     from central_hub.sdk.configuration import ConfigDiff
     from central_hub.sdk.context import RequestContext, current_context, request_context
+    from central_hub.sdk.events import HubEvent
     from central_hub.sdk.model import Endpoint, Instance, ServiceState
     from central_hub.sdk.resources import ResourceHandle, TenantResourceLimitExceeded, TenantResourceManager
     from central_hub.sdk.service import BaseService
@@ -30,6 +31,7 @@ __all__ = [
     "Endpoint",
     "HubClient",
     "HubError",
+    "HubEvent",
     "Instance",
     "Kind",
     "PerformanceTracker",
@@ -57,6 +59,7 @@ _HOMES = {
     "Endpoint": "sdk.model",
     "HubClient": "sdk.client",
     "HubError": "kernel.errors",
+    "HubEvent": "sdk.events",
     "Instance": "sdk.model",
     "Kind": "kernel.errors",
     "PerformanceTracker": "sdk.tracker",

@@ -215,6 +215,7 @@ def record(
     category: Category = Category.FACT,
     time_ms: int = 1_000,
     id: str = "",  # noqa: A002 - the record's own word
+    once: str = "",
 ) -> Unplaced:
     """A record on its way to the store."""
     return Unplaced(
@@ -227,6 +228,7 @@ def record(
         actor=ACTOR,
         key_id="k1",
         data=data,
+        once=once,
     )
 
 

@@ -274,6 +274,59 @@ async def test_a_command_decided_before_what_is_remembered_conflicts(house: Hous
 # Idempotency: the first result, whenever asked.
 
 
+async def test_a_record_of_a_name_is_written_once(house: House) -> None:
+    [first] = await house.log.append([command(record(data=b"1", once="a"))])
+    [again] = await house.log.append([command(record(data=b"2", once="a"))])
+    assert isinstance(first, Accepted)
+    assert (len(first.records), first.kept) == (1, None)
+    assert again == Accepted((), ())
+    await house.reopen()
+    assert await house.log.append([command(record(data=b"3", once="a"))]) == [Accepted((), ())]
+    assert [one.data for one in await everything(house.log)] == [b"1"]
+    assert whole(await house.log.verify(ACME))
+
+
+async def test_what_is_new_of_a_command_is_written_and_the_rest_is_passed_over(house: House) -> None:
+    await house.log.append([command(record(data=b"1", once="a"))])
+    names = ["a", "b", "b", "", "", "c", "a"]
+    batch = [command(*(record(data=b"%d" % (at + 2), once=name) for at, name in enumerate(names)))]
+    batch.append(command(record(data=b"9", once="c"), record(data=b"10", once="d")))
+    many, last = await house.log.append(batch)
+    assert isinstance(many, Accepted)
+    assert isinstance(last, Accepted)
+    assert (many.kept, last.kept) == ((1, 3, 4, 5), (1,))
+    assert [one.pos for one in (*many.records, *last.records)] == [2, 3, 4, 5, 6]
+    assert [one.data for one in await everything(house.log)] == [b"1", b"3", b"5", b"6", b"7", b"10"]
+    assert whole(await house.log.verify(ACME))
+
+
+async def test_a_name_is_one_of_its_domain(house: House) -> None:
+    await house.log.append([command(record(ACME, data=b"1", once="a"))])
+    [theirs] = await house.log.append([command(record(OTHER, data=b"2", once="a"))])
+    assert isinstance(theirs, Accepted)
+    assert len(theirs.records) == 1
+
+
+async def test_a_command_that_conflicts_leaves_its_names_free(house: House) -> None:
+    await house.foreign(ACME, "thing/1")
+    lost = command(record(data=b"1", once="a"), reads=[(ACME, "thing/1")], decided_at=0)
+    assert await house.log.append([lost]) == [Conflict()]
+    [again] = await house.log.append([command(record(data=b"1", once="a"), decided_at=1)])
+    assert isinstance(again, Accepted)
+    assert len(again.records) == 1
+
+
+async def test_names_are_forgotten_when_they_are_old(house: House) -> None:
+    await house.log.append([command(record(data=b"1", once="old", time_ms=1_000))])
+    await house.log.append([command(record(data=b"2", once="young", time_ms=9_000))])
+    await house.log.retain(behind_pos=0, before_ms=0, results_before_ms=0, told_before_ms=5_000)
+    names = ("old", "young")
+    old, young = await house.log.append([command(record(data=name.encode(), once=name)) for name in names])
+    assert isinstance(old, Accepted)
+    assert isinstance(young, Accepted)
+    assert (len(old.records), len(young.records)) == (1, 0)
+
+
 async def test_a_key_used_before_gives_the_first_result_and_writes_nothing(house: House) -> None:
     await house.log.append([command(key=key("k"), result=b"first")])
     [verdict] = await house.log.append([command(key=key("k"), result=b"second")])

@@ -87,6 +87,7 @@ async def _left_by_connections() -> int:
     port = sockets[0].getsockname()[1]
     hub = build(Settings(open=True), in_memory(), listeners=[("127.0.0.1", port)])
     await hub.start()
+    await hub.edge.load()  # it is loaded beside what is served, and stays
     config = configure(hub.edge, mode=LaneMode.PROTOCOL, lane=hub.lane)
     server = HubServer(config, on_stopping=hub.stopping, handle_signals=False)
     serving = asyncio.create_task(server.serve(sockets))

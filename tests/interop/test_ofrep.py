@@ -234,7 +234,7 @@ async def test_streams_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPa
     async with running() as world:
         await furnish(world)
         target = await events_target(world)
-        monkeypatch.setattr(world.hub.flagging.streams, "_per_tenant_max", 1)
+        monkeypatch.setattr(world.hub.features.flagging.streams, "_per_tenant_max", 1)
         answer = await world.ask("GET", target)
         assert answer.stream is not None
         answer.stream(MemorySink())

@@ -32,6 +32,7 @@ def script(seed: int, *, tenant: str, mark: str) -> Iterator[Step]:
                 *_flags(rng, tenant, other, mark),
                 *_secrets(rng, tenant, other, mark),
                 *_webhooks(rng, tenant, other, mark),
+                *_events(rng, service, other, mark),
             )
         )
 
@@ -228,6 +229,26 @@ def _secrets(rng: random.Random, tenant: str, other: str, mark: str) -> tuple[St
         ("GET", f"/secrets/value?path={path}", None),
         ("GET", "/encryption", None),
         ("POST", "/encryption/rotations", {"what": "data_keys", "tenants": [tenant]}),
+    )
+
+
+def _events(rng: random.Random, service: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is published and read."""
+    event = {
+        "specversion": "1.0", "type": f"com.{rng.choice(['a', 'b'])}.placed", "source": f"/services/{service}",
+        "id": f"e-{rng.randrange(40)}", "subject": mark, "data": {"mark": mark, "n": rng.randrange(9)},
+    }  # fmt: skip
+    return (
+        ("POST", "/events", event),
+        ("POST", "/events", [event, {**event, "id": f"e-{rng.randrange(40)}"}]),
+        ("POST", "/events", {**event, "tenantid": other}),
+        ("POST", "/events", {**event, "type": "io.centralhub.tenant.created.v1"}),
+        ("GET", "/events?after=start&limit=20", None),
+        ("GET", f"/events?last=5&services={service}", None),
+        ("GET", "/events?after=start&types=com.a.*&category=domain", None),
+        ("GET", f"/events?after={other}.3", None),
+        ("GET", "/events/types", None),
+        ("GET", "/platform/events?after=start", None),
     )
 
 

@@ -50,10 +50,18 @@ DOCUMENT = {
 REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
 
 LAYER = {"features": {"advanced_ai": False}}
+EVENT = {"specversion": "1.0", "type": "com.example.placed", "source": "/services/private", "id": "e-1", "data": {}}
 ENDPOINT = {"url": "https://hooks.example/in"}
 ANY = {"if-match": "*"}
 
 ROWS: dict[str, Row] = {
+    "get_asyncapi": Row("/asyncapi.json"),
+    "publish_events": Row("/events", body=EVENT),
+    "list_events": Row("/events?after=start"),
+    "stream_events": Row("/events/stream?after=start"),
+    "list_event_types": Row("/events/types"),
+    "list_platform_events": Row("/platform/events?after=start"),
+    "stream_platform_events": Row("/platform/events/stream"),
     "list_platform_audit": Row("/audit"),
     "verify_platform_audit": Row("/audit/verify"),
     "get_config": Row("/config/acme", "/config/nobody"),

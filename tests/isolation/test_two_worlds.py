@@ -59,12 +59,12 @@ async def _tick(world: World) -> None:
     world.clock.advance(400)
     world.hub.discovery.keeper.look(limit=10_000)
     await world.hub.discovery.monitor.journal.write()
-    world.hub.quotas.keeper.look(10_000)
-    await world.hub.quotas.endings.write()
-    await world.hub.rolling_out.stepping.look()
-    await world.hub.hooking.noticing.look()
-    await world.hub.hooking.deliveries.step()
-    await world.hub.hooking.deliveries.flush()
+    world.hub.features.quotas.keeper.look(10_000)
+    await world.hub.features.quotas.endings.write()
+    await world.hub.features.rolling_out.stepping.look()
+    await world.hub.features.hooking.noticing.look()
+    await world.hub.features.hooking.deliveries.step()
+    await world.hub.features.hooking.deliveries.flush()
 
 
 async def _operate(world: World, tenant: str, step: int) -> None:

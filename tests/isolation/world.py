@@ -27,6 +27,7 @@ SCOPES = [
     "flags:read", "flags:write",
     "secret:list", "secret:read", "secret:write",
     "webhooks:read", "webhooks:admin",
+    "events:read", "events:write",
 ]  # fmt: skip
 
 

@@ -40,6 +40,7 @@ class MemoryLog:
         self._incarnation = incarnation
         self._heads: dict[DomainId, DomainHead] = {}
         self._results: dict[Idempotency, bytes] = {}
+        self._told: dict[tuple[DomainId, str], int] = {}
         self._foreign = ForeignWrites()
         self._closed = False
 
@@ -52,7 +53,7 @@ class MemoryLog:
         if self._closed:
             raise store_unavailable("closed")
         placement = Placement(len(self.records), self._heads.get)
-        verdicts = placement.judge(batch, self._foreign, self._results.get)
+        verdicts = placement.judge(batch, self._foreign, self._results.get, self._was_told)
         self._keep(placement)
         return verdicts
 
@@ -67,7 +68,7 @@ class MemoryLog:
         )  # fmt: skip
         placement = Placement(len(self.records), self._heads.get)
         append = Append(records=(one,), reads=frozenset(), decided_at=len(self.records))
-        placement.judge([append], ForeignWrites(), self._results.get)
+        placement.judge([append], ForeignWrites(), self._results.get, self._was_told)
         self._keep(placement)
         self._foreign.note(len(self.records), domain, streams)
 
@@ -94,8 +95,9 @@ class MemoryLog:
         verifier.check(record for record in self.records if record.domain == domain)
         return verifier.finish(self._heads.get(domain))
 
-    async def retain(self, *, behind_pos: int, before_ms: int, results_before_ms: int) -> int:
-        """Keep everything: a memory log ends with its process."""
+    async def retain(self, *, behind_pos: int, before_ms: int, results_before_ms: int, told_before_ms: int = 0) -> int:
+        """Forget old names; keep everything else: a memory log ends with its process."""
+        self._told = {name: at for name, at in self._told.items() if at >= told_before_ms}
         return 0
 
     async def close(self) -> None:
@@ -106,6 +108,10 @@ class MemoryLog:
         self.records.extend(placement.records)
         self._heads.update(placement.heads)
         self._results.update(placement.results)
+        self._told.update(dict.fromkeys(placement.told, placement.records[-1].time_ms if placement.records else 0))
+
+    def _was_told(self, domain: DomainId, name: str) -> bool:
+        return (domain, name) in self._told
 
 
 class MemorySnapshots:

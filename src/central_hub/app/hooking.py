@@ -22,7 +22,9 @@ from central_hub.monitoring.collectors import webhooks_collector
 from central_hub.monitoring.metrics import Collector
 from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.quotas.events import EVENTS as QUOTAS_EVENTS
-from central_hub.tenants.model import State, TenantChanged
+from central_hub.quotas.model import TenantResourcesAllocated, TenantResourcesFreed
+from central_hub.tenants.events import EVENTS as TENANTS_EVENTS
+from central_hub.tenants.model import State, TenantChanged, TenantCreated, TenantShredded
 from central_hub.tenants.view import TenantsView
 from central_hub.webhooks.delivering import Deliveries
 from central_hub.webhooks.events import EVENTS as WEBHOOKS_EVENTS
@@ -34,7 +36,12 @@ from central_hub.webhooks.routes import operations as webhooks_operations
 from central_hub.webhooks.sending import Sending
 from central_hub.webhooks.usecases import Webhooks
 
-EVENT_TYPES = EventTypes((*WEBHOOKS_EVENTS, *QUOTAS_EVENTS))
+NOT_DELIVERED = (TenantCreated, TenantShredded, TenantResourcesAllocated, TenantResourcesFreed)
+"""What no endpoint is told: it is not there yet, or not any more, or there would be too much of it."""
+
+EVENT_TYPES = EventTypes(
+    one for one in (*TENANTS_EVENTS, *QUOTAS_EVENTS, *WEBHOOKS_EVENTS) if one.fact not in NOT_DELIVERED
+)
 """What tenants can be told."""
 
 _CONCERNING = frozenset(

@@ -12,12 +12,8 @@ import structlog
 
 from central_hub.adapters.clock import system_random
 from central_hub.app.collecting import Collecting
-from central_hub.app.configuring import Configuring
-from central_hub.app.flagging import Flagging
-from central_hub.app.hooking import Hooking
-from central_hub.app.parts import Core, Discovery, Observing, Quotas
-from central_hub.app.rolling_out import RollingOut
-from central_hub.app.safekeeping import Safekeeping
+from central_hub.app.features import Features
+from central_hub.app.parts import Core, Discovery, Observing
 from central_hub.app.staleness import Staleness
 from central_hub.edge.asgi import Edge
 from central_hub.edge.lane.answers import Lane
@@ -30,6 +26,8 @@ from central_hub.tenants.secrets import SECRET_RANDOM_BYTES, mint_bootstrap
 SNAPSHOT_LOOK_S: Final = 5.0
 DAY_MS: Final = 86_400_000
 RESULTS_KEPT_MS: Final = DAY_MS
+TOLD_KEPT_MS: Final = 7 * DAY_MS
+"""How long a published event is known by its name, so that it is not told twice."""
 
 _log = structlog.get_logger("central_hub.app")
 
@@ -41,12 +39,7 @@ class Hub:
     staleness: Staleness
     core: Core
     discovery: Discovery
-    quotas: Quotas
-    flagging: Flagging
-    configuring: Configuring
-    rolling_out: RollingOut
-    safekeeping: Safekeeping
-    hooking: Hooking
+    features: Features
     observing: Observing
     table: Table
     pipeline: Pipeline
@@ -65,8 +58,7 @@ class Hub:
         self.core.registry.ranks_changed()  # the file of plans may differ from the one a snapshot was taken with
         self._snapshot_pos = self.core.runner.pos
         await self.discovery.monitor.prime()
-        await self.quotas.endings.prime()
-        await self.hooking.deliveries.prime()
+        await self.features.prime()
         await self.core.trials.prime()
         self.open_for_an_hour()
         self._collecting.begin()
@@ -76,14 +68,8 @@ class Hub:
             for work in (
                 self.core.denials.run(),
                 self.discovery.monitor.run(),
-                self.quotas.endings.run(),
-                self.safekeeping.rotation.run(),
-                self.flagging.streams.run(),
-                self.configuring.announcements.run(),
-                self.rolling_out.stepping.run(),
                 self.core.trials.run(),
-                self.hooking.noticing.run(),
-                self.hooking.deliveries.run(),
+                *self.features.work(),
                 self.discovery.watch.run(),
                 self.discovery.first_lookups.run(),
                 self.observing.loop_watch.run(),
@@ -113,7 +99,7 @@ class Hub:
         """Say that the hub is going away: not ready any more, streams end."""
         self.observing.readiness.draining = True
         self.discovery.watch.close_all()
-        self.flagging.streams.close_all()
+        self.features.close_streams()
 
     async def _load_framework(self) -> None:
         await self.edge.load()
@@ -133,7 +119,7 @@ class Hub:
 
     async def _keep_cursors(self) -> None:
         try:
-            await self.hooking.deliveries.flush()
+            await self.features.hooking.deliveries.flush()
         except HubError as error:
             _log.warning("app.cursors_not_kept", code=error.code)
 
@@ -154,6 +140,7 @@ class Hub:
                 behind_pos=self.core.runner.droppable_pos,
                 before_ms=now_ms - self.core.settings.retention_days * DAY_MS,
                 results_before_ms=now_ms - RESULTS_KEPT_MS,
+                told_before_ms=now_ms - TOLD_KEPT_MS,
             )
         except (HubError, OSError) as error:
             _log.warning("app.snapshot_failed", reason=type(error).__name__)

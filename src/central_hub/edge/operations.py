@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from central_hub.edge.decoding import decode_body
 from central_hub.kernel.context import Act, TenantContext
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import RESERVED_WORDS
@@ -83,6 +84,7 @@ class Reply:
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
+ReadAs = Callable[[bytes, RawHeaders], Any]  # Any: what the operation's handler takes for a body
 Refused = Callable[[HubError, dict[str, str]], HubError]
 
 
@@ -94,6 +96,7 @@ class Operation:
         id: handler's name, OpenAPI's operationId.
         scope: what the principal must hold; None only when `public`.
         query, body: msgspec structs the input is decoded into; unknown fields are refused.
+        read: reads the body where it is more than JSON of one struct; `body` then says what the contract shows.
         answer: struct of the success body, for OpenAPI.
         problems: codes it may answer with beyond those every operation has.
         hot: served before the framework.
@@ -113,9 +116,10 @@ class Operation:
     scope: str | None = None
     description: str = ""
     query: type[msgspec.Struct] | None = None
-    body: type | None = None
+    body: Any = None  # Any: a type, or a union of types
     body_optional: bool = False
     body_bytes_max: int = BODY_BYTES_MAX
+    read: ReadAs | None = None
     answer: Any = None  # Any: a type, as msgspec takes it
     status: int = 200
     statuses: tuple[int, ...] = ()
@@ -161,6 +165,15 @@ class Operation:
     def segments(self) -> tuple[str, ...]:
         """The path's segments after the leading slash; a trailing slash is an empty last one."""
         return tuple(self.path.split("/")[1:])
+
+
+def read_body(operation: Operation, raw: bytes, headers: RawHeaders) -> Any:  # Any: what its handler takes
+    """Read a body as an operation has it.
+
+    Raises:
+        HubError: `invalid_body` (422), or what the operation's own way of reading refuses.
+    """
+    return decode_body(raw, operation.body) if operation.read is None else operation.read(raw, headers)
 
 
 Found = tuple[Operation, dict[str, str]]

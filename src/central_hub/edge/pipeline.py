@@ -326,6 +326,8 @@ class Pipeline:
             ) from None
         if not raw and operation.body_optional:
             return None
+        if operation.read is not None:
+            return operation.read(raw, request.headers.raw)
         media = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
         if media != "application/json" and not media.endswith("+json"):
             raise HubError(

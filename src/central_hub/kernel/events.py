@@ -16,6 +16,7 @@ import msgspec
 
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.facts import Fact
+from central_hub.kernel.ids import PLATFORM, SHARED
 from central_hub.kernel.records import Applied
 
 TYPE_PREFIX: Final = "io.centralhub."
@@ -34,14 +35,28 @@ class EventType:
         fact: the fact that it tells; one fact is one type of event at most.
         summary: one sentence for its reader.
         subject: what the event is about, within its tenant.
-        data: its data, given the fact: JSON values, never a secret.
+        data: its data, given the fact: some of its fields, or a struct made of it; JSON values, never a secret.
+        shape: the struct, where it is one.
+        service: the service that it is about, given the fact; empty where it is about none.
     """
 
     name: str
     fact: type[Fact]
     summary: str
     subject: Callable[[Any], str]  # Any: an instance of `fact`
-    data: Callable[[Any], Mapping[str, object]]  # Any: as above
+    data: Callable[[Any], Mapping[str, object] | msgspec.Struct]  # Any: as above
+    shape: type[msgspec.Struct] | None = None
+    service: Callable[[Any], str] = lambda _: ""  # Any: as above
+
+    @property
+    def title(self) -> str:
+        """Its name in a word, which is that of the fact."""
+        return self.fact.__name__
+
+    @property
+    def category(self) -> str:
+        """What it is about: the word after the prefix."""
+        return self.name.removeprefix(TYPE_PREFIX).partition(".")[0]
 
 
 class EventTypes:
@@ -59,6 +74,21 @@ class EventTypes:
         return self._by_fact.get(fact_name)
 
 
+class FieldsOf:
+    """Shows some fields of a fact as JSON values, and nothing else of it."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def __call__(self, fact: Any) -> dict[str, object]:  # Any: the fact's own type
+        return {name: msgspec.to_builtins(getattr(fact, name)) for name in self.names}
+
+
+def fields_of(*names: str) -> FieldsOf:
+    """Return what shows these fields of a fact."""
+    return FieldsOf(names)
+
+
 def cloud_event(kind: EventType, applied: Applied, incarnation: str) -> bytes:
     """Encode an event of a tenant.
 
@@ -67,17 +97,19 @@ def cloud_event(kind: EventType, applied: Applied, incarnation: str) -> bytes:
         applied: the record that it tells.
         incarnation: which history the record's position belongs to.
     """
+    own = applied.domain not in (SHARED, PLATFORM)
     event: dict[str, object] = {
         "specversion": SPEC_VERSION,
         "id": applied.id,
-        "source": f"/tenants/{applied.domain}",
+        "source": f"/tenants/{applied.domain}" if own else f"/{applied.domain}",
         "type": kind.name,
         "subject": kind.subject(applied.fact),
         "time": rfc3339(applied.time_ms),
         "datacontenttype": "application/json",
-        "tenantid": applied.domain,
-        "hubseq": f"{incarnation}.{applied.domain_seq}",
     }
+    if own:
+        event["tenantid"] = applied.domain
+    event["hubseq"] = f"{incarnation}.{applied.domain_seq}"
     if applied.actor.correlation:
         event["correlationid"] = applied.actor.correlation
     event["data"] = kind.data(applied.fact)

@@ -59,10 +59,15 @@ class Placement:
         self.heads: dict[DomainId, DomainHead] = {}
         self.records: list[Record] = []
         self.results: dict[Idempotency, bytes] = {}
+        self.told: dict[tuple[DomainId, str], None] = {}
         self._head_of = head_of
 
     def judge(
-        self, batch: Sequence[Append], foreign: ForeignWrites, known: Callable[[Idempotency], bytes | None]
+        self,
+        batch: Sequence[Append],
+        foreign: ForeignWrites,
+        known: Callable[[Idempotency], bytes | None],
+        was_told: Callable[[DomainId, str], bool],
     ) -> list[Verdict]:
         """Return one verdict per command; accepted ones are placed in order.
 
@@ -70,6 +75,7 @@ class Placement:
             batch: commands in the order they were decided.
             foreign: what others wrote.
             known: the first result under an idempotency key, if the store keeps one.
+            was_told: whether a record was written under this name before.
         """
         verdicts: list[Verdict] = []
         lost: set[StreamKey] = set()
@@ -88,8 +94,21 @@ class Placement:
                 continue
             if key is not None:
                 self.results[key] = append.result
-            verdicts.append(Accepted(tuple([self._place(record) for record in append.records])))
+            verdicts.append(self._accept(append.records, was_told))
         return verdicts
+
+    def _accept(self, records: Sequence[Unplaced], was_told: Callable[[DomainId, str], bool]) -> Accepted:
+        kept = [at for at, record in enumerate(records) if not record.once or self._is_new(record, was_told)]
+        if len(kept) == len(records):
+            return Accepted(tuple([self._place(record) for record in records]))
+        return Accepted(tuple([self._place(records[at]) for at in kept]), tuple(kept))
+
+    def _is_new(self, record: Unplaced, was_told: Callable[[DomainId, str], bool]) -> bool:
+        name = (record.domain, record.once)
+        if name in self.told or was_told(*name):
+            return False
+        self.told[name] = None
+        return True
 
     def _place(self, one: Unplaced) -> Record:
         head = self.heads.get(one.domain) or self._head_of(one.domain) or (0, GENESIS_HASH)

@@ -18,8 +18,19 @@ from central_hub.kernel.records import Actor, Applied, Category, Record
 StreamKey = tuple[DomainId, str]
 
 
+class Idempotency(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The name under which a command's first result is kept: (domain, source, id)."""
+
+    domain: DomainId
+    source: str
+    id: str
+
+
 class Unplaced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A sealed record on its way to the store; the store gives it position and chain link."""
+    """A sealed record on its way to the store; the store gives it position and chain link.
+
+    Of all records of a domain with the same `once`, which is a name, the first is kept and the others are passed over.
+    """
 
     domain: DomainId
     streams: tuple[str, ...]
@@ -30,14 +41,7 @@ class Unplaced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     actor: Actor
     key_id: str
     data: bytes
-
-
-class Idempotency(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The name under which a command's first result is kept: (domain, source, id)."""
-
-    domain: DomainId
-    source: str
-    id: str
+    once: str = ""
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -55,9 +59,13 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """The command is durable; its records in order."""
+    """The command is durable; its records in order.
+
+    `kept` are the indexes of those that were not passed over, None for all of them.
+    """
 
     records: tuple[Record, ...]
+    kept: tuple[int, ...] | None = None
 
 
 class Conflict(msgspec.Struct, frozen=True):

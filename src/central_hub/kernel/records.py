@@ -43,12 +43,16 @@ HUB_ACTOR: Final = Actor(principal="hub", kind="hub")
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A record that was decided but has no position yet."""
+    """A record that was decided but has no position yet.
+
+    `once` names it within its domain: of all that have the same name the first is written.
+    """
 
     domain: DomainId
     streams: tuple[str, ...]
     fact: Fact
     category: Category = Category.FACT
+    once: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

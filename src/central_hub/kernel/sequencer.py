@@ -68,6 +68,8 @@ class Committed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     seq: dict[DomainId, int]
     pos: int
     replayed: bool = False
+    written: int = 0
+    """Records that were written; fewer than were decided where some had been told before."""
 
 
 class _Command:
@@ -293,6 +295,7 @@ class Sequencer:
                     actor=command.actor,
                     key_id=key_id,
                     data=data,
+                    once=draft.once,
                 )
             )
         command.bytes = size
@@ -345,8 +348,8 @@ class Sequencer:
         """Apply what is durable and answer, in slices that leave the event loop free in between."""
         start = 0
         try:
-            first = next((verdict.records[0].pos for verdict in verdicts if isinstance(verdict, Accepted)), 0)
-            if first != self._runner.pos + 1:
+            first = next((one.records[0].pos for one in verdicts if isinstance(one, Accepted) and one.records), 0)
+            if first and first != self._runner.pos + 1:
                 # Somebody else wrote in between (or a command lost to them): their records come first.
                 await self._runner.catch_up()
                 self._settle(batch, verdicts)
@@ -378,8 +381,9 @@ class Sequencer:
 
     def _answer(self, command: _Command, records: Sequence[Record]) -> None:
         if not command.done.done():
-            seq = {record.domain: record.domain_seq for record in records}
-            command.done.set_result(Committed(answer=command.answer, seq=seq, pos=records[-1].pos))
+            seq = {record.domain: record.domain_seq for record in records} or self._runner.positions()
+            pos = records[-1].pos if records else self._runner.pos
+            command.done.set_result(Committed(answer=command.answer, seq=seq, pos=pos, written=len(records)))
 
     def _decide_again(self, command: _Command) -> None:
         command.attempts += 1
@@ -459,8 +463,12 @@ def _applied_by(batch: Sequence[_Command], verdicts: Sequence[Verdict]) -> list[
         _applied(record, draft)
         for command, verdict in zip(batch, verdicts, strict=True)
         if isinstance(verdict, Accepted)
-        for record, draft in zip(verdict.records, command.drafts, strict=True)
+        for record, draft in zip(verdict.records, _kept(command.drafts, verdict), strict=True)
     ]
+
+
+def _kept(drafts: list[Draft], verdict: Accepted) -> list[Draft]:
+    return drafts if verdict.kept is None else [drafts[at] for at in verdict.kept]
 
 
 def _applied(record: Record, draft: Draft) -> Applied:

@@ -72,6 +72,7 @@ class Tx:
         streams: Sequence[str],
         counts: dict[str, int] | None = None,
         category: Category = Category.FACT,
+        once: str = "",
     ) -> None:
         """Propose a fact.
 
@@ -81,6 +82,7 @@ class Tx:
             streams: the aggregates it changes; the first is the one it belongs to.
             counts: counting streams it moves, with the change.
             category: facts rebuild views; events are delivered; audit is kept.
+            once: name of what is told, within the domain; what was told under it before is not told again.
         """
         names = tuple(streams)
         if counts:
@@ -88,12 +90,17 @@ class Tx:
                 key = (domain, stream)
                 self.counts[key] = self.counts.get(key, 0) + change
             names += tuple(counts)
-        self.drafts.append(Draft(domain=domain, streams=names, fact=fact, category=category))
+        self.drafts.append(Draft(domain=domain, streams=names, fact=fact, category=category, once=once))
 
     def written(self) -> tuple[StreamKey, ...]:
-        """Return the streams that must be durable before another command may look at them."""
+        """Return the streams that must be durable before another command may look at them; no view follows events."""
         counted = self.counts
-        keys = {(draft.domain, stream) for draft in self.drafts for stream in draft.streams}
+        keys = {
+            (draft.domain, stream)
+            for draft in self.drafts
+            if draft.category is not Category.EVENT
+            for stream in draft.streams
+        }
         return tuple(keys.difference(counted) if counted else keys)
 
     def new_id(self) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from central_hub.configuration.announcing import Announcements
+from central_hub.events.streaming import EventStreams
+from central_hub.events.usecases import Publishing
 from central_hub.health.keeper import Keeper
 from central_hub.health.monitor import Monitor
 from central_hub.health.view import ORDER
@@ -187,6 +189,21 @@ def webhooks_collector(deliveries: Deliveries, noticing: Noticing) -> Collector:
         yield counter(
             "central_hub_webhook_values_noticed_total", "Changed values recorded, to be told.", noticing.noticed
         )
+
+    return collect
+
+
+def events_collector(publishing: Publishing, streams: EventStreams) -> Collector:
+    """Return the collector of events; of all tenants together."""
+
+    def collect() -> Iterable[Family]:
+        yield by_label(
+            "central_hub_events_published_total", MetricKind.COUNTER, "Events that services published, by result.",
+            "result", {"accepted": publishing.accepted, "duplicate": publishing.duplicates},
+        )  # fmt: skip
+        yield counter("central_hub_events_told_total", "Events sent to open streams.", streams.told)
+        yield gauge("central_hub_event_streams", "Open streams of events.", streams.open_streams)
+        yield counter("central_hub_event_streams_cut_total", "Streams that did not keep up.", streams.cut)
 
     return collect
 

@@ -2,11 +2,13 @@
 
 An entry belongs to (domain, service), never to a caller. It is rebuilt when it is next read
 after a fact about the service, at most every 100 ms after signals, and every second while an
-instance is in slow start.
+instance is in slow start. A service of many instances is encoded beforehand in slices (`prepare`),
+by whoever can wait; the lane, which cannot, leaves that one request to the framework.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +28,9 @@ from central_hub.registry.view import Service
 
 SIGNAL_REBUILD_MS: Final = 100.0
 RAMP_REBUILD_MS: Final = 1_000.0
+
+ENCODED_AT_ONCE_MAX: Final = 128
+"""Instances encoded in one step of the event loop: well under a millisecond of work."""
 
 CACHED_INSTANCES_MAX: Final = 50_000
 """Instances whose encoded form is kept; past this the entries built longest ago are dropped."""
@@ -55,7 +60,7 @@ def shown_as(instance: Instance, verdict: Verdict | None) -> Shown:
     return Shown(instance, verdict, status_of(instance, verdict), encode_instance(instance, verdict))
 
 
-Choose = Callable[["Entry"], tuple[Pick, Discovery]]
+Choose = Callable[["Entry"], Pick]
 
 
 @dataclass(slots=True)
@@ -73,35 +78,38 @@ class Entry:
     expires_ms: float
     choose: Choose
     stale: bool = False
-    _chosen: tuple[Pick, Discovery] | None = None
+    _pick: Pick | None = None
+    _discovery: Discovery | None = None
     _lane: LaneEntry | None = None
 
     @property
     def pick(self) -> Pick:
         """Who may be recommended, and how likely each is."""
-        return self._choice()[0]
+        if self._pick is None:
+            self._pick = self.choose(self)
+            if not self._pick.settled:
+                self.expires_ms = min(self.expires_ms, self.built_ms + RAMP_REBUILD_MS)
+        return self._pick
 
     @property
     def discovery(self) -> Discovery:
         """The answers to discovery."""
-        return self._choice()[1]
-
-    def _choice(self) -> tuple[Pick, Discovery]:
-        if self._chosen is None:
-            chosen = self._chosen = self.choose(self)
-            if not chosen[0].settled:
-                self.expires_ms = min(self.expires_ms, self.built_ms + RAMP_REBUILD_MS)
-        return self._chosen
+        if self._discovery is None:
+            reason = why_none(tuple(self.shown.values()))
+            self._discovery = encode_discovery(
+                self.name, self.domain, self.pick, self.encoded, revision=self.revision, reason=reason
+            )
+        return self._discovery
 
     @property
     def lane(self) -> LaneEntry:
         """The entry in the form the lane sends; the framework answers with the same object."""
         if self._lane is None:
-            chosen, discovery = self._choice()
+            discovery = self.discovery
             self._lane = LaneEntry(
                 openings=discovery.openings,
                 rest=discovery.rest,
-                picks=chosen.table or bytes(PICKS),
+                picks=self.pick.table or bytes(PICKS),
                 etag=self.etag,
                 fresh_until_ms=self.built_ms + SIGNAL_REBUILD_MS if self.stale else self.expires_ms,
             )
@@ -134,6 +142,7 @@ class Catalogue:
         self._loads = loads
         self._clock = clock
         self._entries: dict[ServiceKey, Entry] = {}
+        self._prepared: dict[ServiceKey, dict[str, Shown]] = {}
         self._cached_instances = 0
         self.incarnation = incarnation
         self.rebuilds = 0
@@ -143,11 +152,36 @@ class Catalogue:
         """Return the current entry of a service."""
         key = (domain, service.name)
         kept = self._entries.get(key)
-        if kept is not None and kept.revision == service.revision and kept.rank == service.rank:
-            now = self._clock.monotonic_ms()
-            if now < kept.expires_ms and not (kept.stale and now - kept.built_ms >= SIGNAL_REBUILD_MS):
-                return kept
+        if kept is not None and self._is_current(kept, service):
+            return kept
         return self._rebuild(key, service, kept)
+
+    def at_hand(self, domain: DomainId, service: Service) -> Entry | None:
+        """Return the current entry if that is the work of a moment; None when it is to be prepared first."""
+        if len(service.instances) <= ENCODED_AT_ONCE_MAX:
+            return self.entry(domain, service)
+        kept = self._entries.get((domain, service.name))
+        return kept if kept is not None and self._is_current(kept, service) else None
+
+    async def prepare(self, domain: DomainId, service: Service) -> bool:
+        """Encode a service of many instances in slices that leave the event loop free, for `entry` to pick up.
+
+        Returns:
+            Whether others have run meanwhile, so that the service has to be looked up again.
+        """
+        if self.at_hand(domain, service) is not None:
+            return False
+        key = (domain, service.name)
+        kept = self._entries.get(key)
+        before = {} if kept is None else kept.shown
+        held = self._prepared.setdefault(key, {})
+        encoded = 0
+        for instance_id, instance in tuple(service.instances.items()):
+            if self._show_one(domain, service.name, instance, held.get(instance_id) or before.get(instance_id), held):
+                encoded += 1
+                if encoded % ENCODED_AT_ONCE_MAX == 0:
+                    await asyncio.sleep(0)
+        return encoded >= ENCODED_AT_ONCE_MAX
 
     def signal(self, domain: DomainId, name: str) -> None:
         """Have a service's entry rebuilt when it is next read, after a signal or a verdict about it."""
@@ -157,6 +191,7 @@ class Catalogue:
 
     def drop(self, domain: DomainId, name: str) -> None:
         """Forget the entry of a service that is gone."""
+        self._prepared.pop((domain, name), None)
         kept = self._entries.pop((domain, name), None)
         if kept is not None:
             self._cached_instances -= len(kept.shown)
@@ -169,8 +204,13 @@ class Catalogue:
 
     def _rebuild(self, key: ServiceKey, service: Service, before: Entry | None) -> Entry:
         domain, name = key
+        known = {} if before is None else before.shown
+        if prepared := self._prepared.get(key):
+            known = {**known, **prepared}
         self.drop(domain, name)
-        shown = self._show(domain, service, {} if before is None else before.shown)
+        shown: dict[str, Shown] = {}
+        for instance_id, instance in service.instances.items():
+            self._show_one(domain, name, instance, known.get(instance_id), shown)
         now = self._clock.monotonic_ms()
         entry = Entry(
             domain=domain,
@@ -193,24 +233,25 @@ class Catalogue:
             self.drop(*next(iter(self._entries)))
         return entry
 
-    def _choose(self, entry: Entry) -> tuple[Pick, Discovery]:
-        shown = tuple(entry.shown.values())
-        chosen = self.choose(entry.domain, shown)
-        discovery = encode_discovery(
-            entry.name, entry.domain, chosen, entry.encoded, revision=entry.revision, reason=why_none(shown)
-        )
-        return chosen, discovery
+    def _choose(self, entry: Entry) -> Pick:
+        return self.choose(entry.domain, tuple(entry.shown.values()))
 
-    def _show(self, domain: DomainId, service: Service, before: dict[str, Shown]) -> dict[str, Shown]:
-        shown: dict[str, Shown] = {}
-        verdict_of = self._health.verdict
-        for instance_id, instance in service.instances.items():
-            verdict = verdict_of(domain, service.name, instance_id)
-            kept = before.get(instance_id)
-            if kept is None or kept.instance is not instance or kept.verdict != verdict:
-                kept = shown_as(instance, verdict)
-            shown[instance_id] = kept
-        return shown
+    def _is_current(self, kept: Entry, service: Service) -> bool:
+        if kept.revision != service.revision or kept.rank != service.rank:
+            return False
+        now = self._clock.monotonic_ms()
+        return now < kept.expires_ms and not (kept.stale and now - kept.built_ms >= SIGNAL_REBUILD_MS)
+
+    def _show_one(
+        self, domain: DomainId, name: str, instance: Instance, known: Shown | None, into: dict[str, Shown]
+    ) -> bool:
+        """Put an instance as it is shown into `into`; says whether it had to be encoded."""
+        verdict = self._health.verdict(domain, name, instance.instance_id)
+        if known is not None and known.instance is instance and known.verdict == verdict:
+            into[instance.instance_id] = known
+            return False
+        into[instance.instance_id] = shown_as(instance, verdict)
+        return True
 
     def _candidate(self, domain: DomainId, one: Shown, now: float) -> Candidate:
         load = self._loads.fresh(domain, one.instance.service_name, one.instance.instance_id, now)

@@ -29,8 +29,8 @@ class RegistryLane:
     def entry(self, service: str, ctx: TenantContext) -> LaneEntry | None:
         """Return what answers `service` for this caller.
 
-        None for every refusal, and for the rare name with a history in both domains, whose
-        revision is this caller's own.
+        None for every refusal, for a service of many instances that is not encoded yet, and for the
+        rare name with a history in both domains, whose revision is this caller's own.
         """
         if not ctx.principal.holds(SCOPE_READ):
             return None
@@ -43,7 +43,8 @@ class RegistryLane:
             for other, name in keys_for(viewer, service):
                 if other != domain and self._view.revision(other, name):
                     return None
-        return self._catalogue.entry(domain, found[1]).lane
+        entry = self._catalogue.at_hand(domain, found[1])
+        return None if entry is None else entry.lane
 
     def lookups(self, ctx: TenantContext, service: str) -> LookupCounter:
         """Return the counter of this caller's look-ups of `service`."""

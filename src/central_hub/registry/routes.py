@@ -97,11 +97,11 @@ class RegistryRoutes:
     async def get_service(self, call: Call) -> Reply:
         """Answer GET /services/{service_name}."""
         query: ServiceQuery = call.query
-        return _reply(call, self.reading.service(call.ctx, call.path["service_name"], query))
+        return _reply(call, await self.reading.service(call.ctx, call.path["service_name"], query))
 
     async def get_instance(self, call: Call) -> Reply:
         """Answer GET /services/{service_name}/instances/{instance_id}."""
-        return _reply(call, self.reading.instance(call.ctx, call.path["service_name"], call.path["instance_id"]))
+        return _reply(call, await self.reading.instance(call.ctx, call.path["service_name"], call.path["instance_id"]))
 
     async def discover_service(self, call: Call) -> Reply:
         """Answer GET /services/discover/{service_name}."""
@@ -146,6 +146,7 @@ class RegistryRoutes:
         query: WatchQuery = call.query
         names = watched_names(query.services) if query.services or query.config is None else frozenset[str]()
         begin = None if query.config is None else self.config.admit(call.ctx, query.config, query.instance or "")
+        await self.reading.prepare(call.ctx, names or ())
         self.watch.admit(call.ctx)
         last_id = call.headers.get("last-event-id") or ""
 

@@ -177,7 +177,9 @@ class Observing:
     def _is_concerned(self, tried: Effective, follower: Follower) -> str | None:
         """Return the tier of a follower whose value a rollout makes another one, None for others."""
         effective = self._in_force.effective
-        tier = effective.tier_of(follower.domain) or follower.tier
+        tier = effective.tier_of(follower.domain)
+        if tier is None:
+            return None
         try:
             now = effective.at(follower.domain, tier, follower.service, follower.environment)
             then = tried.at(follower.domain, tier, follower.service, follower.environment)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
@@ -18,6 +18,7 @@ from central_hub.sdk.calling import Caller, no_instance
 from central_hub.sdk.circuit import CircuitState
 from central_hub.sdk.configuration import AS_IT_IS, FIRST_VALUE_S, ConfigDiff, Configurations
 from central_hub.sdk.context import RequestContext, current_context, request_context
+from central_hub.sdk.events import NOW, UNKNOWN_SOURCE, Events, HubEvent
 from central_hub.sdk.following import Follower
 from central_hub.sdk.link import ATTEMPTS_MAX, HubLink
 from central_hub.sdk.meter import Meter
@@ -83,6 +84,7 @@ class HubClient:
         self._link = HubLink(self._protocol)
         kept = None if self.cache_dir is None else self.cache_dir / f"config-{who(url, key, tenant_id, tier)}.json"
         self._configurations = Configurations(self._link, kept)
+        self._events = Events(self._link, f"/services/{service_name}" if service_name else UNKNOWN_SOURCE)
         self._of_instances: dict[str, Configurations] = {}
         self._kept_as = kept
         self._secrets = SecretValues(self._link, tenant_id)
@@ -224,6 +226,41 @@ class HubClient:
         """Yield the state of services now and whenever it changed; `*` for all that are visible."""
         async for state in self._follower.changes(names):
             yield state
+
+    async def publish(self, type: str, data: object = None, /, **attributes: object) -> Json:  # noqa: A002  # CloudEvents' word
+        """Publish one event; durable when this returns, and taken once however often it was sent.
+
+        Args:
+            type: what happened, in words with dots between them.
+            data: what there is to say about it, JSON.
+            attributes: further CloudEvents attributes: `subject`, `id`, `source`, `time`, `hubcategory`, extensions.
+
+        Raises:
+            HubError: what the hub refused; `hub_unreachable` after a few tries.
+        """
+        said: Json = {"type": type, **attributes}
+        return await self.publish_events([said if data is None else {**said, "data": data}])
+
+    async def publish_events(self, events: Iterable[Mapping[str, object]]) -> Json:
+        """Publish events in order, all of them or none; see `publish`. Returns `{accepted, duplicates, seq}`."""
+        return await self._events.publish(events)
+
+    def events(
+        self,
+        *types: str,
+        services: Iterable[str] = (),
+        category: str = "",
+        after: str = NOW,
+    ) -> AsyncIterator[HubEvent]:
+        """Yield the tenant's events, for ever and without a gap; `after` is a position, `start` or `now`.
+
+        Args:
+            types: only these; one that ends with `*` means all that begin like it.
+            services: only those about these services, or published by them.
+            category: only of this category.
+            after: where to begin.
+        """
+        return self._events.stream(types=types, services=services, category=category, after=after)
 
     def acting_for(
         self, tenant_id: str, *, user_id: str | None = None, tier: str | None = None, correlation_id: str = ""

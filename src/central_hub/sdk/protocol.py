@@ -155,6 +155,20 @@ class HubProtocol:
         request.headers["accept"] = "text/event-stream"
         return request
 
+    def publish(self, events: list[dict[str, Any]]) -> HubRequest:  # Any: JSON
+        """Build POST /events; events bring their own ids, so that no idempotency key is needed."""
+        headers = {**self._headers, "accept": "application/json", "content-type": "application/json"}
+        return HubRequest(method="POST", target="/events", headers=headers, body=msgspec.json.encode(events))
+
+    def stream_events(self, query: Mapping[str, str], after: str, last_id: str) -> HubRequest:
+        """Build the stream of events, resuming after `last_id` if there is one."""
+        given = {name: value for name, value in query.items() if value}
+        request = self.get("/events/stream", given if last_id else {**given, "after": after})
+        request.headers["accept"] = "text/event-stream"
+        if last_id:
+            request.headers["last-event-id"] = last_id
+        return request
+
     def outcomes(self, outcomes: Iterable[Mapping[str, object]]) -> HubRequest:
         """Build POST /routing/outcomes."""
         return self.command("POST", "/routing/outcomes", {"outcomes": list(outcomes)})

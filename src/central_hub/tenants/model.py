@@ -47,6 +47,8 @@ TENANT_SCOPES: Final = frozenset(
         "quota:read",
         "quota:write",
         "quota:admin",
+        "events:read",
+        "events:write",
         "secret:list",
         "secret:read",
         "secret:write",
@@ -86,6 +88,8 @@ DEFAULT_SCOPES: Final = (
     "flags:read",
     "quota:read",
     "quota:write",
+    "events:read",
+    "events:write",
 )
 
 

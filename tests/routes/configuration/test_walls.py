@@ -20,7 +20,7 @@ def ctx_of(tenant: str, *, scopes: tuple[str, ...] = ("config:read",), environme
 
 
 def laned(world: World, name: str, ctx: TenantContext) -> bytes | None:
-    entry = world.hub.configuring.lane.entry(name, ctx)
+    entry = world.hub.features.configuring.lane.entry(name, ctx)
     return None if entry is None else entry.body(0)
 
 
@@ -34,8 +34,8 @@ async def test_the_lane_answers_a_tenants_own_value_to_that_tenant_alone() -> No
         assert laned(world, "globex", ctx_of("acme")) is None
         assert laned(world, "acme", ctx_of("acme", scopes=("registry:read",))) is None
         assert laned(world, "acme", ctx_of("acme", environment="staging")) is None
-        entry = world.hub.configuring.lane.entry("acme", ctx_of("acme"))
-        assert world.hub.configuring.lane.entry("acme", ctx_of("acme")) is entry
+        entry = world.hub.features.configuring.lane.entry("acme", ctx_of("acme"))
+        assert world.hub.features.configuring.lane.entry("acme", ctx_of("acme")) is entry
 
 
 async def test_the_lane_lets_go_of_a_value_when_a_grant_ends() -> None:
@@ -43,8 +43,8 @@ async def test_the_lane_lets_go_of_a_value_when_a_grant_ends() -> None:
         ends_ms = world.clock.now_ms() + 5_000
         grant = {"feature": "custom_models", "value": True, "expires_at_ms": ends_ms}
         await world.must("POST", "/tenants/acme/grants", key="root", body=grant)
-        entry = world.hub.configuring.lane.entry("acme", ctx_of("acme"))
-        other = world.hub.configuring.lane.entry("globex", ctx_of("globex"))
+        entry = world.hub.features.configuring.lane.entry("acme", ctx_of("acme"))
+        other = world.hub.features.configuring.lane.entry("globex", ctx_of("globex"))
         assert entry is not None
         assert other is not None
         assert entry.fresh_until_ms == world.clock.monotonic_ms() + 5_000

@@ -42,9 +42,9 @@ async def test_a_watch_carries_services_and_configuration_and_forgets_both() -> 
             ("risk", "production"),
         ]
         assert any(frame.startswith(b"event: snapshot") for frame in sink.frames)
-        assert world.hub.configuring.announcements.watchers == 2
+        assert world.hub.features.configuring.announcements.watchers == 2
         close()
-        assert world.hub.configuring.announcements.watchers == 0
+        assert world.hub.features.configuring.announcements.watchers == 0
         assert world.hub.discovery.watch.watchers == 0
 
 
@@ -73,4 +73,4 @@ async def test_who_may_not_watch_configuration(key: str, target: str, status: in
         answer = await world.ask("GET", target, key=key)
         assert answer.status == status
         assert code in answer.body
-        assert world.hub.configuring.announcements.watchers == 0
+        assert world.hub.features.configuring.announcements.watchers == 0

@@ -168,7 +168,7 @@ async def test_keys_are_rotated_and_how_far_it_is_is_shown() -> None:
         before = await world.must("GET", "/encryption", key="root")
         assert (before["provider"], before["behind"], before["rotation"]) == ("file", 0, {})
         assert before["domains"] == before["data_keys"] >= 2
-        task = asyncio.create_task(world.hub.safekeeping.rotation.run())
+        task = asyncio.create_task(world.hub.features.safekeeping.rotation.run())
         try:
             body = {"what": "data_keys", "tenants": ["acme"]}
             begun = await world.ask("POST", "/encryption/rotations", key="root", body=body)

@@ -311,10 +311,10 @@ async def test_a_listing_has_a_cap_and_says_so() -> None:
 async def test_one_instance_and_what_is_not_there() -> None:
     async with opened() as house:
         await house.register()
-        shown = json.loads(house.reading.instance(ctx_of(), "risk", "i-1").body)
+        shown = json.loads((await house.reading.instance(ctx_of(), "risk", "i-1")).body)
         assert (shown["instance_id"], shown["service_name"], shown["domain"]) == ("i-1", "risk", "tenant")
         with pytest.raises(HubError, match="instance_not_found"):
-            house.reading.instance(ctx_of(), "risk", "i-9")
+            await house.reading.instance(ctx_of(), "risk", "i-9")
 
 
 async def test_lookups_and_declarations_make_the_dependency_graph_of_the_caller_alone() -> None:

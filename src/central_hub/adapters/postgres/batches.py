@@ -34,7 +34,8 @@ def columns_of(placement: Placement, row_maker: Rows) -> list[object]:
     firsts = [(key.domain, key.source, key.id, result) for key, result in results.items()]
     columns += list(zip(*ends, strict=True)) if ends else [()] * 3
     columns += list(zip(*firsts, strict=True)) if firsts else [()] * 4
-    return [*columns, records[-1].time_ms if records else 0, placement.pos]
+    names = list(zip(*placement.told, strict=True)) if placement.told else [()] * 2
+    return [*columns, records[-1].time_ms if records else 0, placement.pos, *names]
 
 
 async def records_of(rows: list[Row]) -> list[Record]:

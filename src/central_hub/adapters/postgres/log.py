@@ -20,20 +20,10 @@ from typing import Final
 from central_hub.adapters.named_queries import named, text_of
 from central_hub.adapters.postgres.address import Address
 from central_hub.adapters.postgres.batches import HERE_MAX, columns_of, domains_of, records_of
-from central_hub.adapters.postgres.connection import (
-    FULL,
-    LOST,
-    READ_ONLY,
-    UNFIT,
-    Connection,
-    Refused,
-    Row,
-    connect,
-    reason_of,
-)
+from central_hub.adapters.postgres.connection import FULL, LOST, READ_ONLY, Connection, Refused, Row, connect, reason_of
 from central_hub.adapters.postgres.hold import Hold
 from central_hub.adapters.postgres.migrations import PACKAGE
-from central_hub.adapters.postgres.retention import forget_results, retire
+from central_hub.adapters.postgres.retention import forget_results, forget_told, retire
 from central_hub.adapters.postgres.session import EVERY_DOMAIN, Session, scoped
 from central_hub.adapters.record_rows import Rows, decoded
 from central_hub.kernel.errors import HubError
@@ -157,10 +147,6 @@ class PostgresLog:
                 await self._roll_back(session)
                 self.refused += 1
                 raise storage_full(reason_of(error)) from error
-            except UNFIT as error:
-                await self._roll_back(session)
-                self.refused += 1
-                raise store_unavailable(reason_of(error)) from error
             except (*LOST, *READ_ONLY) as error:
                 self._hold.lose(session, reason_of(error))
                 self.refused += 1
@@ -201,7 +187,7 @@ class PostgresLog:
             if found.broken_at is None or await self._anchor(domain) == anchor:
                 return found
 
-    async def retain(self, *, behind_pos: int, before_ms: int, results_before_ms: int) -> int:
+    async def retain(self, *, behind_pos: int, before_ms: int, results_before_ms: int, told_before_ms: int = 0) -> int:
         """Drop records that are behind a snapshot and older than the retention, oldest first.
 
         How much the database may hold is its operator's to watch: only age lets records go here.
@@ -210,6 +196,7 @@ class PostgresLog:
             behind_pos: position of a snapshot that is durable; nothing after it goes.
             before_ms: records written earlier may go, Unix epoch milliseconds.
             results_before_ms: first results kept before this are forgotten, and the oldest where there are very many.
+            told_before_ms: names of records that are written once are forgotten when they are older.
 
         Returns:
             How many records were dropped.
@@ -217,6 +204,7 @@ class PostgresLog:
         async with self.errand() as connection:
             dropped = await retire(connection, self._sql, behind_pos, before_ms)
             await forget_results(connection, self._sql, results_before_ms)
+            await forget_told(connection, self._sql, told_before_ms)
         return dropped
 
     async def load_keys(self) -> list[tuple[str, str, bytes]]:
@@ -325,10 +313,11 @@ class PostgresLog:
         if row["pos"] != self._hold.known.pos:
             await self._note_foreign(connection, domains)
         known = await self._known_results(connection, batch)
+        told = await self._known_told(connection, batch)
         placement = Placement(self._hold.known.pos, self._heads.get)
 
         def place() -> tuple[list[Verdict], list[object]]:
-            verdicts = placement.judge(batch, self._foreign, known.get)
+            verdicts = placement.judge(batch, self._foreign, known.get, lambda domain, once: (domain, once) in told)
             return verdicts, columns_of(placement, self._row_maker)
 
         verdicts, columns = place() if records <= HERE_MAX else await asyncio.to_thread(place)
@@ -365,6 +354,12 @@ class PostgresLog:
         asked = ([key.domain for key in keys], [key.source for key in keys], [key.id for key in keys])
         rows = await connection.fetch(self._sql["known_results"], *asked)
         return {Idempotency(domain=row[0], source=row[1], id=row[2]): row[3] for row in rows}
+
+    async def _known_told(self, connection: Connection, batch: Sequence[Append]) -> set[tuple[DomainId, str]]:
+        names = [(record.domain, record.once) for append in batch for record in append.records if record.once]
+        if not names:
+            return set()
+        return {(row[0], row[1]) for row in await connection.fetch(self._sql["known_told"], *zip(*names, strict=True))}
 
     async def _roll_back(self, session: Session) -> None:
         try:

@@ -25,12 +25,20 @@ async def retire(connection: Connection, sql: Sql, behind_pos: int, before_ms: i
 async def forget_results(connection: Connection, sql: Sql, before_ms: int) -> None:
     """Drop first results kept before a time, and the oldest past `RESULTS_MAX`."""
     surplus = await scoped(connection, sql, EVERY_DOMAIN, sql["results_behind"], RESULTS_MAX)
-    before_ms = max(before_ms, surplus[0][0] if surplus else 0)
+    await _forget(connection, sql, "drop_results", max(before_ms, surplus[0][0] if surplus else 0))
+
+
+async def forget_told(connection: Connection, sql: Sql, before_ms: int) -> None:
+    """Drop names of records that were written once before a time."""
+    await _forget(connection, sql, "drop_told", before_ms)
+
+
+async def _forget(connection: Connection, sql: Sql, name: str, before_ms: int) -> None:
     done = "DELETE 1"
     while not done.endswith(" 0"):
         async with connection.transaction():
             await connection.execute(sql["scope"], EVERY_DOMAIN)
-            done = await connection.execute(sql["drop_results"], before_ms, RETIRE_SLICE)
+            done = await connection.execute(sql[name], before_ms, RETIRE_SLICE)
 
 
 async def _retire_some(connection: Connection, sql: Sql, behind_pos: int, before_ms: int) -> int:

@@ -208,7 +208,13 @@ class SqliteLog:
             after = records[-1].domain_seq
 
     async def retain(
-        self, *, behind_pos: int, before_ms: int, results_before_ms: int, bytes_max: int = LOG_BYTES_MAX
+        self,
+        *,
+        behind_pos: int,
+        before_ms: int,
+        results_before_ms: int,
+        told_before_ms: int = 0,
+        bytes_max: int = LOG_BYTES_MAX,
     ) -> int:
         """Drop records that are behind a snapshot and older than the retention, oldest first.
 
@@ -216,6 +222,7 @@ class SqliteLog:
             behind_pos: position of a snapshot that is durable; nothing after it goes.
             before_ms: records written earlier may go, Unix epoch milliseconds.
             results_before_ms: first results kept before this are forgotten, and the oldest past `RESULTS_MAX`.
+            told_before_ms: names of records that are written once are forgotten when they are older.
             bytes_max: while the store holds more than this, younger records behind the snapshot go too.
 
         Returns:
@@ -229,7 +236,9 @@ class SqliteLog:
                 break
         surplus = await self._in(self._reader, lambda: self._ask("results_behind", (RESULTS_MAX,)))
         forget_before_ms = max(results_before_ms, surplus[0][0] if surplus else 0)
-        while await self._in(self._writer, lambda: self._forget_results(forget_before_ms)):
+        while await self._in(self._writer, lambda: self._forget("drop_results", forget_before_ms)):
+            pass
+        while await self._in(self._writer, lambda: self._forget("drop_told", told_before_ms)):
             pass
         return dropped
 
@@ -305,7 +314,7 @@ class SqliteLog:
         try:
             self._note_foreign()
             placement = Placement(self._pos, self._heads.get)
-            verdicts = placement.judge(batch, self._foreign, self._known_result)
+            verdicts = placement.judge(batch, self._foreign, self._known_result, self._was_told)
             self._store(placement)
         except apsw.FullError as error:
             self._roll_back()
@@ -355,6 +364,10 @@ class SqliteLog:
                 [(key.domain, key.source, key.id, at, result) for key, result in placement.results.items()],
             )
 
+        if placement.told:
+            at = placement.records[-1].time_ms
+            connection.executemany(self._sql["put_told"], [(domain, name, at) for domain, name in placement.told])
+
     def _note_foreign(self) -> None:
         rows = self._rows(self._connection, "head")
         if not rows or rows[0][0] == self._pos:
@@ -367,6 +380,9 @@ class SqliteLog:
     def _known_result(self, key: Idempotency) -> bytes | None:
         rows = self._rows(self._connection, "result", (key.domain, key.source, key.id))
         return rows[0][0] if rows else None
+
+    def _was_told(self, domain: DomainId, name: str) -> bool:
+        return bool(self._rows(self._connection, "told", (domain, name)))
 
     def _check_space(self, batch: Sequence[Append]) -> None:
         self._since_space_check += 1
@@ -399,9 +415,9 @@ class SqliteLog:
                 self._connection.execute(self._sql["retire"], (rows[-1][0],))
         return len(rows)
 
-    def _forget_results(self, before_ms: int) -> int:
+    def _forget(self, name: str, before_ms: int) -> int:
         with self._transaction():
-            self._connection.execute(self._sql["drop_results"], (before_ms, RETIRE_SLICE))
+            self._connection.execute(self._sql[name], (before_ms, RETIRE_SLICE))
             return self._connection.changes()
 
     def _held_bytes(self) -> int:

@@ -16,7 +16,9 @@ import apsw
 from central_hub.adapters.sqlite import queries
 from central_hub.kernel.errors import HubError, Kind
 
-SCHEMA_VERSION: Final = 1
+MIGRATIONS: Final = (("schema.sql", "schema"), ("told.sql", "told"))
+"""What each version adds to the one before, forward only: file and name of the statements."""
+SCHEMA_VERSION: Final = len(MIGRATIONS)
 BUSY_TIMEOUT_MS: Final = 100
 CACHE_KIB: Final = 16_384
 
@@ -87,12 +89,9 @@ def _configure(connection: apsw.Connection) -> None:
 
 def _migrate(connection: apsw.Connection, incarnation: str) -> None:
     sql = queries.load("queries.sql")
-    if not list(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'")):
-        with connection:
-            connection.execute(queries.load("schema.sql")["schema"])
-            connection.execute(sql["put_meta"], ("schema_version", str(SCHEMA_VERSION)))
-            connection.execute(sql["put_meta"], ("incarnation", incarnation))
-    version = int(next(iter(connection.execute(sql["schema_version"])))[0])
+    version = 0
+    if list(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'")):
+        version = int(next(iter(connection.execute(sql["schema_version"])))[0])
     if version > SCHEMA_VERSION:
         raise HubError(
             "store_too_new",
@@ -100,3 +99,11 @@ def _migrate(connection: apsw.Connection, incarnation: str) -> None:
             f"The store has schema {version}; this hub knows {SCHEMA_VERSION}.",
             next_step="Start a hub at least as new as the one that wrote it.",
         )
+    if version == SCHEMA_VERSION:
+        return
+    with connection:
+        for file, name in MIGRATIONS[version:]:
+            connection.execute(queries.load(file)[name])
+        connection.execute(sql["put_meta"], ("schema_version", str(SCHEMA_VERSION)))
+        if not version:
+            connection.execute(sql["put_meta"], ("incarnation", incarnation))

@@ -7,16 +7,19 @@ in one place: then nothing has been done here yet.
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from central_hub.edge.decoding import check_depth, decode_body
+from central_hub.edge.decoding import check_depth
 from central_hub.edge.lane.entries import LaneAuth, LanePrincipal
 from central_hub.edge.lane.lines import Parsed
-from central_hub.edge.operations import Headers, Operation, Table
+from central_hub.edge.operations import Headers, Operation, Table, read_body
 from central_hub.edge.pipeline import Answer, Pipeline, tenant_in
 from central_hub.kernel.errors import HubError
+
+JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
+"""What a body on the lane is; any other is the framework's."""
 
 Running = Coroutine[Any, Any, Answer]  # Any: what a coroutine is sent and yields
 
@@ -43,7 +46,6 @@ class LaneCommand:
         self.auth = auth
         self._pipeline = pipeline
         self._operation = operation
-        self._body = operation.body
 
     def begin(self, principal: LanePrincipal, parsed: Parsed, now_ms: float) -> Running | None:
         """Return the command ready to run; None, and nothing done: it is the framework's.
@@ -56,7 +58,7 @@ class LaneCommand:
         ctx = principal.ctx
         try:
             check_depth(parsed.body)
-            body = decode_body(parsed.body, self._body)
+            body = read_body(self._operation, parsed.body, JSON_HEADERS)
         except HubError:
             return None
         if tenant_in(body) not in (None, ctx.tenant_id):

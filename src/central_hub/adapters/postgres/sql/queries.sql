@@ -52,8 +52,12 @@ SELECT r.domain, r.source, r.id, r.result
   FROM central_hub.results r
   JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(domain, source, id) USING (domain, source, id);
 
+-- name: known_told
+SELECT t.domain, t.name
+  FROM central_hub.told t JOIN unnest($1::text[], $2::text[]) AS k(domain, name) USING (domain, name);
+
 -- name: append
--- A whole batch in one statement: records, ends of chains, first results, the end of the log.
+-- A whole batch in one statement: records, ends of chains, first results, names told, the end of the log.
 WITH records AS (
   INSERT INTO central_hub.log (pos, domain, domain_seq, streams, category, type, schema_rev, id, time_ms, actor,
                                key_id, prev_hash, hash, data)
@@ -67,6 +71,9 @@ WITH records AS (
   INSERT INTO central_hub.results (domain, source, id, time_ms, result)
   SELECT domain, source, id, $22::bigint, result
     FROM unnest($18::text[], $19::text[], $20::text[], $21::bytea[]) AS k(domain, source, id, result)
+), names AS (
+  INSERT INTO central_hub.told (domain, name, time_ms)
+  SELECT domain, name, $22::bigint FROM unnest($24::text[], $25::text[]) AS k(domain, name)
 )
 UPDATE central_hub.head SET pos = $23;
 
@@ -90,6 +97,10 @@ SELECT domain_seq, hash FROM central_hub.heads WHERE domain = $1;
 -- name: drop_results
 DELETE FROM central_hub.results WHERE (domain, source, id) IN
   (SELECT domain, source, id FROM central_hub.results WHERE time_ms < $1 ORDER BY time_ms LIMIT $2);
+
+-- name: drop_told
+DELETE FROM central_hub.told WHERE (domain, name) IN
+  (SELECT domain, name FROM central_hub.told WHERE time_ms < $1 ORDER BY time_ms LIMIT $2);
 
 -- name: results_behind
 SELECT time_ms FROM central_hub.results ORDER BY time_ms DESC LIMIT 1 OFFSET $1;

@@ -51,6 +51,16 @@ DELETE FROM results WHERE (domain, source, id) IN
 -- When the newest result behind so many newer ones was kept, none if there are not that many.
 SELECT time_ms FROM results ORDER BY time_ms DESC LIMIT 1 OFFSET ?1;
 
+-- name: told
+SELECT 1 FROM told WHERE domain = ?1 AND name = ?2;
+
+-- name: put_told
+INSERT INTO told (domain, name, time_ms) VALUES (?1, ?2, ?3);
+
+-- name: drop_told
+-- Some of the names told before a time, oldest first.
+DELETE FROM told WHERE (domain, name) IN (SELECT domain, name FROM told WHERE time_ms < ?1 ORDER BY time_ms LIMIT ?2);
+
 -- name: anchor
 SELECT domain_seq, hash FROM anchors WHERE domain = ?1;
 

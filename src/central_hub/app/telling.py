@@ -1,0 +1,73 @@
+"""Events, wired: what there is to tell, publishing, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from central_hub.app.parts import Core
+from central_hub.configuration.events import EVENTS as CONFIGURATION_EVENTS
+from central_hub.edge.openapi import text_of
+from central_hub.edge.operations import Operation
+from central_hub.events import contract
+from central_hub.events.reading import EventReading
+from central_hub.events.routes import EventRoutes
+from central_hub.events.routes import operations as events_operations
+from central_hub.events.streaming import EventStreams
+from central_hub.events.usecases import Publishing
+from central_hub.flags.events import EVENTS as FLAGS_EVENTS
+from central_hub.health.events import EVENTS as HEALTH_EVENTS
+from central_hub.kernel.events import EventTypes
+from central_hub.monitoring.collectors import events_collector
+from central_hub.monitoring.metrics import Collector
+from central_hub.quotas.events import EVENTS as QUOTAS_EVENTS
+from central_hub.registry.events import EVENTS as REGISTRY_EVENTS
+from central_hub.tenants.events import EVENTS as TENANTS_EVENTS
+from central_hub.webhooks.events import EVENTS as WEBHOOKS_EVENTS
+
+EVENT_TYPES = EventTypes(
+    (
+        *TENANTS_EVENTS,
+        *REGISTRY_EVENTS,
+        *HEALTH_EVENTS,
+        *QUOTAS_EVENTS,
+        *CONFIGURATION_EVENTS,
+        *FLAGS_EVENTS,
+        *WEBHOOKS_EVENTS,
+    )
+)
+"""Every type of event that the hub tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """What publishes events, and tells them."""
+
+    publishing: Publishing
+    reading: EventReading
+    streams: EventStreams
+
+    def operations(self, version: str) -> tuple[Operation, ...]:
+        """Return the rows of events, and of their contract."""
+        routes = EventRoutes(
+            publishing=self.publishing, reading=self.reading, streams=self.streams, types=EVENT_TYPES
+        )  # fmt: skip
+        text = partial(asyncapi_text, version)
+        return (*events_operations(routes), *contract.operations(text))
+
+    def collector(self) -> Collector:
+        """Return the collector of what is counted here."""
+        return events_collector(self.publishing, self.streams)
+
+
+def asyncapi_text(version: str) -> str:
+    """Write the AsyncAPI document as it is served at `/asyncapi.json` and checked in below `contracts/`."""
+    return text_of(contract.document(EVENT_TYPES, version=version))
+
+
+def telling(core: Core) -> Telling:
+    """Wire events."""
+    reading = EventReading(core.stores.log, core.runner, EVENT_TYPES)
+    streams = EventStreams(reading, core.authentication, core.clock)
+    core.runner.listen(streams.applied)
+    return Telling(publishing=Publishing(core.sequencer, core.authentication), reading=reading, streams=streams)

@@ -1,0 +1,90 @@
+"""What is remembered of published events, and the limits of publishing and reading. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from central_hub.kernel.facts import Fact
+
+EVENT_BYTES_MAX: Final = 65_536
+"""Largest event, attributes and data together."""
+BATCH_MAX: Final = 1_000
+"""Events published at once."""
+BATCH_BYTES_MAX: Final = 1_048_576
+DECIDED_AT_ONCE: Final = 100
+"""Events of a batch that are decided, and made durable together, before others have their turn."""
+
+TEXT_MAX: Final = 256
+"""Characters of an attribute."""
+TYPE_MAX: Final = 128
+EXTENSIONS_MAX: Final = 16
+EXTENSION_NAME_MAX: Final = 20
+TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63}){0,7}$"
+
+PAGE_MAX: Final = 1_000
+PAGE: Final = 100
+WAIT_S_MAX: Final = 60.0
+WAIT_S: Final = 0.0
+TYPES_PER_FILTER_MAX: Final = 32
+SERVICES_PER_FILTER_MAX: Final = 32
+READ_PAGE: Final = 256
+"""Records read from the log at once while a reader catches up."""
+SCANNED_MAX: Final = 20_000
+"""Records that one request for a page looks at; it then answers with what it found and where to go on."""
+
+STREAMS_PER_TENANT_MAX: Final = 1_000
+STREAMS_MAX: Final = 20_000
+WAITERS_PER_TENANT_MAX: Final = 1_000
+CATCH_UP_BUFFER_BYTES: Final = 65_536
+"""Unsent bytes of a stream past which reading the log for it waits."""
+PENDING_MAX: Final = 4_096
+"""Events of one domain that wait to be told to its streams; past this the streams read the log instead."""
+
+SCOPE_READ: Final = "events:read"
+SCOPE_WRITE: Final = "events:write"
+
+EVENT_STREAM: Final = "event"
+"""Prefix of the aggregates that published events belong to."""
+
+
+class Category(StrEnum):
+    """What kind of event a service publishes: about its own domain, or made for other systems."""
+
+    DOMAIN = "domain"
+    INTEGRATION = "integration"
+
+
+class EventPublished(Fact, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A service published an event (category `event`: it rebuilds no view).
+
+    Args:
+        id: the publisher's, or empty where the record's own id is the event's.
+        source: a URI reference.
+        type: what happened.
+        attributes: every other attribute and extension as it was given.
+        data: as it was given: JSON text, or bytes where `binary`.
+    """
+
+    id: str = ""
+    source: str
+    type: str
+    subject: str = ""
+    time: str = ""
+    category: Category = Category.DOMAIN
+    attributes: tuple[tuple[str, str | int | bool], ...] = ()
+    data: bytes = b""
+    binary: bool = False
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """Where a reader of one domain's events stands: everything up to `seq` of this history has been read."""
+
+    incarnation: str
+    seq: int
+
+    def format(self) -> str:
+        """Write it as clients carry it."""
+        return f"{self.incarnation}.{self.seq}"

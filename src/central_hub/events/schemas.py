@@ -1,0 +1,115 @@
+"""The HTTP shapes of events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from central_hub.events.model import (
+    BATCH_MAX,
+    PAGE,
+    PAGE_MAX,
+    TEXT_MAX,
+    TYPE_MAX,
+    WAIT_S,
+    WAIT_S_MAX,
+)
+
+Attribute = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX)]
+
+_ANY_JSON: Final = msgspec.Meta(description="Any JSON value.")
+
+
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A CloudEvent 1.0 in structured form; further extension attributes may stand beside those named here.
+
+    `id` is the publisher's: of events with the same source and id within seven days the first is taken. One without is
+    given an id by the hub. `tenantid` and `hubseq` are set by the hub.
+    """
+
+    specversion: Annotated[str, msgspec.Meta(min_length=3, max_length=3)]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=TYPE_MAX)]
+    source: Attribute
+    id: Attribute | msgspec.UnsetType = msgspec.UNSET
+    subject: Attribute | msgspec.UnsetType = msgspec.UNSET
+    time: Attribute | msgspec.UnsetType = msgspec.UNSET
+    datacontenttype: Attribute | msgspec.UnsetType = msgspec.UNSET
+    dataschema: Attribute | msgspec.UnsetType = msgspec.UNSET
+    hubcategory: Attribute | msgspec.UnsetType = msgspec.UNSET
+    correlationid: Attribute | msgspec.UnsetType = msgspec.UNSET
+    causationid: Attribute | msgspec.UnsetType = msgspec.UNSET
+    traceparent: Attribute | msgspec.UnsetType = msgspec.UNSET
+    tracestate: Attribute | msgspec.UnsetType = msgspec.UNSET
+    partitionkey: Attribute | msgspec.UnsetType = msgspec.UNSET
+    tenantid: Attribute | msgspec.UnsetType = msgspec.UNSET
+    hubseq: Attribute | msgspec.UnsetType = msgspec.UNSET
+    data: Annotated[msgspec.Raw, _ANY_JSON] | msgspec.UnsetType = msgspec.UNSET
+    data_base64: str | msgspec.UnsetType = msgspec.UNSET
+
+
+Batch = Annotated[list[CloudEvent], msgspec.Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of published events; they are durable.
+
+    `seq` is the position of the last of them in the tenant's domain, or where the domain stood when none was new.
+    """
+
+    accepted: int
+    duplicates: int
+    seq: str
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events: of any of these types, about any of these services, of one category; all that are given hold.
+
+    `types` and `services` are separated by commas; a type that ends with `*` means all that begin like it.
+    """
+
+    types: str = ""
+    services: str = ""
+    category: str = ""
+
+
+class StreamQuery(EventFilter, frozen=True, kw_only=True):
+    """The query of a stream of events.
+
+    `after` is a position, `start` (everything that is kept) or `now`; `since` an RFC 3339 time; `last` how many records
+    before the end to begin with. Last-Event-ID goes before all of them.
+    """
+
+    after: str = ""
+    since: str = ""
+    last: Annotated[int, msgspec.Meta(ge=0, le=PAGE_MAX)] = 0
+
+
+class PageQuery(StreamQuery, frozen=True, kw_only=True):
+    """The query of a page of events; `wait_s` waits for the first one when there is none yet."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] = PAGE
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=WAIT_S_MAX)] = WAIT_S
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Events in order, and the position to go on after; `more` says that there is more to read now."""
+
+    events: list[CloudEvent]
+    next: str
+    more: bool
+
+
+class EventTypeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of event that the hub tells."""
+
+    type: str
+    name: str
+    category: str
+    summary: str
+
+
+class EventTypeList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every type of event that the hub tells, in order of name."""
+
+    types: list[EventTypeAnswer]

@@ -1,0 +1,52 @@
+"""The event commands against a real hub."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.conftest import Hub
+
+
+def test_an_event_is_published_once_and_read_again(hub: Hub, unique: str) -> None:
+    key = hub.tenant(unique)
+    words = ("event", "publish", "com.example.placed", "--subject", "order/1", "--id", "e-1", "--data", '{"n": 1}')
+    assert hub.json(*words, key=key)["accepted"] == 1
+    again = hub.run(*words, key=key)
+    assert again.stdout.split()[:4] == ["accepted", "0", "duplicates", "1"]
+    hub.json("event", "publish", "com.example.billed", "--source", "/services/billing", "--integration", key=key)
+    replayed = hub.json("event", "replay", "--type", "com.*", key=key)
+    assert [one["type"] for one in replayed["events"]] == ["com.example.placed", "com.example.billed"]
+    assert (
+        hub.json("event", "replay", "--category", "integration", key=key)["events"][0]["source"] == "/services/billing"
+    )
+    assert hub.json("event", "replay", "--service", "billing", key=key)["events"][0]["hubcategory"] == "integration"
+    shown = hub.run("event", "replay", "--limit", "1", key=key)
+    assert "io.centralhub.tenant.created.v1" in shown.stdout
+    assert "central-hub event replay --after" in shown.stderr
+    assert hub.json("event", "replay", "--after", replayed["next"], key=key)["events"] == []
+    assert hub.json("event", "replay", "--since", "2020-01-01T00:00:00Z", "--limit", "1", key=key)["more"]
+
+
+def test_events_are_followed_from_the_beginning(hub: Hub, unique: str) -> None:
+    key = hub.tenant(unique)
+    hub.json("event", "publish", "com.example.placed", "--data", '"text"', key=key)
+    words = ("event", "tail", "--after", "start", "--type", "com.*", "--for", "1")
+    lines = hub.run(*words, "-o", "json", key=key).stdout.splitlines()
+    assert [json.loads(line)["data"] for line in lines] == ["text"]
+    assert "com.example.placed" in hub.run(*words, key=key).stdout
+
+
+def test_the_platform_s_own_events(hub: Hub, unique: str) -> None:
+    hub.run("flag", "create", f"{unique}.x")
+    shown = hub.json("event", "replay", "--platform", "--type", "io.centralhub.flag.*", "--limit", "1000")
+    assert f"{unique}.x" in [one["data"]["key"] for one in shown["events"]]
+    assert hub.run("event", "replay", "--platform", key=hub.tenant(unique)).returncode == 4
+
+
+def test_what_is_told_can_be_listed_and_what_is_wrong_is_said(hub: Hub, unique: str) -> None:
+    key = hub.tenant(unique)
+    assert "ServiceRegistered" in hub.run("event", "types", key=key).stdout
+    assert hub.run("event", "publish", "com.x", "--data", "{", key=key).returncode == 2
+    refused = hub.run("event", "publish", "io.centralhub.x", key=key)
+    assert (refused.returncode, "what the hub itself tells" in refused.stderr) == (2, True)
+    assert hub.run("event", "replay", "--after", "other.5", key=key).returncode == 3

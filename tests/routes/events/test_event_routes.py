@@ -1,0 +1,138 @@
+"""Events through the pipeline: statuses, forms, pages, and who is told what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from central_hub.edge.pipeline import Answer
+from tests.isolation.world import World, running
+
+EVENT = {
+    "specversion": "1.0",
+    "type": "com.example.placed",
+    "source": "/services/orders",
+    "id": "e-1",
+    "data": {"n": 1},
+}
+
+
+def told(answer: Answer) -> tuple[int, Any]:
+    return answer.status, msgspec.json.decode(answer.body) if answer.body else None
+
+
+async def page(world: World, query: str, *, key: str = "acme", path: str = "/events") -> dict[str, Any]:
+    return await world.must("GET", f"{path}?{query}", key=key)
+
+
+async def test_what_is_published_and_what_the_hub_tells_are_read_together() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        start = (await page(world, "after=now"))["next"]
+        assert told(await world.ask("POST", "/events", key="acme", body=EVENT))[0] == 201
+        await world.register("risk", key="acme")
+        status, outcome = told(await world.ask("POST", "/events", key="acme", body=[EVENT, EVENT | {"id": "e-2"}]))
+        assert (status, outcome["accepted"], outcome["duplicates"]) == (201, 1, 1)
+        found = await page(world, f"after={start}")
+        assert [one["type"] for one in found["events"]] == [
+            "com.example.placed", "io.centralhub.service.registered.v1", "com.example.placed",
+        ]  # fmt: skip
+        assert {one["tenantid"] for one in found["events"]} == {"acme"}
+        assert found["next"] == outcome["seq"] == found["events"][-1]["hubseq"]
+        registered = found["events"][1]
+        assert (registered["subject"], registered["data"]["endpoint"]) == ("service/risk/i-1", "http://10.0.0.1:80")
+        assert [one["id"] for one in (await page(world, "types=com.*&after=start&limit=1"))["events"]] == ["e-1"]
+
+
+async def test_a_tenant_s_life_is_told_to_it_and_keys_are_not() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await world.must("PATCH", "/tenants/acme", key="root", body={"name": "Acme", "tier": "enterprise"})
+        shown = (await page(world, "after=start"))["events"]
+        assert [one["type"].split(".")[2:4] for one in shown] == [["tenant", "created"], ["tenant", "updated"]]
+        assert shown[1]["data"] == {"name": "Acme", "tier": "enterprise", "previous_tier": "pro"}
+
+
+async def test_a_tenant_reads_its_own_events_and_nobody_else_s() -> None:
+    async with running() as world:
+        for name in ("acme", "globex"):
+            await world.tenant(name, "pro")
+            await world.must("POST", "/events", key=name, body=EVENT | {"id": name})
+        shown = await page(world, "after=start&types=com.*", key="globex")
+        assert [one["id"] for one in shown["events"]] == ["globex"]
+        refused = told(await world.ask("POST", "/events", key="acme", body=EVENT | {"tenantid": "globex"}))
+        assert (refused[0], refused[1]["code"]) == (403, "tenant_mismatch")
+        theirs = told(await world.ask("GET", "/events?after=start", key="acme", headers={"x-tenant-id": "globex"}))
+        assert theirs[1]["code"] == "tenant_mismatch"
+
+
+async def test_the_platform_s_events_are_for_the_platform() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await world.must("PUT", "/flags/search", key="root", body={
+            "type": "boolean", "variants": {"on": True, "off": False}, "default": "off",
+        })  # fmt: skip
+        shown = await page(world, "after=start&category=flag", key="root", path="/platform/events")
+        assert [one["type"] for one in shown["events"]] == ["io.centralhub.flag.defined.v1"]
+        assert "tenantid" not in shown["events"][0]
+        assert (await world.ask("GET", "/platform/events", key="acme")).status == 403
+
+
+async def test_a_position_nobody_can_go_on_from_is_410() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        head = (await page(world, "after=now"))["next"]
+        incarnation, _, seq = head.rpartition(".")
+        for bad, status, code in (
+            (f"{incarnation}.{int(seq) + 1}", 410, "position_gone"), ("another.1", 410, "position_gone"),
+            ("x", 400, "invalid_position"), (f"{head}&last=1", 400, "invalid_query"),
+        ):  # fmt: skip
+            answer = told(await world.ask("GET", f"/events?after={bad}", key="acme"))
+            assert (answer[0], answer[1]["code"]) == (status, code), bad
+        stream = await world.ask("GET", "/events/stream", key="acme", headers={"last-event-id": "another.1"})
+        assert stream.status == 410
+
+
+async def test_a_page_that_waits_answers_with_the_first_event() -> None:
+    import asyncio
+
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        waiting = asyncio.create_task(page(world, "after=now&wait_s=5"))
+        await asyncio.sleep(0.05)
+        await world.must("POST", "/events", key="acme", body=EVENT)
+        found = await asyncio.wait_for(waiting, 2)
+        assert [one["id"] for one in found["events"]] == ["e-1"]
+        assert (await page(world, "after=now&wait_s=0.01"))["events"] == []
+
+
+async def test_events_without_an_id_are_one_under_an_idempotency_key() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        bare = {name: value for name, value in EVENT.items() if name != "id"}
+        for expected in (1, 0):
+            answer = await world.ask("POST", "/events", key="acme", body=bare, headers={"idempotency-key": "k-1"})
+            assert told(answer)[1]["accepted"] == expected
+        assert len((await page(world, "after=start&types=com.*"))["events"]) == 1
+
+
+async def test_a_suspended_tenant_reads_its_events_and_publishes_none() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await world.must("POST", "/tenants/acme/suspend", key="root")
+        assert told(await world.ask("POST", "/events", key="acme", body=EVENT))[1]["code"] == "tenant_suspended"
+        assert (await page(world, "after=start"))["events"][-1]["type"] == "io.centralhub.tenant.suspended.v1"
+
+
+async def test_there_is_a_list_of_what_is_told() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        types = (await world.must("GET", "/events/types", key="acme"))["types"]
+        assert types == sorted(types, key=lambda one: one["type"])
+        names = {one["name"] for one in types}
+        assert names >= {
+            "ServiceRegistered", "ServiceUnregistered", "ServiceHealthChanged", "TenantCreated",
+            "TenantConfigurationChanged", "TenantResourcesAllocated", "SystemHealthChanged", "ConfigurationReloaded",
+            "ServiceDependencyResolved",
+        }  # fmt: skip
