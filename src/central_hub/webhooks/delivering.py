@@ -43,8 +43,8 @@ from central_hub.webhooks.turns import Turns
 from central_hub.webhooks.view import WebhooksView
 
 STORE_RETRY_S: Final = 1.0
-LOOK_SLICE: Final = 256
-"""Lines that nothing was for, looked at each second: their cursors move with their tenants' logs."""
+LOOK_SLICE: Final = 64
+"""Lines that nothing was for, looked at every `CURSOR_EVERY_S`: their cursors move with their tenants' logs."""
 DRAW_BITS: Final = 24
 
 _log = structlog.get_logger("central_hub.webhooks")
@@ -277,7 +277,8 @@ class Deliveries:
             self._wait(line, STORE_RETRY_S)
         finally:
             self._turns.give_back(line)
-            self._keeper.moved(line)
+            if line.has_moved:
+                self._keeper.moved(line)
             self._offer(line)
             self._wake.set()
 
@@ -342,8 +343,10 @@ class Deliveries:
 
     async def _keep_cursors(self) -> None:
         while True:
-            await asyncio.sleep(CURSOR_EVERY_S)
+            # The first that moves is kept at once, so that a hub that keeps crashing gets on all the same.
+            await self._keeper.wait(CURSOR_EVERY_S)
             try:
                 await self._keeper.keep(self._some_lines())
             except HubError as error:
                 _log.warning("webhooks.cursors_not_kept", code=error.code)
+            await asyncio.sleep(CURSOR_EVERY_S)

@@ -1,7 +1,8 @@
-"""Keeps how far endpoints have come: what moved, once a second, all in one step."""
+"""Keeps how far endpoints have come: what moved, now and then, all in one step."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from central_hub.kernel.cursors import Cursor, Cursors
@@ -22,6 +23,7 @@ class CursorKeeper:
         self._position = position
         self._moved: dict[Line, None] = {}
         self._dropped: dict[str, None] = {}
+        self._something = asyncio.Event()
 
     async def load(self) -> dict[str, Cursor]:
         """Return the cursors that are kept, by webhook.
@@ -34,10 +36,20 @@ class CursorKeeper:
     def moved(self, line: Line) -> None:
         """Have a line's cursor kept."""
         self._moved[line] = None
+        self._something.set()
 
     def drop(self, webhook_id: str) -> None:
         """Have the cursor of an endpoint that is gone forgotten."""
         self._dropped[webhook_id] = None
+        self._something.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when there is something to keep, or after a time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._something.wait()
+        except TimeoutError:
+            pass  # nothing moved
 
     async def keep(self, others: Iterable[Line] = ()) -> None:
         """Keep every cursor that moved.
@@ -51,6 +63,7 @@ class CursorKeeper:
         self._moved.update(dict.fromkeys(others))
         moved, self._moved = self._moved, {}
         dropped, self._dropped = self._dropped, {}
+        self._something.clear()
         before: dict[Line, Saved] = {}
         cursors: list[Cursor] = []
         for line in moved:
@@ -67,4 +80,5 @@ class CursorKeeper:
                 line.saved = saved
             self._moved.update(dict.fromkeys(before))
             self._dropped.update(dropped)
+            self._something.set()
             raise

@@ -82,6 +82,11 @@ class Line:
         self.recent: deque[Attempt] = deque(maxlen=RECENT_KEPT)
         self.due_ms = 0.0
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether it stands elsewhere than its kept cursor says."""
+        return (self.done, self.failing) != self.saved
+
     def offer(self, batch: Sequence[tuple[EventType, Applied]]) -> bool:
         """Take what was applied in the tenant's domain; says whether something waits now."""
         if not self.live:

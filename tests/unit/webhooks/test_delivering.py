@@ -358,14 +358,14 @@ async def test_while_the_store_is_away_nothing_is_lost() -> None:
 async def test_cursors_that_could_not_be_kept_are_kept_later() -> None:
     async with opened() as house:
         await house.create()
-        await house.reach("a")
-        await house.settled()
         save = house.cursors.save
 
         async def fails(*_: object, **__: object) -> None:
             raise store_unavailable("gone")
 
         house.cursors.save = fails  # type: ignore[method-assign]
+        await house.reach("a")
+        await house.settled()
         with pytest.raises(HubError):
             await house.deliveries.flush()
         house.cursors.save = save  # type: ignore[method-assign]
