@@ -51,7 +51,7 @@ PER_TICK: Final = 5
 NOISE: Final = 0.02
 NOISIER: Final = 0.06
 BURST: Final = 0.10
-LEASE_S: Final = 1.5
+LEASE_S: Final = 2.0
 LOOK_S: Final = 0.05
 CANARY_BAKE_S: Final = 6.0
 LAST_BAKE_S: Final = 2.0
@@ -151,12 +151,11 @@ class Fleet:
     async def mend(self) -> None:
         """Replace what is broken, and wait until every instance runs what everybody has."""
         for name, instance in list(self.instances.items()):
-            if instance.is_gone or instance.mode != GOOD or instance.serial < 0:
-                registrar = instance.registrar
-                sick = registrar is None or registrar._task is None or registrar._task.done()  # pyright: ignore
-                if instance.is_gone or sick or instance.serial < 0 or instance.mode in ("hang", "crash"):
-                    await instance.vanish()
-                    await self.begin(name)
+            registrar = instance.registrar
+            sick = registrar is None or registrar._task is None or registrar._task.done()  # pyright: ignore
+            if instance.is_gone or sick or instance.serial < 0 or instance.mode in ("hang", "crash"):
+                await instance.vanish()
+                await self.begin(name)
 
     async def settled(self, serial: int) -> None:
         """Wait until all run the same."""
