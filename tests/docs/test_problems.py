@@ -21,7 +21,7 @@ def raised_codes() -> set[str]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
                 continue
             first = node.args[0]
-            if node.func.id == "HubError" and isinstance(first, ast.Constant):
+            if node.func.id in ("HubError", "HubBusy") and isinstance(first, ast.Constant):
                 found.add(str(first.value))
             if node.func.id == "_refused" and path.name == "guard.py" and isinstance(first, ast.Constant):
                 found.add(str(first.value))
