@@ -236,6 +236,17 @@ async def test_a_commit_is_hinted_at_and_the_head_is_the_truth_without_a_hint(
     await writing.close()
 
 
+async def test_what_others_wrote_is_told_of_once(database: Database) -> None:
+    reading, writing = [await opened(database, exclusive=False) for _ in range(2)]
+    moved: list[str] = []
+    reading.follow(lambda: moved.append("moved"), lambda: None)
+    await writing.append([command()])
+    await asyncio.sleep(hold.LOOK_S * 6)
+    assert moved == ["moved"]
+    await reading.close()
+    await writing.close()
+
+
 async def test_two_hubs_that_write_at_once_keep_one_order_and_every_chain(database: Database) -> None:
     both = [await opened(database, exclusive=False) for _ in range(2)]
     for turn in range(20):
@@ -436,6 +447,16 @@ async def test_a_domain_that_others_hold_in_their_names_is_no_list(database: Dat
     for name in ("*", "acme,other"):
         with pytest.raises(AssertionError):
             await log.append([command(record(DomainId(name)))])
+    await log.close()
+
+
+async def test_a_text_that_postgresql_has_no_form_for_is_refused_and_costs_no_connection(database: Database) -> None:
+    log = await opened(database)
+    for batch in ([command(record(ACME, "thing/\x00"))], [command(key=key("\x00"), result=b"")]):
+        assert (await refusal(log.append(batch))).code == "store_unavailable"
+        assert log.healthy
+    await log.append([command()])
+    assert log.losses == 0
     await log.close()
 
 

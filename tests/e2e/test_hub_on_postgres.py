@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,16 @@ def test_a_hub_goes_on_on_another_machine_with_the_address_and_the_key(tmp_path:
     with running_hub(there, store=database.text) as hub:
         assert hub.call("GET", LANE, key=key)[1]["all_healthy_endpoints"] == ["http://127.0.0.1:8000"]
         assert hub.call("GET", "/services/", key="chk_wrong")[0] == 401
+
+
+@pytest.mark.timeout(120)
+def test_with_a_key_from_the_environment_nothing_is_on_the_machine(tmp_path: Path, database: Database) -> None:
+    options = {"store": database.text, "key_provider": "env", "master_key": secrets.token_hex(32)}
+    with running_hub(tmp_path / "here", **options) as hub:
+        key = hub.tenant("company_abc", "pro", ["registry:read"])
+    with running_hub(tmp_path / "there", **options) as hub:
+        assert hub.call("GET", "/services/", key=key)[0] == 200
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".log"]
 
 
 @pytest.mark.timeout(60)

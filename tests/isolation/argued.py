@@ -23,6 +23,8 @@ ARGUED: Final = {
     "adapters/sqlite/log.py:SqliteLog.verify: await self._anchor(domain) == anchor -> True": "a verification that began"
     " before retention cut the chain would call it broken; the chain is followed again, nothing is decided",
     # app
+    "app/hooking.py:TenantValues.fingerprint: tenant is None -> False": "a tenant that is gone has no endpoints, and so"
+    " nobody asks for its values",
     "app/serving.py:serve: settings.check() -> not called": "`app.build` checks the same settings, and is tested",
     # configuration
     "configuration/announcing.py:Announcements.admit: ctx.domain -> the shared domain": _TWICE,
@@ -53,8 +55,6 @@ ARGUED: Final = {
     " about; one of another domain is never among those",
     "configuration/usecases.py:Configuration.planned: layer.tenant -> False": "a tenant that is missing was refused"
     " when the caller was held against it; this is for one that goes in between",
-    "configuration/usecases.py:Configuration.planned: self._tier_of(wish) is None -> False": "as the"
-    " one above: the refusal for a tenant that goes in between",
     "configuration/usecases.py:Configuration._check_effect: layer.tenant -> True": "the platform has no tier: asked for"
     " one it answers none",
     "configuration/usecases.py:Configuration.touch: layer.tenant -> True": "a command of the platform waits for a"
@@ -155,5 +155,14 @@ ARGUED: Final = {
     "tenants/tokens.py:_token: isinstance(jti, str) -> True": "the library refuses it too; the corpus holds both",
     "tenants/usecases.py:Tenants.create_key: domain == PLATFORM -> True": "no other domain's key can hold the scope"
     " that is asked for beside it",
+    "tenants/trials.py:Trials._end.decide: tenant is None -> False": "the key of a tenant that is gone is gone too, so"
+    " nothing is decided for it",
+    # webhooks
+    "webhooks/noticing.py:Noticing.look: self._differs(domain, key) -> True": _TWICE,
+    "webhooks/noticing.py:Noticing._differs: now != self._view.value(domain, key) -> True": _TWICE,
+    "webhooks/noticing.py:Noticing._mark: domain == PLATFORM -> True": "every value that an endpoint wants to know of"
+    " is looked at, and one that is the same is not recorded",
+    "webhooks/routes.py:WebhookRoutes.test_webhook: self._pinging[domain] -> True": "a count of none stays; it says the"
+    " same as no count",
 }
 """Mutants that nothing can notice."""

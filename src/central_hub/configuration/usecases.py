@@ -147,24 +147,29 @@ class Configuration:
         """
         self.check(ctx, wishes)
         domains = sorted({wish.layer.domain for wish in wishes})
+        proposed: list[Proposed] = []  # held until the change is in force: documents are made ready to be folded once
 
         def decide(tx: Tx) -> list[tuple[Layer, int]]:
             self.touch(tx, wishes)
             for wish in wishes:
                 self.check_free(wish.layer)
-            return self.make(tx, wishes, reason, new=True)
+            proposed[:] = [Proposed(self._view)]
+            return self.make(tx, wishes, reason, proposed[0], new=True)
 
         source = None if key is None else Idempotency(domain=domains[0], source=ctx.principal.id, id=f"config/{key}")
         committed = await self._sequencer.submit(ctx.actor, domains, decide, idempotency=source)
         return [self._revision(Layer(*layer), number) for layer, number in committed.answer]
 
-    def make(self, tx: Tx, wishes: Sequence[Wish], reason: str, *, new: bool = False) -> list[tuple[Layer, int]]:
+    def make(
+        self, tx: Tx, wishes: Sequence[Wish], reason: str, proposed: Proposed | None = None, *, new: bool = False
+    ) -> list[tuple[Layer, int]]:
         """Propose changes within somebody's decision, which has touched what they depend on.
 
         Args:
             tx: the decision's.
             wishes: the changes.
             reason: why.
+            proposed: told of every change.
             new: whether they were not planned before: then what they refer to has to be there.
 
         Returns:
@@ -175,7 +180,7 @@ class Configuration:
         """
         change_set = tx.new_id() if len(wishes) > 1 else ""
         written: list[tuple[Layer, int]] = []
-        for wish, before, document in self.planned(wishes, new=new):
+        for wish, before, document in self.planned(wishes, proposed, new=new):
             if new:
                 self._touch_secrets(tx, wish.layer, document)
             number = before.number

@@ -51,12 +51,15 @@ class Follower:
         "since_ms",
         "streamless_ms",
         "streams",
+        "tier",
     )
 
     def __init__(self, domain: DomainId, key: Key, principal: str, now_ms: float) -> None:
         self.domain = domain
         self.service, self.environment, self.instance = key
         self.principal = principal
+        self.tier = ""
+        """Claimed; only that of a tenant without a record counts."""
         self.etag = ""
         self.refused = False
         self.reason = ""
@@ -125,7 +128,7 @@ class FollowerBook:
         owner = self._instances.owner(ctx.domain, service, instance) if service else ""
         if owner == "" or (owner is not None and not _may_speak(ctx, owner)):
             return
-        follower = self._take(ctx.domain, (service, environment, instance), ctx.principal.id)
+        follower = self._take(ctx, (service, environment, instance))
         if follower is not None:
             follower.streams += 1
 
@@ -159,7 +162,7 @@ class FollowerBook:
                 f"The instance '{instance}' of '{service}' was registered by somebody else.",
                 next_step="Use the credential that registered it, or one with the scope registry:admin.",
             )
-        follower = self._take(ctx.domain, (service, said.environment or "", instance), ctx.principal.id)
+        follower = self._take(ctx, (service, said.environment or "", instance))
         if follower is None:
             raise HubError(
                 "too_many_followers",
@@ -191,14 +194,15 @@ class FollowerBook:
             if not followers:
                 del self._followers[domain]
 
-    def _take(self, domain: DomainId, key: Key, principal: str) -> Follower | None:
+    def _take(self, ctx: TenantContext, key: Key) -> Follower | None:
+        domain, principal = ctx.domain, ctx.principal.id
         followers = self._followers.setdefault(domain, {})
         follower = followers.get(key)
         if follower is None:
             if len(followers) >= FOLLOWERS_PER_TENANT_MAX:
                 return None
             follower = followers[key] = Follower(domain, key, principal, self._clock.monotonic_ms())
-        follower.principal = principal
+        follower.principal, follower.tier = principal, ctx.tier
         return follower
 
     def _note(self, follower: Follower, said: Report) -> None:

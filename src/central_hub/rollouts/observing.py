@@ -177,9 +177,7 @@ class Observing:
     def _is_concerned(self, tried: Effective, follower: Follower) -> str | None:
         """Return the tier of a follower whose value a rollout makes another one, None for others."""
         effective = self._in_force.effective
-        tier = effective.tier_of(follower.domain)
-        if tier is None:
-            return None
+        tier = effective.tier_of(follower.domain) or follower.tier
         try:
             now = effective.at(follower.domain, tier, follower.service, follower.environment)
             then = tried.at(follower.domain, tier, follower.service, follower.environment)

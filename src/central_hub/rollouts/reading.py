@@ -105,7 +105,7 @@ class RolloutsReading:
         more = shown[-1].id if len(found) > page.limit else None
         return RolloutList(rollouts=[self.rollout(domain, each) for each in shown], next_cursor=more)
 
-    def running(self, domain: DomainId, claimed: str, query: RunningQuery) -> RunningList:
+    def running(self, domain: DomainId, query: RunningQuery) -> RunningList:
         """List the instances that follow a tenant's configuration, and what each of them runs."""
         found = sorted(
             (_named(each), each)
@@ -115,10 +115,10 @@ class RolloutsReading:
         rest = [each for each in found if query.cursor is None or each[0] > query.cursor]
         shown = rest[: query.limit]
         more = shown[-1][0] if len(rest) > query.limit else None
-        return RunningList(instances=[self._running(each, claimed) for _, each in shown], next_cursor=more)
+        return RunningList(instances=[self._running(each) for _, each in shown], next_cursor=more)
 
-    def _running(self, follower: Follower, claimed: str) -> RunningInstance:
-        tier = self._in_force.effective.tier_of(follower.domain) or claimed
+    def _running(self, follower: Follower) -> RunningInstance:
+        tier = self._in_force.effective.tier_of(follower.domain) or follower.tier
         try:
             expected = self._in_force.at(
                 follower.domain, tier, follower.service, follower.environment, follower.instance

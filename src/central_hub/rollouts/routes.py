@@ -101,7 +101,7 @@ class RolloutRoutes:
     async def list_running(self, call: Call) -> Reply:
         """List what the instances run that follow a tenant's configuration."""
         query: RunningQuery = call.query
-        return Reply(body=self.reading.running(_domain(call), call.ctx.tier, query))
+        return Reply(body=self.reading.running(_domain(call), query))
 
     async def report_config(self, call: Call) -> Reply:
         """Take what an instance says about the value it runs."""

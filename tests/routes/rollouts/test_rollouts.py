@@ -194,7 +194,7 @@ async def test_a_tenant_rolls_out_its_own_layer_and_nobody_elses() -> None:
         assert (await world.must("GET", "/rollouts", key="root"))["rollouts"] == []
         foreign = await world.ask("POST", f"/tenants/globex/rollouts/{one['rollout_id']}/abort", key="globex", body={})
         assert (foreign.status, told(foreign)["code"]) == (404, "rollout_not_found")
-        mixed = [
+        mixed: list[dict[str, Any]] = [
             {"layer": {"tenant": "acme"}, "if_match": "*", "document": {}},
             {"layer": {}, "if_match": "*", "document": {}},
         ]

@@ -10,6 +10,7 @@ import pytest
 
 from central_hub.edge.pipeline import Answer
 from central_hub.kernel.messaging import Outcome
+from central_hub.settings import Settings
 from central_hub.webhooks.routes import PINGS_AT_ONCE_MAX
 from tests.isolation.world import World, running
 
@@ -107,6 +108,22 @@ async def test_a_tenant_that_is_not_there_has_no_webhooks() -> None:
     async with running() as world:
         answer = await world.ask("POST", "/tenants/nobody/webhooks", key="root", body={"url": URL})
         assert (answer.status, body(answer)["code"]) == (404, "tenant_not_found")
+
+
+async def test_a_tenant_without_a_record_has_none_in_open_mode_either() -> None:
+    async with running(settings=Settings(open=True)) as world:
+        answer = await world.ask("POST", AT, body={"url": URL}, headers={"x-tenant-id": "acme"})
+        assert (answer.status, body(answer)["code"]) == (404, "tenant_not_found")
+
+
+async def test_a_deleted_tenant_is_told_nothing() -> None:
+    async with running() as world:
+        await made(world)
+        await world.must("DELETE", "/tenants/acme", key="root")
+        assert await told(world) == []
+        await world.must("POST", "/tenants/acme/restore", key="root")
+        kinds = [event["data"]["state"] for event in await told(world) if "state-changed" in event["type"]]
+        assert kinds == ["deleted", "suspended"]
 
 
 async def test_a_level_is_told_and_shown_as_an_attempt() -> None:

@@ -16,7 +16,7 @@ PLACES = st.sampled_from(["/a", "/b", "/a/b", "/a/c", "/b/a", "/d~1e", "/c/a/b"]
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "a": st.integers(-20, 20),
     "b": st.booleans(),
-    "c": st.sampled_from(["x", "y"]),
+    "c": st.sampled_from(["x", "y", {"$secret": "s/x"}, {"$secret": "s/y"}]),
     "d/e": st.lists(st.integers(0, 3), max_size=2),
     "f~g": st.floats(-4, 4, allow_nan=False, width=16),
 }

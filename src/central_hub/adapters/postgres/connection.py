@@ -53,6 +53,8 @@ LOST: Final = (
 )
 """What says that the session is over, or not to be relied on."""
 FULL: Final = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
+UNFIT: Final = (asyncpg.DataError, asyncpg.exceptions.UntranslatableCharacterError)
+"""A value that PostgreSQL has no form for, such as a text with a zero byte in it."""
 READ_ONLY: Final = (asyncpg.ReadOnlySQLTransactionError,)
 """The server was demoted under the session: another host takes the writes now."""
 

@@ -56,6 +56,7 @@ class Hold:
         self._pid = 0
         self._answered_s = 0.0
         self._to_tell = False
+        self._told_pos = 0
         self.known = Standing(pos=0, last_id=None, incarnation="", place="")
         self.on_moved: Callable[[], None] | None = None
         self.on_rewound: Callable[[], None] | None = None
@@ -183,7 +184,8 @@ class Hold:
     def _noted(self, pos: int, incarnation: str) -> None:
         if incarnation != self.known.incarnation:
             self._begin_anew(f"the history is called {incarnation} now")
-        elif pos > self.known.pos and self.on_moved is not None:
+        elif pos > max(self.known.pos, self._told_pos) and self.on_moved is not None:
+            self._told_pos = pos
             self.on_moved()
 
     async def _find(self) -> None:

@@ -20,7 +20,17 @@ from typing import Final
 from central_hub.adapters.named_queries import named, text_of
 from central_hub.adapters.postgres.address import Address
 from central_hub.adapters.postgres.batches import HERE_MAX, columns_of, domains_of, records_of
-from central_hub.adapters.postgres.connection import FULL, LOST, READ_ONLY, Connection, Refused, Row, connect, reason_of
+from central_hub.adapters.postgres.connection import (
+    FULL,
+    LOST,
+    READ_ONLY,
+    UNFIT,
+    Connection,
+    Refused,
+    Row,
+    connect,
+    reason_of,
+)
 from central_hub.adapters.postgres.hold import Hold
 from central_hub.adapters.postgres.migrations import PACKAGE
 from central_hub.adapters.postgres.retention import forget_results, forget_told, retire
@@ -147,6 +157,10 @@ class PostgresLog:
                 await self._roll_back(session)
                 self.refused += 1
                 raise storage_full(reason_of(error)) from error
+            except UNFIT as error:
+                await self._roll_back(session)
+                self.refused += 1
+                raise store_unavailable(reason_of(error)) from error
             except (*LOST, *READ_ONLY) as error:
                 self._hold.lose(session, reason_of(error))
                 self.refused += 1
