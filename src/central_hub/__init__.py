@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from central_hub.kernel.errors import HubError, Kind
+    from central_hub.sdk.answer import ServiceResponse
     from central_hub.sdk.budgets import TenantBudget
-    from central_hub.sdk.calling import ServiceResponse
+    from central_hub.sdk.circuits import BreakerOpen, Circuit, CircuitChange
     from central_hub.sdk.client import HubClient
     from central_hub.sdk.configuration import ConfigDiff
     from central_hub.sdk.context import RequestContext, current_context, request_context
+    from central_hub.sdk.fallback import Fallback
     from central_hub.sdk.model import Endpoint, Instance, ServiceState
     from central_hub.sdk.resources import ResourceHandle, TenantResourceLimitExceeded, TenantResourceManager
     from central_hub.sdk.service import BaseService, ServiceConfig
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseService",
+    "BreakerOpen",
+    "Circuit",
+    "CircuitChange",
     "ConfigDiff",
     "Endpoint",
+    "Fallback",
     "HubClient",
     "HubError",
     "Instance",
@@ -45,8 +51,12 @@ __all__ = [
 
 _HOMES = {
     "BaseService": "sdk.service",
+    "BreakerOpen": "sdk.circuits",
+    "Circuit": "sdk.circuits",
+    "CircuitChange": "sdk.circuits",
     "ConfigDiff": "sdk.configuration",
     "Endpoint": "sdk.model",
+    "Fallback": "sdk.fallback",
     "HubClient": "sdk.client",
     "HubError": "kernel.errors",
     "Instance": "sdk.model",
@@ -55,7 +65,7 @@ _HOMES = {
     "RequestContext": "sdk.context",
     "ResourceHandle": "sdk.resources",
     "ServiceConfig": "sdk.service",
-    "ServiceResponse": "sdk.calling",
+    "ServiceResponse": "sdk.answer",
     "ServiceState": "sdk.model",
     "SyncHubClient": "sdk.sync",
     "TenantBudget": "sdk.budgets",
