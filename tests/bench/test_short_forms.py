@@ -21,6 +21,7 @@ ELSEWHERE: Final = {
     "kill_hub": "tests/durability/test_kill.py",
     "allocations": "tests/unit/quotas/test_quota_benchmarks.py",
     "slices": "tests/unit/quotas/test_quota_benchmarks.py",
+    "breakers": "tests/unit/breakers/test_breakers_benchmark.py",
 }
 """Those whose short form is a test of its own."""
 

@@ -96,12 +96,17 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
             took_s: how long it took.
         """
         terms = self.terms
-        if permit != self.generation or self.trip is not None or terms.careful or now_s >= self.due_s:
+        if permit != self.generation or self.trip is not None or terms.careful:
             self._settle(permit, now_s, took_s, failed=False, sent=True)
             return
+        is_due = now_s >= self.due_s
+        if is_due:
+            self._note(now_s)
         self.unsent = 0
         bits = self.fails << 1
         self.fails = bits if bits < terms.top else (bits & terms.mask) | terms.sentinel
+        if is_due and now_s >= self.pool.heard_until_s:
+            self._witness(now_s)
 
     def failed(self, permit: int, now_s: float, took_s: float = 0.0, *, sent: bool = True) -> None:
         """Take note of a failure.
@@ -205,16 +210,14 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
         trip = self.trip
         if permit != self.generation or (trip is not None and trip.state is State.DISABLED):
             return
-        policy = self.terms.policy
-        if policy.forget_s and self.due_s and now_s - self.due_s >= policy.forget_s:
-            self._clear()
-        slow = took_s > policy.slow_call_s
+        is_due = now_s >= self.due_s
+        if is_due:
+            self._note(now_s)
+        slow = took_s > self.terms.policy.slow_call_s
         self._count(now_s, failed=failed, slow=slow)
         self.unsent = self.unsent + 1 if failed and not sent else 0
-        if now_s >= self.due_s:
-            self.due_s = now_s + WITNESS_EVERY_S
-            if policy.shares and now_s >= self.pool.heard_until_s:
-                self.pool.hear(self.tenant, now_s, self.fails, unsent=self.unsent)
+        if is_due and now_s >= self.pool.heard_until_s:
+            self._witness(now_s)
         if trip is not None and trip.state is State.HALF_OPEN:
             self._probed(trip, now_s, failed=failed, slow=slow)
             return
@@ -226,6 +229,17 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
         elif reason not in trip.told:
             trip.told |= {reason}
             self._tell(State.METRICS_ONLY, State.METRICS_ONLY, reason, now_s, 0.0, self._counted(now_s))
+
+    def _note(self, now_s: float) -> None:
+        """Do what is done now and then only, so that a call costs little: look how long nothing happened."""
+        forget_s = self.terms.policy.forget_s
+        if forget_s and self.due_s and now_s - self.due_s >= forget_s:
+            self._clear()
+        self.due_s = now_s + WITNESS_EVERY_S
+
+    def _witness(self, now_s: float) -> None:
+        if self.terms.policy.shares:
+            self.pool.hear(self.tenant, now_s, self.fails, unsent=self.unsent)
 
     def _open(self, now_s: float, reason: Reason, evidence: Evidence) -> None:
         """Open on its own evidence, which the pool hears of at once."""
