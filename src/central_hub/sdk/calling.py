@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from central_hub.breakers.rules import Breaker
+from central_hub.breakers.rules import REFUSED, Breaker
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.answer import ServiceResponse
 from central_hub.sdk.balancing import Target
@@ -84,8 +84,6 @@ class _Call:
         timeout_s: float,
         attempt_timeout_s: float | None,
         deadline_s: float,
-        breaker: Breaker,
-        permit: int,
     ) -> None:
         self.service = service
         self.method = method
@@ -97,8 +95,8 @@ class _Call:
         self.timeout_s = timeout_s
         self.attempt_timeout_s = attempt_timeout_s
         self.deadline_s = deadline_s
-        self.breaker = breaker
-        self.permit = permit
+        self.breaker: Breaker  # set with the permit, when it is let through
+        self.permit = REFUSED
         self.failed: Literal["", "unsent", "sent"] = ""
         self.tried: list[str] = []
 
@@ -196,34 +194,29 @@ class Caller:
             HubError: `no_instance`, `service_not_found`, `call_failed`, `deadline_exceeded`,
                 `answer_too_large`, `invalid_path`, or `hub_unreachable` when the view knows nothing of the service.
         """
-        if not path.startswith("/"):
-            # Anything else could turn `http://host:port` + path into another host.
-            raise HubError("invalid_path", Kind.INVALID, "A path begins with '/'.")
+        _check_path(path)
         context = current_context() or self._default
         if json is not None:
             data = msgspec.json.encode(json)
-        key: Key = ()
         if fallback is not None:
             check(fallback, method, data)
-            key = key_of(context, service, method, path, params, headers)
+        key = key_of(context, service, method, path, params, headers) if fallback is not None else ()
+        call = _Call(
+            service,
+            method,
+            path,
+            body=data,
+            params=params,
+            headers=self._headers(context, headers, idempotency_key, is_json=json is not None),
+            is_safe=method in IDEMPOTENT or idempotency_key is not None,
+            timeout_s=timeout,
+            attempt_timeout_s=attempt_timeout,
+            deadline_s=_deadline_of(context, timeout),
+        )
         self.calls += 1
         self._budget = min(BUDGET_MAX, self._budget + BUDGET_PER_CALL)
         try:
-            breaker, permit = self._circuits.enter(service, route_class, context.tenant_id or "")
-            call = _Call(
-                service,
-                method,
-                path,
-                body=data,
-                params=params,
-                headers=self._headers(context, headers, idempotency_key, is_json=json is not None),
-                is_safe=method in IDEMPOTENT or idempotency_key is not None,
-                timeout_s=timeout,
-                attempt_timeout_s=attempt_timeout,
-                deadline_s=_deadline_of(context, timeout),
-                breaker=breaker,
-                permit=permit,
-            )
+            call.breaker, call.permit = self._circuits.enter(service, route_class, context.tenant_id or "")
             response = await self._judged(call)
         except HubError as error:
             stand_in = self._stand_in(service, fallback, key) if error.kind in STANDS_IN_FOR else None
@@ -231,12 +224,7 @@ class Caller:
                 return stand_in
             self.failures += 1
             raise
-        if fallback is not None:
-            if response.status >= FAILED_STATUS:
-                return self._stand_in(service, fallback, key) or response
-            if fallback.cached_s > 0:
-                self._answers.keep(key, response, time.monotonic())
-        return response
+        return response if fallback is None else self._or_stand_in(response, fallback, key)
 
     async def _judged(self, call: _Call) -> ServiceResponse:
         """Make a call, and let its breaker know how it went: the call as a whole, whichever instances were tried."""
@@ -255,6 +243,13 @@ class Caller:
             breaker.release(permit)
             raise
         circuits.answered(breaker, permit, began_s, response.status)
+        return response
+
+    def _or_stand_in(self, response: ServiceResponse, fallback: Fallback, key: Key) -> ServiceResponse:
+        if response.status >= FAILED_STATUS:
+            return self._stand_in(response.endpoint.service, fallback, key) or response
+        if fallback.cached_s > 0:
+            self._answers.keep(key, response, time.monotonic())
         return response
 
     def _stand_in(self, service: str, fallback: Fallback | None, key: Key) -> ServiceResponse | None:
@@ -442,6 +437,12 @@ async def _read_limited(call: _Call, response: aiohttp.ClientResponse) -> bytes:
     finally:
         response.release() if response.content.at_eof() else response.close()
     return bytes(body)
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/"):
+        # Anything else could turn `http://host:port` + path into another host.
+        raise HubError("invalid_path", Kind.INVALID, "A path begins with '/'.")
 
 
 def _deadline_of(context: RequestContext, timeout_s: float) -> float:
