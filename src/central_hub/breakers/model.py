@@ -11,7 +11,7 @@ import msgspec
 from central_hub.kernel.errors import HubError, Kind
 
 BREAKERS_MAX: Final = 1_000_000
-"""Breakers of one process; the one unused longest makes room past it."""
+"""Breakers of one process; one of the oldest makes room past it."""
 
 POOLS_MAX: Final = 10_000
 """Pairs of service and route class whose tenants' evidence is pooled in one process."""

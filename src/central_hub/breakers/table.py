@@ -19,7 +19,7 @@ _MADE_ROOM: Final = 16
 
 
 class Group:
-    """The breakers of one service and route class, the one looked at last at the end."""
+    """The breakers of one service and route class, the oldest first."""
 
     __slots__ = ("breakers", "pool")
 
@@ -50,6 +50,9 @@ class Breakers:
         self._breakers_max = breakers_max
         self._pools_max = pools_max
         self._groups: dict[tuple[str, str], Group] = {}
+        self._keys: list[tuple[str, str]] = []
+        self._names: list[str] = []
+        self._swept = Group(Pool("", "", changed))
         self.count = 0
         self.forgotten = 0
 
@@ -66,7 +69,7 @@ class Breakers:
         """Return a tenant's breakers of a service, of every route class that was called."""
         return [
             found
-            for (name, _), group in self._groups.items()
+            for (name, _), group in list(self._groups.items())
             if name == service and (found := group.breakers.get(tenant)) is not None
         ]
 
@@ -92,27 +95,36 @@ class Breakers:
     def sweep(self, now_s: float, idle_s: float = IDLE_S) -> int:
         """Look at some breakers and forget the idle ones; returns how many were forgotten.
 
-        Called again and again it gets round to all; a step looks at `SWEPT_MAX` at most.
+        Called again and again it gets round to all; a step looks at `SWEPT_MAX` at most. What is not forgotten stays
+        where it is, so that another thread may look things up meanwhile.
         """
         gone = 0
-        left = SWEPT_MAX
-        for key in list(islice(self._groups, left)):
-            group = self._groups.pop(key)
-            looked_at = list(islice(group.breakers, left))
-            left -= max(1, len(looked_at))
-            for tenant in looked_at:
-                held = group.breakers.pop(tenant)
-                if held.is_idle(now_s, idle_s):
-                    gone += 1
-                else:
-                    group.breakers[tenant] = held
-            if group.breakers:
-                self._groups[key] = group
-            if left <= 0:
+        for _ in range(SWEPT_MAX):
+            if not self._names and not self._next_group():
                 break
+            tenant, group = self._names.pop(), self._swept
+            held = group.breakers.get(tenant)
+            if held is not None and held.is_idle(now_s, idle_s):
+                del group.breakers[tenant]
+                gone += 1
         self.count -= gone
         self.forgotten += gone
         return gone
+
+    def _next_group(self) -> bool:
+        """Take up the next group that has breakers, letting go of those that have none; says whether there is one."""
+        for _ in range(SWEPT_MAX):
+            if not self._keys:
+                self._keys = list(self._groups)
+            if not self._keys:
+                return False
+            key = self._keys.pop()
+            group = self._groups.get(key)
+            if group is not None and group.breakers:
+                self._swept, self._names = group, list(group.breakers)
+                return True
+            self._groups.pop(key, None)
+        return False
 
     def _made(self, tenant: str, service: str, route_class: str) -> Breaker:
         if self.count >= self._breakers_max:
@@ -137,7 +149,7 @@ class Breakers:
             self._groups[pool.service, pool.route_class].breakers[tenant] = breaker(policy, pool, tenant)
 
     def _make_room(self) -> None:
-        """Forget the breaker looked at longest ago in the fullest group; a closed one if there is one near."""
+        """Forget one of the oldest breakers of the fullest group, a closed one if there is one among them."""
         key = max(self._groups, key=lambda one: len(self._groups[one].breakers))
         breakers = self._groups[key].breakers
         oldest = list(islice(breakers, _MADE_ROOM))

@@ -155,12 +155,18 @@ class Circuits:
         self._learning: asyncio.Task[None] | None = None
         self._listeners: set[asyncio.Queue[CircuitChange]] = set()
         self._sweep_at_s = 0.0
+        self._is_open = False
         self._table = Breakers(self._policy_of, self._changed)
         self.refused = 0
         self.trips = 0
 
+    def open(self) -> None:
+        """Begin to learn plans when they are needed."""
+        self._is_open = True
+
     async def close(self) -> None:
         """Stop learning."""
+        self._is_open = False
         if self._learning is not None:
             self._learning.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -284,7 +290,9 @@ class Circuits:
     def _want(self, tenant_id: str, now_s: float) -> None:
         """See to it that what a tenant's plan says is known, soon."""
         known = self._plans.get(tenant_id)
-        if (known is not None and now_s < known.fresh_until_s) or len(self._wanted) >= PLANS_WANTED_MAX:
+        if known is not None and now_s < known.fresh_until_s:
+            return
+        if not self._is_open or len(self._wanted) >= PLANS_WANTED_MAX:
             return
         self._wanted[tenant_id] = None
         if self._learning is None or self._learning.done():

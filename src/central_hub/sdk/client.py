@@ -103,6 +103,7 @@ class HubClient:
         if self._reporter is not None:
             return
         await self._link.open()
+        self._circuits.open()
         await self._caller.open()
         await self._follower.open()
         self._reporter = asyncio.create_task(self._report_outcomes(), name="central_hub.outcomes")

@@ -61,6 +61,16 @@ def test_a_step_of_forgetting_looks_at_so_many_and_the_next_goes_on() -> None:
     assert max(gone) <= SWEPT_MAX
     assert sum(gone) == 3 * SWEPT_MAX
     assert table.count == 0
+    assert table.sweep(10_000.0, 900.0) == 0
+    assert not table._groups
+
+
+def test_one_that_was_made_again_after_it_was_forgotten_is_counted_once() -> None:
+    table, _ = a_table()
+    for _ in range(3):
+        table.of("acme", "risk")
+        assert table.sweep(10_000.0, 900.0) == 1
+    assert (table.count, table.forgotten) == (0, 3)
 
 
 def test_those_in_use_do_not_keep_the_idle_from_being_found() -> None:
