@@ -232,8 +232,9 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
 
     def _note(self, now_s: float) -> None:
         """Do what is done now and then only, so that a call costs little: look how long nothing happened."""
-        forget_s = self.terms.policy.forget_s
-        if forget_s and self.due_s and now_s - self.due_s >= forget_s:
+        forget_s, trip = self.terms.policy.forget_s, self.trip
+        is_silent = forget_s and self.due_s and now_s - self.due_s >= forget_s
+        if is_silent and (trip is None or trip.state is not State.HALF_OPEN):  # probes are not forgotten
             self._clear()
         self.due_s = now_s + WITNESS_EVERY_S
 
@@ -323,15 +324,16 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
         if state is State.CLOSED:
             self.trip = None
         else:
-            opened = before.opened if before is not None and before.state is State.HALF_OPEN else 0
+            # How often in a row it opened is known as long as it is open or half open.
+            opened = before.opened if before is not None else 0
             if state is State.OPEN:
+                opened = opened if before is not None and before.state is State.HALF_OPEN else 0
                 lasts_s = min(policy.open_s * policy.open_factor**opened, policy.open_max_s)
                 until_s = now_s + (lasts_s if for_s is None else for_s)
                 opened += 1
-            elif state is State.FORCED_OPEN:
-                until_s = math.inf
-            elif state is State.HALF_OPEN and before is not None:
-                opened = before.opened
+            elif state is not State.HALF_OPEN:
+                opened = 0
+                until_s = math.inf if state is State.FORCED_OPEN else 0.0
             self.trip = Trip(state, now_s, until_s, reason, evidence, opened, policy.probes)
         was = State.CLOSED if before is None else before.state
         if was is not state:

@@ -126,7 +126,8 @@ class NaiveBreaker:
         if permit != self.era or self.state is State.DISABLED:
             return
         policy, told_at_s = self.policy, self.told_at_s
-        if told_at_s is not None and policy.forget_s and now_s - told_at_s - 0.1 >= policy.forget_s:
+        silent = told_at_s is not None and policy.forget_s and now_s >= told_at_s + 0.1 + policy.forget_s
+        if silent and self.state is not State.HALF_OPEN:
             self.outcomes = []
         at_s = now_s
         if self.outcomes and policy.window is Window.SECONDS:

@@ -14,7 +14,7 @@ from central_hub.breakers.rules import REFUSED, Breaker, breaker
 from central_hub.kernel.errors import HubError
 from tests.unit.breakers.naive import NaiveBreaker, NaivePool
 
-STEPS_PER_LIFE = 500
+STEPS_PER_LIFE = 250
 
 
 def random_policy(chance: random.Random) -> Policy:
