@@ -130,7 +130,11 @@ class SyncHubClient:
 
     def circuit_states(self) -> list[Circuit]:
         """Return the tenant's breakers; as `HubClient.circuit_states`."""
-        return self._client.circuit_states()
+
+        async def showing() -> list[Circuit]:
+            return self._client.circuit_states()
+
+        return self._run(showing())
 
     def circuit_changes(self) -> Iterator[CircuitChange]:
         """Yield every breaker that changes; as `HubClient.circuit_changes`."""
