@@ -123,6 +123,21 @@ def test_two_who_fail_beside_many_who_do_not_open_nothing() -> None:
     assert {one.tenant for one in fleet.told} == {"bad-1", "bad-2"}
 
 
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("pace_s", [0.001, 0.1, 2.0])
+def test_a_healthy_service_makes_no_common_evidence(tier: str, pace_s: float) -> None:
+    # 1,560 windows of 64 calls at 5 % errors; at 1 in 100,000 each a single trip has a chance of 1.6 %.
+    names = [f"t{number}" for number in range(20)]
+    fleet = Fleet(names, TIERS[tier])
+    chance = random.Random(29)
+    now_s = 0.0
+    for _ in range(100_000):
+        now_s += pace_s
+        assert fleet.call(chance.choice(names), now_s, failed=chance.random() < 0.05, sent=chance.random() < 0.5)
+        assert not fleet.pool.doubted
+    assert fleet.told == []
+
+
 def test_a_tenant_that_was_just_answered_is_not_shut_out_by_the_others() -> None:
     fleet = Fleet(["fine", "unknown"], TIERS["free"])
     fleet.call("fine", 100.0, failed=False)
