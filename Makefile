@@ -36,7 +36,7 @@ pytest: $(VENV)/.dev $(VENV)/.system $(VENV)/.clients $(VENV)/.browser
 slow: $(VENV)/.dev $(VENV)/.system $(VENV)/.clients $(VENV)/.browser ## the full forms of tests that have a short form in `make test`
 	$(BIN)/pytest -q -m slow --timeout 3600
 
-bench: $(VENV)/.dev $(VENV)/.system ## every benchmark in full, with its report
+bench: $(VENV)/.dev $(VENV)/.system $(VENV)/.peers ## every benchmark in full, with its report
 	$(BIN)/python -m benchmarks --full $(ARGS)
 
 contracts: $(VENV)/.dev ## write what is derived from the code: OpenAPI and the reference pages
@@ -73,6 +73,11 @@ $(VENV)/.dev: requirements/dev.lock pyproject.toml | $(BIN)/python
 
 $(VENV)/.system: tools/system_programs.py | $(BIN)/python
 	$(BIN)/python -m tools.system_programs nginx prometheus wrk curl postgres
+	@touch $@
+
+# Libraries that benchmarks measure beside; whoever has no index to get them from is told which were left out.
+$(VENV)/.peers: requirements/benchmarks.txt $(VENV)/.dev
+	$(PIP) install --quiet --require-hashes -r requirements/benchmarks.txt || echo "left out of the benchmarks: $<"
 	@touch $@
 
 # OpenFeature's JavaScript providers, for tests: only where there is npm, or else their tests say that they were left out.

@@ -326,4 +326,17 @@ BENCHMARKS: Final = (
             Bar("the last of 1,000 flag streams told after", ("streams", "last_told_ms_median"), 100, "ms", most=True),
         ),
     ),
+    Benchmark(
+        "breakers",
+        (
+            Bar("a breaker looked up, asked and told", ("call_ns", "call"), 400, "ns", most=True),
+            Bar(
+                "a guarded call against the fastest of four libraries", ("times_faster",), 1.0, "times as fast",
+                peer=("fastest_library_ns",), peer_is="ns of that library",
+            ),
+            Bar("memory of a breaker that has seen nothing", ("bytes_per_key", "idle"), 250, "bytes", most=True),
+            Bar("memory of a breaker whose window is full", ("bytes_per_key", "active"), 800, "bytes", most=True),
+            Bar("memory of a breaker that is open", ("bytes_per_key", "open"), 800, "bytes", most=True),
+        ),
+    ),
 )  # fmt: skip

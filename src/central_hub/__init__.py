@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from central_hub.kernel.errors import HubError, Kind
+    from central_hub.sdk.answer import ServiceResponse
     from central_hub.sdk.budgets import TenantBudget
-    from central_hub.sdk.calling import ServiceResponse
+    from central_hub.sdk.circuits import BreakerOpen, Circuit, CircuitChange
     from central_hub.sdk.client import HubClient
     from central_hub.sdk.configuration import ConfigDiff
     from central_hub.sdk.context import RequestContext, current_context, request_context
     from central_hub.sdk.events import HubEvent
+    from central_hub.sdk.fallback import Fallback
     from central_hub.sdk.model import Endpoint, Instance, ServiceState
     from central_hub.sdk.resources import ResourceHandle, TenantResourceLimitExceeded, TenantResourceManager
     from central_hub.sdk.service import BaseService
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseService",
+    "BreakerOpen",
+    "Circuit",
+    "CircuitChange",
     "ConfigDiff",
     "Endpoint",
+    "Fallback",
     "HubClient",
     "HubError",
     "HubEvent",
@@ -55,8 +61,12 @@ __all__ = [
 
 _HOMES = {
     "BaseService": "sdk.service",
+    "BreakerOpen": "sdk.circuits",
+    "Circuit": "sdk.circuits",
+    "CircuitChange": "sdk.circuits",
     "ConfigDiff": "sdk.configuration",
     "Endpoint": "sdk.model",
+    "Fallback": "sdk.fallback",
     "HubClient": "sdk.client",
     "HubError": "kernel.errors",
     "HubEvent": "sdk.events",
@@ -66,7 +76,7 @@ _HOMES = {
     "RequestContext": "sdk.context",
     "ResourceHandle": "sdk.resources",
     "ServiceConfig": "sdk.serving",
-    "ServiceResponse": "sdk.calling",
+    "ServiceResponse": "sdk.answer",
     "ServiceState": "sdk.model",
     "SyncHubClient": "sdk.sync",
     "SyncResourceHandle": "sdk.sync_resources",

@@ -27,6 +27,7 @@ ROOT_NAMES: Final = {
     "__main__",
     "adapters",
     "app",
+    "breakers",
     "cli",
     "configuration",
     "edge",

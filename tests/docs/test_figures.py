@@ -9,13 +9,24 @@ import pytest
 from central_hub.adapters.snapshot_files import KEPT as SNAPSHOTS_KEPT
 from central_hub.adapters.sqlite.log import LOG_BYTES_MAX, RESERVED_BYTES, RESERVED_FOR_FACTS_BYTES
 from central_hub.app.hub import RESULTS_KEPT_MS
+from central_hub.breakers import bounds, tiers
+from central_hub.breakers import model as breakers
 from central_hub.edge.streams import BUFFERED_BYTES_MAX, KEEP_ALIVE_S
 from central_hub.health import model as health
 from central_hub.kernel.probing import PROBE_TIMEOUT_S
 from central_hub.kernel.sequencer import GROUP_COMMIT_MAX
+from central_hub.plans.document import default_catalogue
 from central_hub.registry import picker, signals, waiting, watching
 from central_hub.registry.catalogue import SIGNAL_REBUILD_MS
 from central_hub.registry.model import LEASE_TTL_S_MAX, LEASE_TTL_S_MIN, Status
+
+
+def _tier(name: str, said: str) -> str:
+    policy = tiers.policy_of(default_catalogue().plans[name].entitlements)
+    needed = dict(bounds.spans(policy.window_size, policy.failure_rate, policy.confidence))
+    cells = (name, f"{policy.failure_rate:.0%}".replace("%", " %"), said, needed[6], needed[12], needed[24], needed[64])
+    return "| " + " | ".join(str(cell) for cell in cells) + f" | {policy.open_s:g} s |"
+
 
 EXPLANATION = Path(__file__).parents[2] / "docs" / "explanation"
 MIB = 1024 * 1024
@@ -64,10 +75,30 @@ PICKS = (
     f"lets {BUFFERED_BYTES_MAX // 1024} KiB pile up unread",
 )
 
+BREAKERS = (
+    _tier("free", "95 %"),
+    _tier("pro", "99 %"),
+    _tier("enterprise", "99.999 %"),
+    f"the last {tiers.WINDOW} calls, and among them at the last 6, 8, 12, 16, 24 and 40",
+    f"fewer than 1 of {round(1 / breakers.FALSE_TRIPS_MAX):,} windows",
+    f"fails {breakers.HEALTHY_RATE:.0%}".replace("%", " %"),
+    f"after {breakers.IDLE_S / 60:g} minutes without a call",
+    f"once in {breakers.WITNESS_EVERY_S * 1_000:g} ms at most",
+    f"the last {breakers.WITNESSED_MAX} outcomes of the {breakers.WITNESSES_MAX} tenants heard last",
+    f"within 1, 3 and {breakers.WITNESS_AGE_S:g} s",
+    f"lower end of a {breakers.ENDPOINT_CONFIDENCE:.0%} interval".replace("%", " %"),
+    f"holds for {breakers.ENDPOINT_OPEN_S:g} s",
+    f"make {breakers.ENDPOINT_PROBES_PER_S} probes a second",
+    f"lets {tiers.PROBES_DEFAULT} calls through",
+    f"after {({60: 'a minute'})[round(tiers.PROBE_WAIT_S)]} as failed",
+    f"{tiers.DEFAULT_RATE:.0%}, {tiers.DEFAULT_OPEN_S:g} s".replace("%", " %"),
+)
+
 
 @pytest.mark.parametrize(
     ("page", "quoted"),
     [
+        *(("breakers.md", quoted) for quoted in BREAKERS),
         *(("log-and-durability.md", quoted) for quoted in LOG),
         *(("health.md", quoted) for quoted in HEALTH),
         *(("discovery-and-picks.md", quoted) for quoted in PICKS),

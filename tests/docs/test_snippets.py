@@ -46,12 +46,15 @@ def test_the_readme_works_as_printed(shell: Shell, sdk_page: list[str]) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_service_and_the_caller_of_the_sdk_page_work_together(shell: Shell, sdk_page: list[str]) -> None:
-    service, caller, holder = sdk_page
+    service, caller, guarded, holder = sdk_page
     shell.run(Command("central-hub serve --open &"))
     shell.run(File("service.py", service))
     shell.run(Command("python service.py &"))
     shell.run(Command(AVAILABLE))
     shell.run(File("caller.py", program(caller)))
     shell.run(Command("python caller.py", [ANSWER]))
+    shell.run(File("guarded.py", program(guarded)))
+    seen = ["service healthy", "cache healthy", "risk-management reads operator None", "risk-management reads OPEN 0"]
+    shell.run(Command("python guarded.py", seen))
     shell.run(File("holder.py", program(holder)))
     shell.run(Command("python holder.py", ["… False"]))

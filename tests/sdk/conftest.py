@@ -23,6 +23,9 @@ class Worker:
         self.port = free_port()
         self.seen: list[dict[str, str]] = []
         self.status = 200
+        self.statuses: dict[str, int] = {}
+        self.headers: dict[str, str] = {}
+        self.delay_s = 0.0
         self.hang = False
         self._runner: web.AppRunner | None = None
 
@@ -45,8 +48,10 @@ class Worker:
         self.seen.append({name.lower(): value for name, value in request.headers.items()})
         if self.hang:
             await asyncio.sleep(30)
+        await asyncio.sleep(self.delay_s)
+        status = self.statuses.get(request.headers.get("x-tenant-id", ""), self.status)
         body = {"by": self.instance_id, "method": request.method, "body": (await request.read()).decode()}
-        return web.json_response(body, status=self.status)
+        return web.json_response(body, status=status, headers=self.headers)
 
 
 @pytest.fixture
@@ -84,6 +89,9 @@ async def connect(hub: FakeHub, tmp_path: Path) -> AsyncIterator[Callable[..., A
         yield make
 
 
+IN_MEMORY = ("resolve", "get_load_balanced_endpoint", "get_circuit_state", "circuit_states", "acting_for", "view")
+
+
 class AsyncFace:
     """The blocking face behind the async one's names, so that one suite tests both."""
 
@@ -92,7 +100,7 @@ class AsyncFace:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._sync, name)
-        if name in ("resolve", "get_load_balanced_endpoint", "get_circuit_state", "view") or not callable(value):
+        if name in IN_MEMORY or not callable(value):
             return value
 
         async def in_a_thread(*args: Any, **kwargs: Any) -> Any:

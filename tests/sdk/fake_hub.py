@@ -48,6 +48,7 @@ class FakeHub:
         self.watchers: dict[asyncio.Queue[bytes | None], set[str]] = {}
         self.outcome_status = 404
         self.outcomes: list[Json] = []
+        self.entitlements: dict[str, dict[str, object]] = {}
         self.refuse: tuple[int, str] | None = None
         self._runner: web.AppRunner | None = None
 
@@ -63,6 +64,8 @@ class FakeHub:
         add("GET", "/services/{name}", self.discover)
         add("GET", "/watch", self.watch)
         add("POST", "/routing/outcomes", self.take_outcomes)
+        add("GET", "/whoami", self.who_am_i)
+        add("GET", "/tenants/{id}/entitlements", self.list_entitlements)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
@@ -213,6 +216,18 @@ class FakeHub:
             return problem(404, "route_not_found")
         self.outcomes.extend((await request.json())["outcomes"])
         return web.json_response({"recorded": 1, "unknown": []}, status=202)
+
+    async def who_am_i(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {"tenant_id": request.headers.get("x-tenant-id") or next(iter(self.entitlements), None)}
+        )
+
+    async def list_entitlements(self, request: web.Request) -> web.Response:
+        tenant = request.match_info["id"]
+        if tenant not in self.entitlements:
+            return problem(404, "tenant_not_found")
+        said = [{"feature": name, "kind": "value", "value": value} for name, value in self.entitlements[tenant].items()]
+        return web.json_response({"tenant_id": tenant, "tier": "pro", "entitlements": said})
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         names = set(request.query["services"].split(","))

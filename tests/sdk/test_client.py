@@ -345,20 +345,6 @@ async def test_a_hub_that_takes_no_outcomes_is_asked_once(hub: FakeHub, worker: 
     assert len([path for _, path, _ in hub.requests if path == "/routing/outcomes"]) == 1
 
 
-async def test_a_circuit_opens_on_evidence_only(worker: Make, connect: Make) -> None:
-    risk = await worker("risk", "r-1")
-    client: HubClient = await connect()
-    await client.request("risk", "GET", "/")
-    assert client.get_circuit_state("risk") == "CLOSED"
-    risk.status = 500
-    for _ in range(3):
-        await client.request("risk", "GET", "/")
-    assert client.get_circuit_state("risk") == "CLOSED"
-    for _ in range(20):
-        await client.request("risk", "GET", "/")
-    assert client.get_circuit_state("risk") == "OPEN"
-
-
 async def test_a_hub_that_refuses_is_named_and_the_view_stays(hub: FakeHub, worker: Make, connect: Make) -> None:
     await worker("risk", "r-1")
     client: HubClient = await connect()

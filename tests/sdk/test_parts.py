@@ -1,4 +1,4 @@
-"""The pure parts: balancing, circuit, backoff, context, tracker, and the table of kinds."""
+"""The pure parts: balancing, backoff, context, tracker, and the table of kinds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from central_hub.edge.problems import STATUS
 from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.balancing import REST_MAX_S, Pool, Target
-from central_hub.sdk.circuit import EVIDENCE_MIN, OPEN_S, PROBATION, Circuit
 from central_hub.sdk.context import context_of
 from central_hub.sdk.meter import Meter
 from central_hub.sdk.model import Instance, ReportedLoad, ServiceState
@@ -122,28 +121,6 @@ def test_what_is_known_of_an_instance_survives_a_change_unless_it_moved() -> Non
     pool.update(ServiceState(service="risk", revision=3, instances={"i-1": moved}), {})
     assert pool.targets["i-1"].in_flight == 0
     assert pool.targets["i-1"].endpoint.host == "127.0.0.2"
-
-
-def test_the_circuit_opens_on_enough_evidence_rests_and_closes_on_probation() -> None:
-    circuit = Circuit()
-    for _ in range(EVIDENCE_MIN - 1):
-        circuit.record(0.0, ok=False)
-    assert circuit.state(0.0) == "CLOSED"
-    circuit.record(0.0, ok=False)
-    assert circuit.state(0.0) == "OPEN"
-    assert circuit.state(OPEN_S) == "HALF_OPEN"
-    circuit.record(OPEN_S, ok=False)
-    assert circuit.state(OPEN_S) == "OPEN"
-    for _ in range(PROBATION):
-        circuit.record(2 * OPEN_S, ok=True)
-    assert circuit.state(2 * OPEN_S) == "CLOSED"
-
-
-def test_one_failure_in_ten_opens_nothing() -> None:
-    circuit = Circuit()
-    for number in range(1_000):
-        circuit.record(number / 100, ok=number % 10 != 0)
-        assert circuit.state(number / 100) == "CLOSED"
 
 
 def test_backoff_doubles_to_its_cap_and_respects_retry_after() -> None:

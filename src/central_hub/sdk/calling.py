@@ -3,6 +3,7 @@
 Never carries the hub's API key, follows no redirect and keeps no cookie. A call is tried again
 when nothing was sent (the connection was refused), and, once something was sent, only when doing
 it twice is harmless: an idempotent method, or an Idempotency-Key. Retries after sending have a budget.
+A breaker judges the call as a whole, and refuses the next ones while calls like it fail.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from central_hub.breakers.rules import REFUSED, Breaker
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.sdk.answer import ServiceResponse
 from central_hub.sdk.balancing import Target
-from central_hub.sdk.circuit import Circuit
+from central_hub.sdk.circuits import FAILED_STATUS, Circuits
 from central_hub.sdk.context import CALLER, CORRELATION, DEADLINE, TENANT, TIER, USER, RequestContext, current_context
+from central_hub.sdk.fallback import STANDS_IN_FOR, Fallback, Key, LastAnswers, check, key_of
 from central_hub.sdk.following import Follower
 from central_hub.sdk.model import (
     CALL_ANSWER_BYTES_MAX,
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 RETRIED_STATUS: Final = frozenset({502, 503, 504})
-FAILED_STATUS: Final = 500
 CONNECTIONS_PER_INSTANCE_MAX: Final = 256
 OUTCOMES_MAX: Final = 10_000
 """Outcomes kept until they are reported; the oldest are dropped past it."""
@@ -53,36 +56,6 @@ PAUSE_MAX_S: Final = 0.1
 TIMEOUTS_KEPT_MAX: Final = 64
 
 
-class ServiceResponse:
-    """What a service answered; the body has been read."""
-
-    __slots__ = ("attempts", "body", "endpoint", "headers", "status")
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint, attempts: int) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.endpoint = endpoint
-        self.attempts = attempts
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is below 400."""
-        return self.status < 400
-
-    def json(self) -> Any:  # Any: a JSON document
-        """Return the decoded body.
-
-        Raises:
-            msgspec.DecodeError: it is not JSON.
-        """
-        return msgspec.json.decode(self.body)
-
-    def text(self) -> str:
-        """Return the body as UTF-8 text."""
-        return self.body.decode("utf-8", "replace")
-
-
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How one attempt went, as it is reported to the hub."""
 
@@ -95,8 +68,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class _Call:
     """A call under way: what is sent, and what was tried."""
 
-    __slots__ = ("attempt_timeout_s", "body", "deadline_s", "headers", "is_safe", "method", "params", "path", "service",
-                 "timeout_s", "tried")  # fmt: skip
+    __slots__ = ("attempt_timeout_s", "body", "breaker", "deadline_s", "failed", "headers", "is_safe", "method",
+                 "params", "path", "permit", "service", "timeout_s", "tried")  # fmt: skip
 
     def __init__(
         self,
@@ -122,7 +95,15 @@ class _Call:
         self.timeout_s = timeout_s
         self.attempt_timeout_s = attempt_timeout_s
         self.deadline_s = deadline_s
+        self.breaker: Breaker  # set with the permit, when it is let through
+        self.permit = REFUSED
+        self.failed: Literal["", "unsent", "sent"] = ""
         self.tried: list[str] = []
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether there are attempts left, and the breaker has not changed its mind meanwhile."""
+        return len(self.tried) + 1 < CALL_ATTEMPTS_MAX and self.breaker.generation == self.permit
 
 
 class Caller:
@@ -130,6 +111,7 @@ class Caller:
 
     Args:
         follower: has the view.
+        circuits: the breakers of its calls.
         tenant_id, user_id, tier: sent when there is no request context.
         service_name: what this process is called.
     """
@@ -137,6 +119,7 @@ class Caller:
     def __init__(
         self,
         follower: Follower,
+        circuits: Circuits,
         *,
         tenant_id: str | None,
         user_id: str | None,
@@ -149,7 +132,9 @@ class Caller:
         self._session: aiohttp.ClientSession | None = None
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._budget = BUDGET_MAX
-        self.circuits: dict[str, Circuit] = {}
+        self._circuits = circuits
+        self._answers = LastAnswers()
+        self.fallbacks = 0
         self.outcomes: deque[Outcome] = deque(maxlen=OUTCOMES_MAX)
         self.calls = 0
         self.retries = 0
@@ -183,6 +168,8 @@ class Caller:
         timeout: float = CALL_TIMEOUT_S,  # noqa: ASYNC109  # a deadline over all attempts, passed on to the service
         attempt_timeout: float | None = None,
         idempotency_key: str | None = None,
+        route_class: str = "",
+        fallback: Fallback | None = None,
     ) -> ServiceResponse:
         """Call an instance of a service directly, and another one where that is safe.
 
@@ -196,72 +183,116 @@ class Caller:
                 request being served (see `current_context`) lends its own deadline if that is earlier.
             attempt_timeout: seconds for one attempt; None lets an attempt take what is left.
             idempotency_key: makes any method safe to repeat with a service that honours it.
+            route_class: calls that fail together, as "reports"; each class has a breaker of its own.
+            fallback: what to return when the service cannot be called, or fails.
 
         Returns:
-            Whatever the service answered, error statuses included.
+            Whatever the service answered, error statuses included; or what stands in for it (see `source`).
 
         Raises:
+            BreakerOpen: calls like this one have failed lately; it was not made.
             HubError: `no_instance`, `service_not_found`, `call_failed`, `deadline_exceeded`,
                 `answer_too_large`, `invalid_path`, or `hub_unreachable` when the view knows nothing of the service.
         """
-        if not path.startswith("/"):
-            # Anything else could turn `http://host:port` + path into another host.
-            raise HubError("invalid_path", Kind.INVALID, "A path begins with '/'.")
+        _check_path(path)
         context = current_context() or self._default
-        deadline_s = time.monotonic() + timeout
-        if context.deadline_s is not None and context.deadline_s < deadline_s:
-            deadline_s = context.deadline_s
-        sent = self._headers(context)
         if json is not None:
             data = msgspec.json.encode(json)
-            sent["content-type"] = "application/json"
-        if idempotency_key is not None:
-            sent["idempotency-key"] = idempotency_key
-        sent.update(headers or {})
+        if fallback is not None:
+            check(fallback, method, data)
+        key = key_of(context, service, method, path, params, headers) if fallback is not None else ()
         call = _Call(
             service,
             method,
             path,
             body=data,
             params=params,
-            headers=sent,
+            headers=self._headers(context, headers, idempotency_key, is_json=json is not None),
             is_safe=method in IDEMPOTENT or idempotency_key is not None,
             timeout_s=timeout,
             attempt_timeout_s=attempt_timeout,
-            deadline_s=deadline_s,
+            deadline_s=_deadline_of(context, timeout),
         )
         self.calls += 1
         self._budget = min(BUDGET_MAX, self._budget + BUDGET_PER_CALL)
         try:
-            return await self._attempts(call)
-        except HubError:
+            call.breaker, call.permit = self._circuits.enter(service, route_class, context.tenant_id or "")
+            response = await self._judged(call)
+        except HubError as error:
+            stand_in = self._stand_in(service, fallback, key) if error.kind in STANDS_IN_FOR else None
+            if stand_in is not None:
+                return stand_in
             self.failures += 1
             raise
+        return response if fallback is None else self._or_stand_in(response, fallback, key)
+
+    async def _judged(self, call: _Call) -> ServiceResponse:
+        """Make a call, and let its breaker know how it went: the call as a whole, whichever instances were tried."""
+        circuits, breaker, permit = self._circuits, call.breaker, call.permit
+        began_s = time.monotonic()
+        try:
+            response = await self._attempts(call)
+        except HubError as error:
+            if call.failed and error.kind in STANDS_IN_FOR:
+                circuits.failed(breaker, permit, began_s, sent=call.failed == "sent")
+            else:
+                breaker.release(permit)
+            raise
+        except BaseException:
+            # Cancelled, or not made for a reason of the caller's: it says nothing about the service.
+            breaker.release(permit)
+            raise
+        circuits.answered(breaker, permit, began_s, response.status)
+        return response
+
+    def _or_stand_in(self, response: ServiceResponse, fallback: Fallback, key: Key) -> ServiceResponse:
+        if response.status >= FAILED_STATUS:
+            return self._stand_in(response.endpoint.service, fallback, key) or response
+        if fallback.cached_s > 0:
+            self._answers.keep(key, response, time.monotonic())
+        return response
+
+    def _stand_in(self, service: str, fallback: Fallback | None, key: Key) -> ServiceResponse | None:
+        if fallback is None:
+            return None
+        kept = self._answers.find(key, time.monotonic(), fallback.cached_s) if fallback.cached_s > 0 else None
+        if kept is None and fallback.default is msgspec.UNSET:
+            return None
+        self.fallbacks += 1
+        if kept is not None:
+            answer, age_s = kept
+            return ServiceResponse(
+                answer.status, answer.headers, answer.body, answer.endpoint, 0, source="cache", age_s=age_s
+            )
+        body = msgspec.json.encode(fallback.default)
+        nowhere = Endpoint(service, "", "", 0, "")
+        return ServiceResponse(200, {"content-type": "application/json"}, body, nowhere, 0, source="default")
 
     async def _attempts(self, call: _Call) -> ServiceResponse:
         import aiohttp
 
         while True:
             target = await self._target(call)
-            may_repeat = len(call.tried) + 1 < CALL_ATTEMPTS_MAX
             began_s = time.monotonic()
             target.in_flight += 1
             try:
                 response = await self._send(call, target, began_s)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 # Refused, not accepted, or no such host: nothing was sent, so any call may go elsewhere.
-                self._failed(call, target, began_s, error)
-                if not may_repeat:
+                self._failed(call, target, began_s, error, sent=False)
+                if not call.may_repeat:
                     raise _call_failed(call, error) from error
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                self._failed(call, target, began_s, error)
+                self._failed(call, target, began_s, error, sent=True)
                 if time.monotonic() >= call.deadline_s:
                     raise _deadline(call) from error
-                if not (may_repeat and call.is_safe and self._may_spend()):
+                if not (call.may_repeat and call.is_safe and self._may_spend()):
                     raise _call_failed(call, error) from error
             else:
                 self._answered(call, target, began_s, response.status)
-                if response.status not in RETRIED_STATUS or not (may_repeat and call.is_safe and self._may_spend()):
+                if response.status not in RETRIED_STATUS or not (
+                    call.may_repeat and call.is_safe and self._may_spend()
+                ):
                     return response
             finally:
                 target.in_flight -= 1
@@ -330,7 +361,9 @@ class Caller:
             body = await _read_limited(call, response)
         return ServiceResponse(response.status, response.headers, body, target.endpoint, len(call.tried) + 1)
 
-    def _headers(self, context: RequestContext) -> dict[str, str]:
+    def _headers(
+        self, context: RequestContext, given: Mapping[str, str] | None, idempotency_key: str | None, *, is_json: bool
+    ) -> dict[str, str]:
         correlation = context.correlation_id or f"{random.getrandbits(64):016x}"  # a label, not a secret
         headers = {CORRELATION: correlation}
         if context.tenant_id is not None:
@@ -341,6 +374,11 @@ class Caller:
             headers[TIER] = context.tier
         if self._service_name:
             headers[CALLER] = self._service_name
+        if is_json:
+            headers["content-type"] = "application/json"
+        if idempotency_key is not None:
+            headers["idempotency-key"] = idempotency_key
+        headers.update(given or {})
         return headers
 
     def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
@@ -368,25 +406,20 @@ class Caller:
         ok = status < FAILED_STATUS
         if ok:
             target.succeeded(latency_ms)
-        self._circuit(call.service).record(now_s, ok=ok)
+        call.failed = ""
         error = "" if ok else f"http_{status}"
         self.outcomes.append(Outcome(target.endpoint.instance_id, ok, latency_ms, error))
 
-    def _failed(self, call: _Call, target: Target, began_s: float, error: BaseException) -> None:
+    def _failed(self, call: _Call, target: Target, began_s: float, error: BaseException, *, sent: bool) -> None:
         now_s = time.monotonic()
         target.refused(now_s)
-        self._circuit(call.service).record(now_s, ok=False)
+        # Once something was sent, what followed may be its doing.
+        call.failed = "sent" if sent or call.failed == "sent" else "unsent"
         self.outcomes.append(
             Outcome(
                 target.endpoint.instance_id, ok=False, latency_ms=(now_s - began_s) * 1000, error=type(error).__name__
             )
         )
-
-    def _circuit(self, service: str) -> Circuit:
-        circuit = self.circuits.get(service)
-        if circuit is None:
-            circuit = self.circuits[service] = Circuit()
-        return circuit
 
 
 async def _read_limited(call: _Call, response: aiohttp.ClientResponse) -> bytes:
@@ -404,6 +437,17 @@ async def _read_limited(call: _Call, response: aiohttp.ClientResponse) -> bytes:
     finally:
         response.release() if response.content.at_eof() else response.close()
     return bytes(body)
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/"):
+        # Anything else could turn `http://host:port` + path into another host.
+        raise HubError("invalid_path", Kind.INVALID, "A path begins with '/'.")
+
+
+def _deadline_of(context: RequestContext, timeout_s: float) -> float:
+    deadline_s = time.monotonic() + timeout_s
+    return deadline_s if context.deadline_s is None else min(deadline_s, context.deadline_s)
 
 
 def no_instance(service: str) -> HubError:

@@ -13,9 +13,10 @@ from typing import Any, Final, Self, TypeVar, cast
 
 import msgspec
 
+from central_hub.breakers.model import State
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.calling import Caller, no_instance
-from central_hub.sdk.circuit import CircuitState
+from central_hub.sdk.circuits import Circuit, CircuitChange, Circuits, CircuitState
 from central_hub.sdk.configuration import AS_IT_IS, FIRST_VALUE_S, ConfigDiff, Configurations
 from central_hub.sdk.context import RequestContext, current_context, request_context
 from central_hub.sdk.events import NOW, UNKNOWN_SOURCE, Events, HubEvent
@@ -89,9 +90,11 @@ class HubClient:
         self._kept_as = kept
         self._secrets = SecretValues(self._link, tenant_id)
         self._follower = Follower(self._link, store, zone=zone, names=watch)
+        self._circuits = Circuits(self._link, tenant_id or "")
         self._caller = Caller(
-            self._follower, tenant_id=tenant_id, user_id=user_id, tier=tier, service_name=service_name
+            self._follower, self._circuits, tenant_id=tenant_id, user_id=user_id, tier=tier, service_name=service_name
         )
+        self._tenant_id = tenant_id
         self._pools = self._follower.pools
         self._reporter: asyncio.Task[None] | None = None
         self.request = self._caller.request
@@ -108,6 +111,7 @@ class HubClient:
         if self._reporter is not None:
             return
         await self._link.open()
+        self._circuits.open()
         await self._caller.open()
         await self._follower.open()
         self._reporter = asyncio.create_task(self._report_outcomes(), name="central_hub.outcomes")
@@ -119,6 +123,7 @@ class HubClient:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reporter
             self._reporter = None
+        await self._circuits.close()
         for each in {self._configurations, *self._of_instances.values()}:
             await each.close()
         await self._follower.close()
@@ -152,12 +157,15 @@ class HubClient:
 
     @property
     def stats(self) -> dict[str, int]:
-        """Counters: calls, retries, failures of `request`, and streams opened."""
+        """Counters of `request` (calls, retries, failures, refused by breakers, fallbacks), of trips and streams."""
         caller = self._caller
         return {
             "calls": caller.calls,
             "retries": caller.retries,
             "failures": caller.failures,
+            "refused": self._circuits.refused,
+            "fallbacks": caller.fallbacks,
+            "trips": self._circuits.trips,
             "streams": self._follower.reconnects,
         }
 
@@ -199,13 +207,45 @@ class HubClient:
         report = self._follower.view.loads.get(name, {}).get(endpoint.instance_id)
         return {"host": endpoint.host, "port": endpoint.port, "load": None if report is None else report.load}
 
-    def get_circuit_state(self, name: str) -> CircuitState:
-        """Return "CLOSED", "OPEN" or "HALF_OPEN", judged from this process's own calls of the last seconds.
+    def get_circuit_state(self, name: str, route_class: str | None = None) -> CircuitState:
+        """Return "CLOSED", "OPEN" or "HALF_OPEN": what a call to the service would meet now, for whom this task acts.
 
-        It is advice: `request` does not refuse, it avoids instances that cannot be reached.
+        Args:
+            name: the service.
+            route_class: None for the worst of its classes.
         """
-        circuit = self._caller.circuits.get(name)
-        return "CLOSED" if circuit is None else circuit.state(time.monotonic())
+        return self._circuits.state(name, self._acting(), route_class)
+
+    def circuit_states(self) -> list[Circuit]:
+        """Return the breakers of the tenant this task acts for, by service and route class, with their evidence."""
+        return self._circuits.circuits(self._acting())
+
+    async def circuit_changes(self) -> AsyncIterator[CircuitChange]:
+        """Yield every breaker of this process that opens, is tried again or closes, whichever tenant's it is."""
+        async for change in self._circuits.changes():
+            yield change
+
+    def tune_circuit(self, name: str, route_class: str | None = None, **policy: Any) -> None:
+        """Say what a service's breakers are strict about, above what the tenant's plan says.
+
+        Args:
+            name: the service.
+            route_class: None for all its classes.
+            policy: members of a breaker policy, as `slow_call_s=0.5`; none goes back to the plan's.
+
+        Raises:
+            HubError: `invalid_breaker_policy`, `limit_reached`.
+        """
+        self._circuits.tune(name, route_class, policy)
+
+    def force_circuit(self, name: str, state: str, route_class: str = "") -> None:
+        """Bring a breaker into a state: "FORCED_OPEN", "DISABLED", "METRICS_ONLY", "OPEN", "HALF_OPEN", "CLOSED".
+
+        Raises:
+            HubError: `illegal_transition`.
+            ValueError: no such state.
+        """
+        self._circuits.force(name, State(state), route_class, self._acting())
 
     async def ready(self, *names: str, timeout: float = READY_S) -> bool:  # noqa: ASYNC109  # its own bound, not a cancel scope
         """Follow services and wait until each has an instance to call; says whether they have."""
@@ -483,6 +523,10 @@ class HubClient:
         """
         reply = await self._link.send_until(self._protocol.command(method, path, body), attempts=attempts)
         return cast("Json", read(reply) or {})
+
+    def _acting(self) -> str:
+        context = current_context()
+        return (self._tenant_id if context is None else context.tenant_id) or ""
 
     def _discover_locally(self, state: ServiceState) -> Json:
         eligible = [instance for instance in state.instances.values() if instance.eligible]

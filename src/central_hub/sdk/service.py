@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from central_hub.sdk.circuits import CircuitChange
 from central_hub.sdk.client import HubClient
 from central_hub.sdk.configuration import ConfigDiff
 from central_hub.sdk.idempotency import Once
@@ -55,7 +56,7 @@ class BaseService:
         self.handlers: dict[tuple[str, str], tuple[Handler, bool]] = {}
         self._instance_id = config.instance_id or os.environ.get("HUB_INSTANCE_ID") or ""
         self._registrar: Registrar | None = None
-        self._configured: asyncio.Task[None] | None = None
+        self._followed: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self.webhooks = self._webhooks()
 
@@ -85,6 +86,12 @@ class BaseService:
         """Act on an event that the hub delivered to `config.webhook_path`, verified; each is given once.
 
         Raising has the hub send it again. A change of configuration needs nothing here: `on_config` is given it.
+        """
+
+    async def on_circuit(self, change: CircuitChange) -> None:
+        """Hear of a breaker of this service's calls that opened, is tried again or closed, one at a time.
+
+        Followed only where this is overridden.
         """
 
     @property
@@ -166,14 +173,16 @@ class BaseService:
         self._registrar = Registrar(self.hub, self._registration(), self.meter)
         self._registrar.start()
         if type(self).on_config is not BaseService.on_config:
-            self._configured = asyncio.create_task(self._follow_config(), name="central_hub.on_config")
+            self._followed.append(asyncio.create_task(self._follow_config(), name="central_hub.on_config"))
+        if type(self).on_circuit is not BaseService.on_circuit:
+            self._followed.append(asyncio.create_task(self._follow_circuits(), name="central_hub.on_circuit"))
 
     async def leave(self) -> int:
         """Drain, wait for requests in flight, deregister; returns how many requests were not done in time."""
         self.draining = True
-        if self._configured is not None:
-            self._configured.cancel()
-            await asyncio.wait((self._configured,))
+        for followed in self._followed:
+            followed.cancel()
+        await asyncio.gather(*self._followed, return_exceptions=True)
         await self.on_drain()
         until_s = time.monotonic() + self.config.drain_s
         if self._registrar is not None:
@@ -228,6 +237,13 @@ class BaseService:
         if event.type == CONFIG_CHANGED:
             await self.hub.read_config_again(event.tenantid)
         await self.on_webhook(event)
+
+    async def _follow_circuits(self) -> None:
+        async for change in self.hub.circuit_changes():
+            try:
+                await self.on_circuit(change)
+            except Exception:
+                _log.exception("on_circuit failed for %s; the service goes on", change.service_name)
 
     async def _close_hub(self) -> None:
         if self._owns_hub:

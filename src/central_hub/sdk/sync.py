@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from central_hub.kernel.errors import HubError
-from central_hub.sdk.calling import ServiceResponse
-from central_hub.sdk.circuit import CircuitState
+from central_hub.sdk.answer import ServiceResponse
+from central_hub.sdk.circuits import Circuit, CircuitChange, CircuitState
 from central_hub.sdk.client import READY_S, HubClient
 from central_hub.sdk.configuration import AS_IT_IS, FIRST_VALUE_S, ConfigDiff
 from central_hub.sdk.context import RequestContext
+from central_hub.sdk.fallback import Fallback
 from central_hub.sdk.model import CALL_TIMEOUT_S, Endpoint, ServiceState
 
 T = TypeVar("T")
@@ -124,9 +125,43 @@ class SyncHubClient:
         self.resolve(name)
         return self._client.get_load_balanced_endpoint(name)
 
-    def get_circuit_state(self, name: str) -> CircuitState:
-        """Return the state of a circuit; as `HubClient.get_circuit_state`."""
-        return self._client.get_circuit_state(name)
+    def get_circuit_state(self, name: str, route_class: str | None = None) -> CircuitState:
+        """Return the state of a breaker; as `HubClient.get_circuit_state`."""
+        return self._client.get_circuit_state(name, route_class)
+
+    def circuit_states(self) -> list[Circuit]:
+        """Return the tenant's breakers; as `HubClient.circuit_states`."""
+
+        async def showing() -> list[Circuit]:
+            return self._client.circuit_states()
+
+        return self._run(showing())
+
+    def circuit_changes(self) -> Iterator[CircuitChange]:
+        """Yield every breaker that changes; as `HubClient.circuit_changes`."""
+        changes = self._client.circuit_changes()
+
+        async def following() -> CircuitChange | None:
+            return await anext(changes, None)
+
+        while (change := self._run(following())) is not None:
+            yield change
+
+    def tune_circuit(self, name: str, route_class: str | None = None, **policy: Any) -> None:
+        """Say what a service's breakers are strict about; as `HubClient.tune_circuit`."""
+
+        async def tuning() -> None:
+            self._client.tune_circuit(name, route_class, **policy)
+
+        self._run(tuning())
+
+    def force_circuit(self, name: str, state: str, route_class: str = "") -> None:
+        """Bring a breaker into a state; as `HubClient.force_circuit`."""
+
+        async def forcing() -> None:
+            self._client.force_circuit(name, state, route_class)
+
+        self._run(forcing())
 
     def ready(self, *names: str, timeout: float = READY_S) -> bool:
         """Wait until services have an instance; as `HubClient.ready`."""
@@ -161,6 +196,8 @@ class SyncHubClient:
         timeout: float = CALL_TIMEOUT_S,
         attempt_timeout: float | None = None,
         idempotency_key: str | None = None,
+        route_class: str = "",
+        fallback: Fallback | None = None,
     ) -> ServiceResponse:
         """Call an instance of a service directly; as `HubClient.request`."""
         return self._run(
@@ -175,6 +212,8 @@ class SyncHubClient:
                 timeout=timeout,
                 attempt_timeout=attempt_timeout,
                 idempotency_key=idempotency_key,
+                route_class=route_class,
+                fallback=fallback,
             )
         )
 
