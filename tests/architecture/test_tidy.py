@@ -31,6 +31,7 @@ ROOT_NAMES: Final = {
     "cli",
     "configuration",
     "edge",
+    "events",
     "flags",
     "health",
     "interop",

@@ -12,9 +12,9 @@ from central_hub.adapters.probes import Probes
 from central_hub.adapters.stores import Stores, in_memory
 from central_hub.app import discovering, governing
 from central_hub.app.configuring import CONFIG_PREFIX, Configuring
-from central_hub.app.core import core_of
 from central_hub.app.discovering import discovery_of
 from central_hub.app.features import Features
+from central_hub.app.ground import core_of
 from central_hub.app.hub import Hub
 from central_hub.app.observing import hub_collector_of, observing_of
 from central_hub.app.parts import Core, Discovery, Draw, Observing

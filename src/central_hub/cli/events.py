@@ -38,11 +38,11 @@ def add_commands(app: typer.Typer) -> None:
 
 def publish(
     session: Session,
-    type: Annotated[str, typer.Argument(metavar="TYPE", help="What happened, as com.example.order.placed.")],  # noqa: A002
+    type: Annotated[str, typer.Argument(metavar="TYPE", help="What happened: com.example.placed.")],  # noqa: A002  # as it is shown
     data: Annotated[str, typer.Option(help="What there is to say, as JSON.")] = "",
     subject: Annotated[str, typer.Option(help="What it is about; also the order it belongs to.")] = "",
     source: Annotated[str, typer.Option(help="Where it comes from.")] = "/services/command-line",
-    id: Annotated[str, typer.Option("--id", help="Its own id: the same again changes nothing.")] = "",  # noqa: A002
+    id: Annotated[str, typer.Option("--id", help="Its own id: the same again changes nothing.")] = "",  # noqa: A002  # the option is called so
     integration: Annotated[bool, typer.Option("--integration", help="It is made for other systems.")] = False,
 ) -> None:
     """Publish one event; it is durable when this ends."""
@@ -57,7 +57,7 @@ def publish(
 
 def tail(
     session: Session,
-    type: Types = [],  # noqa: A002
+    type: Types = [],  # noqa: A002  # the option is called so
     service: Services = [],
     category: Category = "",
     after: Annotated[str, typer.Option(help="Begin after this position, or 'start'.")] = "now",
@@ -94,7 +94,7 @@ def tail(
 
 def replay(
     session: Session,
-    type: Types = [],  # noqa: A002
+    type: Types = [],  # noqa: A002  # the option is called so
     service: Services = [],
     category: Category = "",
     after: Annotated[str, typer.Option(help="Begin after this position; 'start' for everything that is kept.")] = "",

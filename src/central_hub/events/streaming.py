@@ -327,5 +327,5 @@ class EventStreams:
 
 async def _drained(sink: Sink) -> None:
     """Wait until a sink has room again, or is closed; looked at, since a connection tells nobody that it has."""
-    while sink.buffered > CATCH_UP_BUFFER_BYTES and not sink.closed:  # noqa: ASYNC110
+    while sink.buffered > CATCH_UP_BUFFER_BYTES and not sink.closed:  # noqa: ASYNC110  # nobody says when
         await asyncio.sleep(BACK_OFF_S)

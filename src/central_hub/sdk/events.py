@@ -114,7 +114,7 @@ class Events:
 
     def _completed(self, one: Mapping[str, object]) -> Json:
         whole: Json = {"specversion": SPEC_VERSION, "source": self._source, **one}
-        whole.setdefault("id", uuid7(time.time_ns() // 1_000_000, random.randbytes(UUID_RANDOM_BYTES)))  # noqa: S311
+        whole.setdefault("id", uuid7(time.time_ns() // 1_000_000, random.randbytes(UUID_RANDOM_BYTES)))  # noqa: S311  # an id
         return whole
 
 
