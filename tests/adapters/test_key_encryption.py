@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -198,3 +200,25 @@ async def test_a_provider_that_does_not_open_what_it_wrapped_replaces_nothing() 
         await ring.rewrap(ring.behind())
     assert refused.value.code == "key_provider_refused"
     assert await kept.load_keys() == before
+
+
+async def test_a_domain_that_is_shredded_while_its_key_is_made_gets_none() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(LocalKeys):
+        async def wrap(self, plain: Sequence[DataKey]) -> list[bytes]:
+            asked.set()
+            await go_on.wait()
+            return await super().wrap(plain)
+
+    kept = MemoryKeys()
+    ring = KeyRing(Slow([os.urandom(32)]), kept)
+    await ring.load()
+    making = asyncio.create_task(ring.ensure(ACME))
+    await asked.wait()
+    await ring.shred(ACME)
+    go_on.set()
+    with pytest.raises(HubError) as refused:
+        await making
+    assert refused.value.code == "unreadable_record"
+    assert [wrapped for _, _, wrapped in await kept.load_keys()] == [b""]

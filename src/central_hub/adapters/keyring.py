@@ -141,7 +141,7 @@ class KeyRing:
         self._shredded.update(domain for domain, key_id, _ in wrapped if key_id == SHREDDED)
         groups: dict[KeyEncryption, list[tuple[str, str, bytes]]] = {}
         for each in wrapped:
-            if each[1] != SHREDDED and each[:2] not in self._ciphers:
+            if each[0] not in self._shredded and each[:2] not in self._ciphers:
                 groups.setdefault(self._provider_of(parted(each[2])[0]), []).append(each)
         for provider, group in groups.items():
             for at in range(0, len(group), OPENED_AT_ONCE):
@@ -305,8 +305,12 @@ class KeyRing:
         """Destroy a domain's data keys, in the store and here; it never gets another one."""
         if domain in self._shredded:
             return
-        await self._kept.drop_keys(domain, mark=SHREDDED)
-        self._shredded.add(domain)
+        self._shredded.add(domain)  # first: a key that is being made is either dropped below, or not put at all
+        try:
+            await self._kept.drop_keys(domain, mark=SHREDDED)
+        except BaseException:
+            self._shredded.discard(domain)
+            raise
         self._current.pop(domain, None)
         self._count.pop(domain, None)
         for key in [key for key in self._ciphers if key[0] == domain]:

@@ -10,6 +10,7 @@ from central_hub.app.flagging import Flagging
 from central_hub.app.parts import Core
 from central_hub.configuration.effective import Effective
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
+from central_hub.configuration.ports import Defaults
 from central_hub.edge.operations import Operation
 from central_hub.flags.evaluation import Asker, FlagSets
 from central_hub.flags.model import DEFAULT_ENVIRONMENT
@@ -53,8 +54,9 @@ _CONCERNING = frozenset(
 class TenantValues:
     """Implements `Values` on configuration and flags."""
 
-    def __init__(self, effective: Effective, sets: FlagSets, tenants: TenantsView) -> None:
+    def __init__(self, effective: Effective, defaults: Defaults, sets: FlagSets, tenants: TenantsView) -> None:
         self._effective = effective
+        self._defaults = defaults
         self._sets = sets
         self._tenants = tenants
 
@@ -69,6 +71,10 @@ class TenantValues:
             return self._sets.fingerprint(Asker(domain, tenant.tier, key.environment or DEFAULT_ENVIRONMENT))
         except HubError:  # the tenant's tier is gone: there is no value until it has one
             return None
+
+    def fresh_until_ms(self, domain: DomainId) -> float:
+        """Return the wall time up to which only facts change a tenant's values: the end of a grant changes them too."""
+        return self._defaults.fresh_until_ms(domain)
 
 
 class ToldTenants:
@@ -111,7 +117,7 @@ def hooking(core: Core, config: Configuring, flags: Flagging, *, sender: Sender 
         sender: the transport, over the network by default.
     """
     sender = sender or WebhookSender(core.egress)
-    values = TenantValues(config.effective, flags.sets, core.tenants)
+    values = TenantValues(config.effective, config.defaults, flags.sets, core.tenants)
     customers, sealer = ToldTenants(core.tenants), core.stores.sealer
     sending = Sending(sender, sealer, core.clock, lambda: core.runner.incarnation)
     webhooks = Webhooks(
@@ -136,7 +142,7 @@ def hooking(core: Core, config: Configuring, flags: Flagging, *, sender: Sender 
         core.clock,
         core.draw,
     )
-    noticing = Noticing(core.webhooks, webhooks, values, core.sequencer, _CONCERNING)
+    noticing = Noticing(core.webhooks, webhooks, values, core.sequencer, core.clock, _CONCERNING)
     core.runner.listen(deliveries.applied)
     core.runner.listen(noticing.applied)
     return Hooking(

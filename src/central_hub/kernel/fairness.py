@@ -17,11 +17,14 @@ from typing import Final, Generic, Protocol, TypeVar
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 
-QUANTUM_BYTES: Final = 4_096
-"""What a turn of weight 1 is worth: about half a millisecond of the hub's work."""
+QUANTUM_BYTES: Final = 1_024
+"""What a turn of weight 1 is worth: a registration or two."""
 
-COST_BYTES_MAX: Final = 65_536
-"""A command counts as so much at most: `COST_BYTES_MAX / QUANTUM_BYTES` turns, then it is everyone's."""
+COST_BYTES_MIN: Final = 512
+"""A command counts as so much at least: what it costs apart from its bytes."""
+
+COST_BYTES_MAX: Final = 32_768
+"""A command counts as so much at most, so that its turn comes after `COST_BYTES_MAX / QUANTUM_BYTES` rounds."""
 
 FIRST_SHARE: Final = 0.5
 """Part of a group that the hub's own work may take while tenants wait."""
@@ -191,7 +194,7 @@ def _serve(turn: _Turn[C], taken: list[C], most: int, room: int) -> int:
     waiting = turn.waiting
     while waiting and len(taken) < most and room > 0:
         cost = waiting[0].bytes
-        counted = min(cost, COST_BYTES_MAX)
+        counted = min(COST_BYTES_MAX, max(COST_BYTES_MIN, cost))
         if counted > turn.deficit:
             turn.begun = False
             break

@@ -349,7 +349,8 @@ class Sequencer:
         start = 0
         try:
             first = next((one.records[0].pos for one in verdicts if isinstance(one, Accepted) and one.records), 0)
-            if first and first != self._runner.pos + 1:
+            nothing_new = not first and all(isinstance(one, Accepted) for one in verdicts)
+            if first != self._runner.pos + 1 and not nothing_new:
                 # Somebody else wrote in between (or a command lost to them): their records come first.
                 await self._runner.catch_up()
                 self._settle(batch, verdicts)

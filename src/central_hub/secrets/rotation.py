@@ -158,8 +158,10 @@ class Rotation:
                 _log.warning("secrets.rotation_held_up", code=refused.code, internal=refused.internal)
                 await asyncio.sleep(self._retry_s)
                 continue
+            # Not wait_for: until Python 3.12 it may swallow a cancellation that comes with its timeout.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._begun.wait(), self._worn_look_s)
+                async with asyncio.timeout(self._worn_look_s):
+                    await self._begun.wait()
             self._begun.clear()
 
     async def _step(self) -> bool:

@@ -49,7 +49,7 @@ RECENT_KEPT: Final = 20
 """Attempts of one endpoint that can be shown."""
 CURSOR_EVERY_S: Final = 0.25
 """Longest time between a delivery and its cursor: what a crash of the hub makes it deliver again."""
-VALUES_SWEEP_S: Final = 30.0
+VALUES_SWEEP_S: Final = 1.0
 """Seconds within which a change of a value is noticed that no fact tells, such as the end of a grant."""
 
 WEBHOOK_ID_PREFIX: Final = "wh_"

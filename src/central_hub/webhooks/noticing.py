@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 import structlog
 
+from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import HUB_ACTOR, Applied
@@ -23,8 +25,6 @@ from central_hub.webhooks.view import WebhooksView
 
 AT_ONCE: Final = 32
 """Changes recorded together: they share a commit."""
-LOOK_SLICE: Final = 16
-"""Values looked at before others run."""
 
 _log = structlog.get_logger("central_hub.webhooks")
 
@@ -37,6 +37,7 @@ class Noticing:
         webhooks: proposes what is to be recorded.
         values: what they are now.
         sequencer: makes it durable.
+        clock: wall time, by which grants end.
         concerning: names of facts after which a tenant's values may be others; told by the platform, everybody's.
     """
 
@@ -46,13 +47,17 @@ class Noticing:
         webhooks: Webhooks,
         values: Values,
         sequencer: Sequencer,
+        clock: Clock,
         concerning: frozenset[str],
     ) -> None:
         self._view = view
         self._webhooks = webhooks
         self._values = values
         self._sequencer = sequencer
+        self._clock = clock
         self._concerning = concerning
+        self._ending: dict[DomainId, float] = {}
+        self._again: dict[DomainId, None] = {}
         self._dirty: dict[DomainId, None] = {}
         self._wake = asyncio.Event()
         self.noticed = 0
@@ -64,9 +69,9 @@ class Noticing:
                 self._mark(one.domain)
 
     async def run(self) -> None:
-        """Look until cancelled: after facts at once, and now and then at everything, since grants end by the clock.
+        """Look until cancelled: after facts at once, and when something of a tenant's ends by the clock.
 
-        What could not be recorded because the store was away is found again by the next look at everything.
+        What could not be recorded because the store was away is tried again after `VALUES_SWEEP_S`.
         """
         self.mark_all()  # what changed while no hub ran
         while True:
@@ -74,7 +79,7 @@ class Noticing:
                 async with asyncio.timeout(VALUES_SWEEP_S):
                     await self._wake.wait()
             except TimeoutError:
-                self.mark_all()
+                self.sweep()
             self._wake.clear()
             await self.look()
 
@@ -82,20 +87,29 @@ class Noticing:
         """Have every value looked at again."""
         self._mark(PLATFORM)
 
+    def sweep(self) -> None:
+        """Have those looked at again for whom something has ended, or could not be recorded."""
+        now_ms = self._clock.now_ms()
+        ended = [domain for domain, until_ms in self._ending.items() if until_ms <= now_ms]
+        again, self._again = self._again, {}
+        for domain in (*ended, *again):
+            self._ending.pop(domain, None)
+            self._mark(domain)
+
     async def look(self) -> None:
         """Record what is something else in the tenants that are marked."""
         while self._dirty:
             changed: list[tuple[DomainId, ValueKey]] = []
-            looked = 0
             while self._dirty and len(changed) < AT_ONCE:
                 domain = next(iter(self._dirty))
                 del self._dirty[domain]
                 for key in self._view.wanted_values(domain):
                     if self._differs(domain, key):
                         changed.append((domain, key))
-                    looked += 1
-                    if looked % LOOK_SLICE == 0:
-                        await asyncio.sleep(0)
+                    await asyncio.sleep(0)  # a look may cost a millisecond, where there are many flags
+                self._ending[domain] = self._values.fresh_until_ms(domain)
+                if self._ending[domain] == inf:
+                    del self._ending[domain]
             await asyncio.gather(*(self._record(domain, key) for domain, key in changed))
 
     def _mark(self, domain: DomainId) -> None:
@@ -115,4 +129,5 @@ class Noticing:
         try:
             self.noticed += (await self._sequencer.submit(HUB_ACTOR, (domain,), decide)).answer
         except HubError as error:
+            self._again[domain] = None
             _log.warning("webhooks.change_not_recorded", code=error.code, tenant=domain)

@@ -16,6 +16,10 @@ class Values(Protocol):
         """Return the same text as long as the value is the same; None when there is no value for the tenant now."""
         ...
 
+    def fresh_until_ms(self, domain: DomainId) -> float:
+        """Return the wall time up to which only facts change a tenant's values, infinite when time never does."""
+        ...
+
 
 class Customers(Protocol):
     """Which tenants are there to be told anything."""

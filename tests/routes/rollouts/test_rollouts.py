@@ -58,7 +58,7 @@ async def start(world: World, depth: int = 9, path: str = "/rollouts", key: str 
 
 async def look(world: World, after_s: float = 0) -> None:
     world.clock.advance(after_s * 1_000)
-    await world.hub.rolling_out.stepping.look()
+    await world.hub.features.rolling_out.stepping.look()
 
 
 async def test_a_rollout_reaches_an_instance_then_everyone_then_the_layer() -> None:
@@ -91,11 +91,11 @@ async def test_the_lane_answers_what_is_in_force_and_what_it_did_before_when_it_
             id="key:k", kind=PrincipalKind.KEY, home=DomainId("acme"), scopes=frozenset({"config:read"})
         )
         ctx = TenantContext(principal=principal, tenant_id=TenantId("acme"), tier="pro", rank=20)
-        in_force = world.hub.configuring.in_force
+        in_force = world.hub.features.configuring.in_force
         idle = in_force.of_tenant
 
         def laned() -> bytes:
-            entry = world.hub.configuring.lane.entry("acme", ctx)
+            entry = world.hub.features.configuring.lane.entry("acme", ctx)
             assert entry is not None
             return entry.body(0)
 
@@ -105,7 +105,7 @@ async def test_the_lane_answers_what_is_in_force_and_what_it_did_before_when_it_
         assert b'"depth":9' in laned()
         await world.must("POST", f"/rollouts/{one['rollout_id']}/abort", key="root", body={"reason": "no"})
         assert b'"depth":1' in laned()
-        assert in_force.of_tenant == idle == world.hub.configuring.effective.at
+        assert in_force.of_tenant == idle == world.hub.features.configuring.effective.at
 
 
 async def test_streams_and_blocking_reads_of_an_instance_hear_of_it_and_no_others() -> None:
@@ -114,7 +114,7 @@ async def test_streams_and_blocking_reads_of_an_instance_hear_of_it_and_no_other
             id="key:k", kind=PrincipalKind.KEY, home=DomainId("acme"), scopes=frozenset({"config:read"})
         )
         ctx = TenantContext(principal=principal, tenant_id=TenantId("acme"), tier="pro", rank=20)
-        announcements = world.hub.configuring.announcements
+        announcements = world.hub.features.configuring.announcements
         announcements._access = type("Open", (), {"current": lambda _, ctx: ctx})()  # pyright: ignore
         sinks = {name: Recorder() for name in ["", *NAMES]}
         closing = [announcements.open(ctx, [("risk", "")], cast(Sink, sink), name) for name, sink in sinks.items()]
@@ -122,7 +122,7 @@ async def test_streams_and_blocking_reads_of_an_instance_hear_of_it_and_no_other
             name: asyncio.create_task(
                 world.ask(
                     "GET", f"/config/acme?service=risk&wait_s=5&instance={name}", key="acme",
-                    headers={"if-none-match": world.hub.configuring.effective.of(DomainId("acme"), "risk").etag},
+                    headers={"if-none-match": world.hub.features.configuring.effective.of(DomainId("acme"), "risk").etag},
                 )
             )
             for name in NAMES

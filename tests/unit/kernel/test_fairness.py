@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from central_hub.kernel.fairness import (
     COST_BYTES_MAX,
+    COST_BYTES_MIN,
     FIRST_SHARE,
     QUANTUM_BYTES,
     WEIGHT_MAX,
@@ -81,7 +82,7 @@ def test_nobody_starves(sizes: list[int], flood: int, weight: int, others: int) 
         filled(queue, other, flood, 700)
     for number, size in enumerate(sizes):
         queue.put(NAMES[0], Item(NAMES[0], size, number))
-    turns = ceil(min(COST_BYTES_MAX, sizes[0]) / QUANTUM_BYTES) + 1
+    turns = ceil(min(COST_BYTES_MAX, max(COST_BYTES_MIN, sizes[0])) / QUANTUM_BYTES) + 1
     allowed = others * turns * (weight * QUANTUM_BYTES + COST_BYTES_MAX)
     before = 0
     while queue:
@@ -96,7 +97,7 @@ def test_nobody_starves(sizes: list[int], flood: int, weight: int, others: int) 
 @pytest.mark.parametrize("weights", [(1, 1, 1, 1), (1, 2, 4, 8), (1, 1, 16, 64)])
 def test_shares_converge_to_the_weights_whatever_the_size_of_commands(weights: tuple[int, ...]) -> None:
     queue = queue_of(dict(zip(NAMES, weights, strict=True)))
-    sizes = dict(zip(NAMES, (300, 900, 5_000, 12_000), strict=True))
+    sizes = dict(zip(NAMES, (600, 900, 5_000, 12_000), strict=True))
     for name in NAMES:
         filled(queue, name, 40_000_000 // sizes[name], sizes[name])
     served: Counter[DomainId] = Counter()

@@ -216,3 +216,13 @@ async def test_what_is_behind_is_the_same_however_it_is_asked_for() -> None:
         assert (house.ring.behind(), house.ring.count_behind()) == (left, 5)
         await house.ring.renew(ACME)
         assert house.ring.count_behind() == 5, "what is new is not behind"
+
+
+async def test_a_rotation_ends_whenever_it_is_told_to() -> None:
+    async with opened() as house:
+        for at in range(200):
+            task = asyncio.create_task(house.rotation.run())
+            await asyncio.sleep(0.01 + at / 100_000)  # about when it looks for worn keys
+            task.cancel()
+            done, _ = await asyncio.wait({task}, timeout=1)
+            assert done, "the cancellation was swallowed"

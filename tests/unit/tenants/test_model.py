@@ -17,6 +17,7 @@ def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
         "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write",
         "keys:admin", "audit:read",
         "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin", "webhooks:read", "webhooks:admin",
+        "secret:list", "secret:read", "secret:write",
     }  # fmt: skip
     assert set(model.GRANTED_SCOPES) == {"registry:shared", "metrics:read"}
 
@@ -30,6 +31,7 @@ def test_what_is_the_platforms_is_in_no_tenants_or_gateways_reach() -> None:
         "tenant:assert",
         "flags:admin",
         "config:admin",
+        "secret:admin",
     }
     assert only == model.PLATFORM_SCOPES - model.TENANT_SCOPES - model.GRANTED_SCOPES
     assert not only & (model.GATEWAY_SCOPES | model.TENANT_SCOPES | model.GRANTED_SCOPES | set(model.DEFAULT_SCOPES))

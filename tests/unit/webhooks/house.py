@@ -7,14 +7,15 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 from central_hub.adapters.cursor_store import MemoryCursors
 from central_hub.adapters.keyring import KeyRing, MemoryKeys
 from central_hub.adapters.memory import MemoryLog
+from central_hub.app.hooking import EVENT_TYPES
 from central_hub.kernel.clock import Clock, ManualClock
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
-from central_hub.kernel.events import EventTypes
 from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.ids import DomainId, TenantId
 from central_hub.kernel.messaging import Outcome, Result, Target
@@ -22,12 +23,10 @@ from central_hub.kernel.records import HUB_ACTOR, Category
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.kernel.signatures import verify
-from central_hub.quotas.events import EVENTS as QUOTAS_EVENTS
 from central_hub.quotas.model import FACTS as QUOTAS_FACTS
 from central_hub.quotas.model import TenantQuotaLevelReached
 from central_hub.tenants.model import FACTS as TENANTS_FACTS
 from central_hub.webhooks.delivering import Deliveries
-from central_hub.webhooks.events import EVENTS
 from central_hub.webhooks.model import FACTS, ValueKey
 from central_hub.webhooks.noticing import Noticing
 from central_hub.webhooks.outcomes import Outcomes
@@ -38,7 +37,7 @@ from central_hub.webhooks.view import WebhooksView
 ACME, GLOBEX = DomainId("acme"), DomainId("globex")
 URL = "https://hooks.example/in"
 LEVEL = "io.centralhub.quota.level-reached.v1"
-TYPES = EventTypes((*EVENTS, *QUOTAS_EVENTS))
+TYPES = EVENT_TYPES
 
 
 def ctx_of(tenant: str = "acme", *, environment: str = "") -> TenantContext:
@@ -94,9 +93,13 @@ class World:
     def __init__(self) -> None:
         self.there: set[str] = {"acme", "globex"}
         self.values: dict[tuple[str, ValueKey], str] = {}
+        self.ends_at_ms: dict[str, float] = {}
 
     def is_told(self, domain: DomainId) -> bool:
         return domain in self.there
+
+    def fresh_until_ms(self, domain: DomainId) -> float:
+        return self.ends_at_ms.get(domain, inf)
 
     def fingerprint(self, domain: DomainId, key: ValueKey) -> str | None:
         return self.values.get((domain, key), "v1")
@@ -126,8 +129,9 @@ class House:
             self.cursors, self.world, self.clock, lambda _bits: draw, dead_letters_max=3,
         )  # fmt: skip
         self.noticing = Noticing(
-            self.view, self.webhooks, self.world, self.sequencer, frozenset({"TenantChanged", "TenantShredded"})
-        )
+            self.view, self.webhooks, self.world, self.sequencer, self.clock,
+            frozenset({"TenantChanged", "TenantShredded"}),
+        )  # fmt: skip
         self.runner.listen(self.deliveries.applied)
         self.runner.listen(self.noticing.applied)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import msgspec
 import pytest
 
 from central_hub.kernel.events import TYPE_PREFIX, EventTypes
@@ -20,7 +21,11 @@ def told(*, correlation: str = "", padding: int = 0) -> Told:
     kind = TYPES.of("TenantQuotaLevelReached")
     assert kind is not None
     data = kind.data
-    padded = dataclasses.replace(kind, data=lambda fact: {**data(fact), "x": "x" * padding}) if padding else kind
+    padded = (
+        dataclasses.replace(kind, data=lambda fact: {**msgspec.to_builtins(data(fact)), "x": "x" * padding})
+        if padding
+        else kind
+    )
     fact = TenantQuotaLevelReached(name="max_jobs", period_start_ms=1_700_000_000_000, level=95, reserved=95, limit=100)
     applied = Applied(
         pos=7, domain=ACME, domain_seq=3, streams=("quota",), category=Category.EVENT, type="TenantQuotaLevelReached",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
+from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.errors import HubError
+from central_hub.kernel.placing import store_unavailable
+from central_hub.kernel.records import HUB_ACTOR
 from central_hub.kernel.signatures import secret_bytes
+from central_hub.tenants.model import TenantChanged
 from central_hub.webhooks.model import (
     CONFIG_CHANGED,
     ENDPOINTS_PER_TENANT_MAX,
@@ -176,3 +182,48 @@ async def test_nothing_is_recorded_where_nobody_wants_to_know() -> None:
         house.noticing.mark_all()
         await house.noticing.look()
         assert len(house.log.records) == before
+
+
+async def test_what_ends_by_the_clock_is_noticed_when_it_does() -> None:
+    async with opened() as house:
+        await house.create(events=(CONFIG_CHANGED,))
+        assert isinstance(house.clock, ManualClock)
+        house.world.ends_at_ms["acme"] = house.clock.now_ms() + 5_000
+        house.noticing.mark_all()
+        await told(house)
+        house.world.values["acme", ValueKey("config")] = "ended"
+        house.clock.advance(4_999)
+        house.noticing.sweep()
+        assert await told(house) == []
+        house.clock.advance(1)
+        del house.world.ends_at_ms["acme"]
+        house.noticing.sweep()
+        assert len(await told(house)) == 1
+        house.noticing.sweep()
+        assert len(await told(house)) == 1
+
+
+async def test_a_change_that_could_not_be_recorded_is_recorded_later() -> None:
+    async with opened() as house:
+        await house.create(events=(CONFIG_CHANGED,))
+        house.world.values["acme", ValueKey("config")] = "v2"
+        house.log.fail_with = store_unavailable("gone")
+        house.noticing.mark_all()
+        assert await told(house) == []
+        house.log.fail_with = None
+        house.noticing.sweep()
+        assert len(await told(house)) == 1
+
+
+async def test_it_looks_by_itself_after_facts() -> None:
+    async with opened() as house:
+        await house.create(events=(CONFIG_CHANGED,))
+        running = asyncio.create_task(house.noticing.run())
+        await asyncio.sleep(0.01)
+        house.world.values["acme", ValueKey("config")] = "v2"
+        fact = TenantChanged(name="n", tier="t", previous_tier="p")
+        await house.sequencer.submit(HUB_ACTOR, (ACME,), lambda tx: tx.append(ACME, fact, streams=("tenant",)))
+        async with asyncio.timeout(2):
+            while not house.receiver.got:
+                await asyncio.sleep(0.001)
+        running.cancel()

@@ -20,7 +20,7 @@ import contextlib
 import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, takewhile
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -29,6 +29,7 @@ import apsw
 from central_hub.adapters.record_rows import ROWS_A_STATEMENT, Row, Rows, decoded, insert_many
 from central_hub.adapters.sqlite import queries
 from central_hub.adapters.sqlite.opening import locked, overwriting, reading_connection, writing_connection
+from central_hub.adapters.sqlite.retention import forget, retire
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.placing import (
@@ -59,7 +60,6 @@ LOG_BYTES_MAX: Final = 16 * 1024 * 1024 * 1024
 RESULTS_MAX: Final = 1_000_000
 """First results kept; past this the oldest are forgotten although they are young."""
 
-RETIRE_SLICE: Final = 1_000
 VERIFY_PAGE: Final = 1_000
 
 T = TypeVar("T")
@@ -404,27 +404,11 @@ class SqliteLog:
 
     def _retire(self, behind_pos: int, before_ms: int, bytes_max: int) -> int:
         with self._transaction():
-            rows = self._rows(self._connection, "retire_scan", (behind_pos, RETIRE_SLICE))
-            if self._held_bytes() <= bytes_max:
-                # Times go back when a clock is set: what goes is a prefix of the log, so that every
-                # chain keeps a clean cut, and it ends before the first record that is to stay.
-                rows = list(takewhile(lambda row: row[4] < before_ms, rows))
-            if rows:
-                anchors = {domain: (domain, seq, digest) for _, domain, seq, digest, _ in rows}
-                self._connection.executemany(self._sql["put_anchor"], list(anchors.values()))
-                self._connection.execute(self._sql["retire"], (rows[-1][0],))
-        return len(rows)
+            return retire(self._connection, self._sql, behind_pos, before_ms, bytes_max)
 
     def _forget(self, name: str, before_ms: int) -> int:
         with self._transaction():
-            self._connection.execute(self._sql[name], (before_ms, RETIRE_SLICE))
-            return self._connection.changes()
-
-    def _held_bytes(self) -> int:
-        pages, free, size = (
-            int(self._connection.pragma(name)) for name in ("page_count", "freelist_count", "page_size")
-        )
-        return (pages - free) * size
+            return forget(self._connection, self._sql[name], before_ms)
 
     def _forget_keys(self, domain: str, mark: str) -> None:
         with overwriting(self._connection), self._transaction():
