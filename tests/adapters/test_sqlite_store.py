@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from central_hub.adapters.sqlite import log as sqlite_log
+from central_hub.adapters.sqlite import retention as sqlite_retention
 from central_hub.adapters.sqlite.log import RESERVED_BYTES, RESERVED_FOR_FACTS_BYTES, SqliteLog
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ports import Accepted
@@ -97,9 +98,26 @@ async def test_the_reading_connection_cannot_write(log: SqliteLog) -> None:
 async def test_a_store_of_a_later_version_is_not_opened(log: SqliteLog, tmp_path: Path) -> None:
     await log.close()
     connection = apsw.Connection(str(tmp_path / "hub.db"))
-    connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     connection.close()
     assert await code_of(SqliteLog.open(tmp_path / "hub.db", incarnation="j")) == "store_too_new"
+
+
+async def test_a_store_of_an_earlier_version_is_moved_on_with_what_it_holds(log: SqliteLog, tmp_path: Path) -> None:
+    await log.append([command(record(data=b"kept"))])
+    await log.close()
+    connection = apsw.Connection(str(tmp_path / "hub.db"))
+    connection.execute("DROP TABLE told")
+    connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    connection.close()
+    moved = await SqliteLog.open(tmp_path / "hub.db", incarnation="j")
+    try:
+        await moved.append([command(record(data=b"new", once="a"))])
+        await moved.append([command(record(data=b"again", once="a"))])
+        assert [one.data for one in await everything(moved)] == [b"kept", b"new"]
+        assert moved.incarnation != "j"
+    finally:
+        await moved.close()
 
 
 async def test_a_file_that_is_no_store_is_not_opened(tmp_path: Path) -> None:
@@ -222,7 +240,7 @@ async def test_an_altered_record_behind_a_cut_is_still_noticed(log: SqliteLog) -
 
 async def test_verifying_while_retention_runs_reports_no_break(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_log, "VERIFY_PAGE", 7)
-    monkeypatch.setattr(sqlite_log, "RETIRE_SLICE", 5)
+    monkeypatch.setattr(sqlite_retention, "RETIRE_SLICE", 5)
     await log.append([command(record(data=b"%d" % number)) for number in range(2_000)])
     dropping = asyncio.create_task(log.retain(behind_pos=1_990, before_ms=10**6, results_before_ms=0))
     checks = [await log.verify(ACME) for _ in range(20)]
@@ -232,7 +250,7 @@ async def test_verifying_while_retention_runs_reports_no_break(log: SqliteLog, m
 
 
 async def test_writes_go_on_between_the_slices_of_retention(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_log, "RETIRE_SLICE", 5)
+    monkeypatch.setattr(sqlite_retention, "RETIRE_SLICE", 5)
     await log.append([command(record(data=b"%d" % number)) for number in range(500)])
     dropping = asyncio.create_task(log.retain(behind_pos=500, before_ms=10**6, results_before_ms=0))
     await asyncio.sleep(0)
@@ -258,7 +276,7 @@ async def test_more_first_results_than_are_kept_lose_the_oldest(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_log, "RESULTS_MAX", 10)
-    monkeypatch.setattr(sqlite_log, "RETIRE_SLICE", 4)
+    monkeypatch.setattr(sqlite_retention, "RETIRE_SLICE", 4)
     for number in range(30):
         await log.append([command(record(time_ms=1_000 + number), key=key(f"{number}"), result=b"%d" % number)])
     await log.retain(behind_pos=0, before_ms=0, results_before_ms=0)

@@ -8,6 +8,8 @@ from pathlib import Path
 from central_hub.edge.problem_pages import load_catalogue
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "central_hub"
+CLIENTS = {"cli", "sdk", "breakers"}
+"""Rooms whose refusals no hub answers with."""
 MAKERS = {"HubError", "_refused", "_malformed", "_invalid", "refusal"}
 
 
@@ -15,7 +17,7 @@ def raised_codes() -> set[str]:
     """Return the first argument of every call that makes a refusal with a literal code."""
     found: set[str] = set()
     for path in SOURCE.rglob("*.py"):
-        if "cli" in path.parts or "sdk" in path.parts:
+        if not CLIENTS.isdisjoint(path.parts):
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
