@@ -26,7 +26,20 @@ from central_hub.kernel.ports import Section
 from tests.adapters.logs import ACME, OTHER, command, everything, key, record, whole
 from tests.postgres import HUB, OWNER, Database, a_server, new_database
 
-WALLED = ("log", "heads", "anchors", "results", "data_keys", "cursors", "secrets", "snapshots", "snapshot_parts")
+WALLED = (
+    "log",
+    "heads",
+    "anchors",
+    "results",
+    "told",
+    "data_keys",
+    "cursors",
+    "secrets",
+    "snapshots",
+    "snapshot_parts",
+)
+
+NEXT = len(migrations()) + 1
 
 
 def mint() -> str:
@@ -283,16 +296,16 @@ async def test_a_database_that_was_not_prepared_is_refused_with_the_command(data
 
 async def test_a_migration_moves_on_what_is_there_and_is_remembered(database: Database) -> None:
     await filled(database)
-    further = Migration(version=2, name="more", sql="ALTER TABLE central_hub.cursors ADD COLUMN more text")
+    further = Migration(version=NEXT, name="more", sql="ALTER TABLE central_hub.cursors ADD COLUMN more text")
     connection = await owner_of(database)
-    assert await prepare(connection, HUB, [*migrations(), further]) == ["0002 more"]
+    assert await prepare(connection, HUB, [*migrations(), further]) == [f"{NEXT:04d} more"]
     assert await prepare(connection, HUB, [*migrations(), further]) == []
     await connection.close()
     assert (await refusal(opened(database))).code == "store_too_new"
 
 
 async def test_a_migration_that_fails_leaves_nothing(database: Database) -> None:
-    broken = Migration(version=2, name="broken", sql="CREATE TABLE central_hub.half (a int); SELECT 1 / 0")
+    broken = Migration(version=NEXT, name="broken", sql="CREATE TABLE central_hub.half (a int); SELECT 1 / 0")
     connection = await owner_of(database)
     with pytest.raises(asyncpg.DivisionByZeroError):
         await prepare(connection, HUB, [*migrations(), broken])

@@ -37,7 +37,9 @@ async def lived_in(directory: Path) -> None:
         domain = DomainId(f"tenant-{number}")
 
         def decide(tx: Tx, domain: DomainId = domain) -> str:
-            tx.append(domain, TenantCreated(tenant_id=domain, name=domain, tier="free"), streams=(f"tenant/{domain}",))
+            created = TenantCreated(tenant_id=domain, name=domain, tier="free")
+            once = "written-once" if domain == "tenant-0" else ""
+            tx.append(domain, created, streams=(f"tenant/{domain}",), once=once)
             return domain
 
         key = Idempotency(domain=domain, source="test", id=f"key-{number}")
@@ -79,6 +81,7 @@ async def test_a_hub_moves_to_postgresql_and_back_and_is_the_same(tmp_path: Path
     assert len(before[0]) < TENANTS, "some were dropped behind a snapshot, or the test shows less than it says"
     moved = await move(Settings(data=old), str(old), database.text, progress=ignored)
     assert (moved.records, moved.incarnation) == (len(before[0]), "history-1")
+    assert database.sql("SELECT domain, name FROM central_hub.told") == "tenant-0|written-once"
     there = await seen(Settings(data=old, store=database.text))
     assert there == before
     back = await move(Settings(data=old), database.text, str(new), progress=ignored)

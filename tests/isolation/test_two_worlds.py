@@ -62,6 +62,7 @@ async def _tick(world: World) -> None:
     world.hub.features.quotas.keeper.look(10_000)
     await world.hub.features.quotas.endings.write()
     await world.hub.features.rolling_out.stepping.look()
+    world.hub.features.hooking.noticing.sweep()
     await world.hub.features.hooking.noticing.look()
     await world.hub.features.hooking.deliveries.step()
     await world.hub.features.hooking.deliveries.flush()

@@ -20,6 +20,7 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     records: int
     results: int
+    told: int
     domains: int
     data_keys: int
 
@@ -44,6 +45,10 @@ class Ground(Protocol):
         """Return first results after a key, in the order of their keys."""
         ...
 
+    async def told(self, after: tuple[str, str], limit: int) -> list[Row]:
+        """Return names of records that are written once after a name, in the order of names."""
+        ...
+
     async def small(self, table: str) -> list[Row]:
         """Return the rows of `heads`, `anchors` or `data_keys`, as they came in."""
         ...
@@ -53,7 +58,7 @@ class Ground(Protocol):
         ...
 
     async def put(self, table: str, rows: Sequence[Row]) -> None:
-        """Put rows into `log`, `results`, `heads`, `anchors` or `data_keys`."""
+        """Put rows into `log`, `results`, `told`, `heads`, `anchors` or `data_keys`."""
         ...
 
     async def finish(self, pos: int, incarnation: str) -> None:

@@ -123,7 +123,7 @@ async def _copy(origin: Ground, ground: Ground, extent: Extent, progress: Progre
     found = await ground.extent()
     if not found.is_empty:
         raise _not_empty(f"The target is not empty: {found.records} records of history {found.incarnation} are in it.")
-    total, done, pos = extent.records + extent.results, 0, 0
+    total, done, pos = extent.records + extent.results + extent.told, 0, 0
     await ground.begin()
     while rows := await origin.records(pos, PAGE):
         await ground.put("log", rows)
@@ -133,6 +133,11 @@ async def _copy(origin: Ground, ground: Ground, extent: Extent, progress: Progre
     while rows := await origin.results(key, PAGE):
         await ground.put("results", rows)
         key, done = (rows[-1][0], rows[-1][1], rows[-1][2]), done + len(rows)
+        progress(done, total)
+    name = ("", "")
+    while rows := await origin.told(name, PAGE):
+        await ground.put("told", rows)
+        name, done = (rows[-1][0], rows[-1][1]), done + len(rows)
         progress(done, total)
     for table in SMALL:
         await ground.put(table, await origin.small(table))

@@ -121,7 +121,7 @@ async def test_what_the_platform_shares_every_tenant_reads_and_nothing_else_of_i
         assert (await world.ask("GET", f"{OF_ACME}/value?path=root", key="acme")).status == 404
         assert (await world.ask("GET", "/secrets/value?path=stripe", key="acme")).status == 403
         own = await world.must("GET", "/secrets/value?path=root", key="root")
-        assert own["value"] == VALUE
+        assert (own["value"], own["source"]) == (VALUE, "platform")
         listed = await world.must("GET", "/secrets", key="root")
         assert [(each["path"], each.get("shared", False)) for each in listed["secrets"]] == [
             ("root", False), ("stripe", True),
@@ -164,6 +164,11 @@ async def test_a_tenant_that_is_shredded_takes_its_secrets_along() -> None:
 async def test_keys_are_rotated_and_how_far_it_is_is_shown() -> None:
     async with running() as world:
         await world.tenant("acme", "pro")
+        lesser = {"name": "s", "scopes": ["secret:admin", "tenants:admin"]}
+        world.keys["lesser"] = (await world.must("POST", "/keys", key="root", body=lesser))["api_key"]
+        for caller in ("acme", "lesser"):
+            for method, target in (("GET", "/encryption"), ("POST", "/encryption/rotations")):
+                assert told(await world.ask(method, target, key=caller))[1]["code"] == "scope_missing"
         await put(world, "a", VALUE)
         before = await world.must("GET", "/encryption", key="root")
         assert (before["provider"], before["behind"], before["rotation"]) == ("file", 0, {})

@@ -226,3 +226,38 @@ async def test_a_rotation_ends_whenever_it_is_told_to() -> None:
             task.cancel()
             done, _ = await asyncio.wait({task}, timeout=1)
             assert done, "the cancellation was swallowed"
+
+
+async def test_a_rotation_that_another_start_has_not_taken_up_yet_is_going_on_too() -> None:
+    async with opened() as house:
+        await house.put("a", "one")
+        await house.rotation.begin(OPERATOR, Rotating.DATA_KEYS)
+    async with opened(House(house.log, house.kept)) as other:
+        with pytest.raises(HubError) as refused:
+            await other.rotation.begin(OPERATOR, Rotating.DATA_KEYS)
+        assert refused.value.code == "rotation_running"
+
+
+async def test_a_domain_with_as_many_keys_as_it_may_have_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as house, rotating(house):
+        await house.put("a", "one")
+        await house.ring.renew(ACME)
+        await house.ring.ensure(GLOBEX)
+        full, other = (house.ring.seal(domain, b"", b"")[0] for domain in (ACME, GLOBEX))
+        monkeypatch.setattr("central_hub.adapters.keyring.DATA_KEYS_PER_DOMAIN_MAX", 2)
+        await house.rotation.begin(OPERATOR, Rotating.DATA_KEYS)
+        await until(lambda: house.rotation.state.phase is Phase.DONE)
+        assert house.ring.seal(ACME, b"", b"")[0] == full
+        assert house.ring.seal(GLOBEX, b"", b"")[0] != other
+
+
+async def test_a_rotation_ends_once_whoever_says_so() -> None:
+    async with opened() as house:
+        await house.put("a", "one")
+        await house.rotation.begin(OPERATOR, Rotating.DATA_KEYS)
+        begun = house.view.rotation(PLATFORM)
+        assert begun is not None
+        for _ in range(2):  # as two hubs on one store would
+            await house.rotation._end(begun)  # pyright: ignore[reportPrivateUsage]  # the moment cannot be met otherwise
+        ended = [record for record in await house.log.read(0, 100) if record.type == "EncryptionRotationEnded"]
+        assert len(ended) == 1

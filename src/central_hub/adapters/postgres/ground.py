@@ -44,7 +44,15 @@ class PostgresGround:
     async def extent(self) -> Extent:
         """Return how much there is."""
         row = (await self._fetch("extent"))[0]
-        return Extent(pos=row[0], incarnation=row[1], records=row[2], results=row[3], domains=row[4], data_keys=row[5])
+        return Extent(
+            pos=row[0],
+            incarnation=row[1],
+            records=row[2],
+            results=row[3],
+            domains=row[4],
+            data_keys=row[5],
+            told=row[6],
+        )
 
     async def records(self, after: int, limit: int) -> list[Row]:
         """Return rows of the log; see the port."""
@@ -53,6 +61,10 @@ class PostgresGround:
     async def results(self, after: tuple[str, str, str], limit: int) -> list[Row]:
         """Return first results; see the port."""
         return await self._fetch("results_after", *after, limit)
+
+    async def told(self, after: tuple[str, str], limit: int) -> list[Row]:
+        """Return names of records that are written once; see the port."""
+        return await self._fetch("told_after", *after, limit)
 
     async def small(self, table: str) -> list[Row]:
         """Return the rows of a small table; see the port."""

@@ -5,6 +5,7 @@ The owner's role does it; the hub's role, which owns nothing, only looks whether
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from importlib import resources
@@ -35,8 +36,9 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
+@functools.cache
 def migrations() -> list[Migration]:
-    """Return this version's migrations, in order."""
+    """Return this version's migrations, in order: of the version that runs, whatever is installed over it meanwhile."""
     files = resources.files(PACKAGE).joinpath("sql").iterdir()
     found = [(match, file.name) for file in files if (match := _NUMBERED.match(file.name))]
     made = [Migration(version=int(match[1]), name=match[2], sql=text_of(PACKAGE, name)) for match, name in found]

@@ -18,7 +18,7 @@ from central_hub.adapters.sqlite import queries
 from central_hub.adapters.sqlite.opening import locked, writing_connection
 from central_hub.kernel.placing import store_unavailable
 
-COLUMNS: Final = {"log": 14, "results": 5, "heads": 3, "anchors": 3, "data_keys": 3}
+COLUMNS: Final = {"log": 14, "results": 5, "told": 3, "heads": 3, "anchors": 3, "data_keys": 3}
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class SqliteGround:
         incarnation = (await self._rows("incarnation"))[0][0]
         return Extent(
             pos=pos[0][0] if pos else 0, incarnation=incarnation, records=counts[0], results=counts[1],
-            domains=counts[2], data_keys=counts[3],
+            told=counts[4], domains=counts[2], data_keys=counts[3],
         )  # fmt: skip
 
     async def records(self, after: int, limit: int) -> list[Row]:
@@ -58,6 +58,10 @@ class SqliteGround:
     async def results(self, after: tuple[str, str, str], limit: int) -> list[Row]:
         """Return first results; see the port."""
         return await self._rows("results_after", (*after, limit))
+
+    async def told(self, after: tuple[str, str], limit: int) -> list[Row]:
+        """Return names of records that are written once; see the port."""
+        return await self._rows("told_after", (*after, limit))
 
     async def small(self, table: str) -> list[Row]:
         """Return the rows of a small table; see the port."""

@@ -1,7 +1,7 @@
 -- name: extent
 SELECT h.pos, h.incarnation, (SELECT count(*) FROM central_hub.log) AS records,
        (SELECT count(*) FROM central_hub.results) AS results, (SELECT count(*) FROM central_hub.heads) AS domains,
-       (SELECT count(*) FROM central_hub.data_keys) AS data_keys
+       (SELECT count(*) FROM central_hub.data_keys) AS data_keys, (SELECT count(*) FROM central_hub.told) AS told
   FROM central_hub.head h;
 
 -- name: results_after
@@ -16,6 +16,12 @@ INSERT INTO central_hub.log (pos, domain, domain_seq, streams, category, type, s
                              prev_hash, hash, data)
 SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[],
                      $9::bigint[], $10::bytea[], $11::text[], $12::bytea[], $13::bytea[], $14::bytea[]);
+
+-- name: told_after
+SELECT domain, name, time_ms FROM central_hub.told WHERE (domain, name) > ($1, $2) ORDER BY domain, name LIMIT $3;
+
+-- name: put_told
+INSERT INTO central_hub.told (domain, name, time_ms) SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]);
 
 -- name: put_results
 INSERT INTO central_hub.results (domain, source, id, time_ms, result)
