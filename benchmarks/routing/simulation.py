@@ -111,7 +111,8 @@ class Simulation:
         self._tried: dict[int, tuple[int, ...]] = {}
         self._events: list[tuple[float, int, int, tuple[int, ...] | Outcome]] = []
         self._order = 0
-        self._entries: list[Entry] = []
+        self.entries: list[Entry] = []
+        """What was decided so far."""
         self._latencies = [0.0] * len(workload.jobs)
         self._failed = 0
         self.forced: dict[int, int] = {}
@@ -132,7 +133,7 @@ class Simulation:
                 self._decide(self.workload.jobs[data[0]], data[1], now)
             elif kind == OUTCOME:
                 assert isinstance(data, Outcome)
-                hub = self.workload.jobs[self._entries[data.decision].job].hub
+                hub = self.workload.jobs[self.entries[data.decision].job].hub
                 policy = self._policies[hub]
                 if policy is not None:
                     policy.told(data)
@@ -143,7 +144,7 @@ class Simulation:
             else:
                 assert isinstance(data, tuple)
                 (self._gone.add if data[1] else self._gone.discard)(data[0])
-        return Tape(self._entries, self._latencies, self._failed)
+        return Tape(self.entries, self._latencies, self._failed)
 
     def _push(self, at_s: float, kind: int, data: tuple[int, ...] | Outcome) -> None:
         self._order += 1
@@ -199,7 +200,7 @@ class Simulation:
         return service
 
     def _decide(self, job: Job, attempt: int, now: float) -> None:
-        decision = len(self._entries)
+        decision = len(self.entries)
         tried = self._tried.get(job.number, ())
         candidates = self._candidates(job, tried)
         fates = [
@@ -227,7 +228,7 @@ class Simulation:
         fate = server.accept(self._service_s(job, server, now), now, job.prefix)
         slo = self.workload.slo_s
         in_slo = any(fate.ok and fate.end_s - now <= slo for fate in fates)
-        self._entries.append(
+        self.entries.append(
             Entry(
                 job.number, attempt, chosen, fate.start_s, fate.end_s, costs[at], best, len(candidates), in_slo,
                 fate.ok and fate.end_s - now <= slo, fate.ok, violation,
@@ -236,7 +237,7 @@ class Simulation:
         self._follow_up(job, attempt, decision, fate, now)
 
     def _follow_up(self, job: Job, attempt: int, decision: int, fate: Fate, now: float) -> None:
-        chosen = self._entries[decision].chosen
+        chosen = self.entries[decision].chosen
         if job.reports and self._policies[job.hub] is not None:
             size = job.size if fate.ok else None
             told_at = fate.end_s + TOLD_AFTER_S

@@ -15,6 +15,7 @@ import math
 import os
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -93,9 +94,9 @@ class Source(msgspec.Struct, frozen=True):
     synthetic: bool
 
 
-def read_source(folder: Path | None = None) -> Source:
+def read_source(folder: Path | None = None, environment: Mapping[str, str] = os.environ) -> Source:
     """Read the traces from a folder, by default the one that `HUB_TRACES` names, or make what is missing."""
-    named = os.environ.get(VARIABLE, "")
+    named = environment.get(VARIABLE, "")
     folder = folder or (Path(named) if named else None)
     notes: list[str] = []
     trace = folder / CODE_TRACE if folder else None

@@ -32,7 +32,7 @@ class PeakEwma:
         """Take the less loaded of two."""
         self._ledger.expire(view.now_s)
         drawn = self._draw.sample(view.candidates, min(2, len(view.candidates)))
-        chosen = min(drawn, key=lambda server: self._load(server, view.now_s))
+        chosen = min(drawn, key=lambda server: self.load(server, view.now_s))
         self._ledger.opened(request, chosen)
         return chosen
 
@@ -41,15 +41,16 @@ class PeakEwma:
         self._ledger.closed(outcome.decision)
         self._observe(outcome.server, outcome.latency_s, outcome.at_s)
 
-    def _observe(self, server: int, rtt_s: float, now: float) -> None:
-        weight = math.exp((self._stamp[server] - now) / DECAY_S)
-        cost = self._cost[server]
-        self._cost[server] = rtt_s if rtt_s > cost else cost * weight + rtt_s * (1 - weight)
-        self._stamp[server] = now
-
-    def _load(self, server: int, now: float) -> float:
+    def load(self, server: int, now: float) -> float:
+        """Return the cost times what is pending and the next one."""
         self._observe(server, 0.0, now)
         pending = self._ledger.count[server]
         if not self._cost[server] and pending:
             return PENALTY + pending
         return self._cost[server] * (pending + 1)
+
+    def _observe(self, server: int, rtt_s: float, now: float) -> None:
+        weight = math.exp((self._stamp[server] - now) / DECAY_S)
+        cost = self._cost[server]
+        self._cost[server] = rtt_s if rtt_s > cost else cost * weight + rtt_s * (1 - weight)
+        self._stamp[server] = now
