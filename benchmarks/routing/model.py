@@ -54,7 +54,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
         running: requests in its slots.
         queued: requests that wait for one.
         slots: how many it works on at a time.
-        utilization: running / slots.
+        utilization: share of its slots' time that completed requests took, smoothed like the rates.
         requests_per_s: completed, smoothed.
         errors_per_s: failed, smoothed.
         service_s: time in the slot of recently completed requests, smoothed; 0 before the first.

@@ -64,7 +64,7 @@ class Server:
         self._prefixes: OrderedDict[int, None] = OrderedDict()
         self._prefixes_since = 0.0
         self._service_s = self._latency_s = 0.0
-        self._done_rate = self._error_rate = 0.0
+        self._done_rate = self._error_rate = self._busy = 0.0
         self._rates_at = 0.0
         self._latency_at_load: list[float] = []
 
@@ -126,7 +126,7 @@ class Server:
             running,
             held - running,
             self.slots,
-            running / self.slots,
+            min(1.0, self._busy * fade / self.slots),
             self._done_rate * fade,
             self._error_rate * fade,
             self._service_s,
@@ -160,24 +160,27 @@ class Server:
         held = self._held
         while held and held[0][0] <= now:
             end, start, arrived, ok, at_load = heappop(held)
-            fade = math.exp((self._rates_at - end) / RATE_WINDOW_S)
-            self._done_rate *= fade
-            self._error_rate *= fade
-            self._rates_at = end
+            self._fade_to(end)
             if not ok:
                 self._error_rate += 1 / RATE_WINDOW_S
                 continue
             self._done_rate += 1 / RATE_WINDOW_S
             service, latency = end - start, end - arrived
+            self._busy += service / RATE_WINDOW_S
             self._service_s += (SMOOTHING if self._service_s else 1.0) * (service - self._service_s)
             self._latency_s += (SMOOTHING if self._latency_s else 1.0) * (latency - self._latency_s)
             self._note_latency(min(at_load, LOADS_KEPT - 1), latency)
 
     def _count_error(self, now: float) -> None:
         self._advance(now)
+        self._fade_to(now)
+        self._error_rate += 1 / RATE_WINDOW_S
+
+    def _fade_to(self, now: float) -> None:
         fade = math.exp((self._rates_at - now) / RATE_WINDOW_S)
         self._done_rate *= fade
-        self._error_rate = self._error_rate * fade + 1 / RATE_WINDOW_S
+        self._error_rate *= fade
+        self._busy *= fade
         self._rates_at = now
 
     def _note_latency(self, load: int, latency: float) -> None:

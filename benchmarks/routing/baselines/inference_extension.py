@@ -56,4 +56,4 @@ class InferenceExtension:
 
 
 def _used(report: Report | None) -> float:
-    return report.utilization if report else 0.0
+    return report.running / report.slots if report else 0.0

@@ -178,9 +178,9 @@ def test_the_inference_extension_adds_weighted_scores() -> None:
     # 2 x queue + 2 x (1 - memory): 0 + 2 x 1 < 2 x 1 + 2 x 0.5 < 2 x 0.75 + 2 x 0.9
     reports = (
         report(queued=4),
-        report(queued=0, utilization=0.5),
-        report(queued=1, utilization=0.1),
-        report(queued=4, utilization=1.0),
+        report(queued=0, running=1, slots=2),
+        report(queued=1, running=1, slots=10),
+        report(queued=4, running=2, slots=2),
     )
     chooser = policy("Inference Extension")
     assert shares(chooser, 50, reports=reports) == Counter({2: 50})

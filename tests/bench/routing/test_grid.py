@@ -14,7 +14,7 @@ AXES = {
     "fleet": {"1:1:1", "1:3:6", "vidur"},
     "arrivals": {"poisson", "code", "flash", "tenants"},
     "hints": {"exact", "30%", "unknown"},
-    "report_every": {0.0, 0.1, 1.0, 5.0, 20.0},
+    "report_every": {0.0, 0.1, 1.0, 5.0, 20.0, 60.0},
     "told": {1.0, 0.5, 0.2, 0.05},
     "failures": {"none", "crash", "slow", "flapping", "zone"},
     "eligible": {1.0, 0.6, 0.05},

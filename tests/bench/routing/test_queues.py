@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from statistics import fmean, stdev
+from statistics import fmean, pstdev, stdev
 
 import pytest
 
@@ -54,9 +54,17 @@ def test_reports_say_how_busy_it_is(slots: int, load: float) -> None:
     draw = random.Random("busy")
     server = Server(0, slots, 0, ())
     at = 0.0
-    seen: list[float] = []
+    running: list[float] = []
+    smoothed: list[float] = []
+    rates: list[float] = []
     for _ in range(20_000):
         at += draw.expovariate(load * slots)
-        seen.append(server.report(at).utilization)  # arrivals see time averages
+        report = server.report(at)
+        running.append(report.running / slots)  # arrivals see time averages
+        smoothed.append(report.utilization)
+        rates.append(report.requests_per_s)
         server.accept(draw.expovariate(1.0), at)
-    assert fmean(seen) == pytest.approx(load, abs=0.03)
+    assert fmean(running) == pytest.approx(load, abs=0.03)
+    assert fmean(smoothed) == pytest.approx(load, abs=0.06)
+    assert fmean(rates) == pytest.approx(load * slots, abs=0.06)
+    assert pstdev(smoothed) < 0.6 * pstdev(running)

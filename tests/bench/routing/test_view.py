@@ -115,7 +115,7 @@ def test_an_old_report_does_not_know_of_what_came_after_it() -> None:
         for server, report in enumerate(view.reports):
             if report is None:
                 continue
-            held = {at: 0 for at in (report.at_s, view.now_s)}
+            held = dict.fromkeys((report.at_s, view.now_s), 0)
             for at, entry in zip(arrived, simulation.entries, strict=True):
                 for moment in held:
                     held[moment] += entry.chosen == server and at < moment < entry.end_s
