@@ -61,8 +61,8 @@ class _Believed:
     def next_free(self, now: float, foreign: float) -> list[float]:
         """Return, for each particle, when a new arrival would get a slot."""
         self._forget(now)
-        if not self.open and not foreign:
-            return [now] * PARTICLES
+        if len(self.open) < self.slots:  # a slot is free, as far as this hub's own decisions go
+            return [now + foreign] * PARTICLES
         found: list[float] = []
         for particle in range(PARTICLES):
             free = [now] * self.slots

@@ -131,8 +131,8 @@ class Handler(_Strategy):
         cache = _module("caching.caching").DualCache()
         make: Callable[..., Any] = getattr(module, class_name)
         self._handler: Any = make(router_cache=cache)
-        self._response: Callable[..., Any] = _module("types.utils").ModelResponse
-        self._usage: Callable[..., Any] = _module("types.utils").Usage
+        types = _module("types.utils")
+        self._response: Any = types.ModelResponse(usage=types.Usage())
 
     def decide(self, request: Request, view: View) -> int:
         """Let it choose and tell it of the call."""
@@ -162,12 +162,9 @@ class Handler(_Strategy):
             return
         total = outcome.prompt_tokens + outcome.output_tokens
         call["standard_logging_object"]["total_tokens"] = total
-        response = self._response(
-            usage=self._usage(
-                prompt_tokens=outcome.prompt_tokens, completion_tokens=outcome.output_tokens, total_tokens=total
-            )
-        )
-        self._handler.log_success_event(call, response, start, end)
+        self._response.usage.completion_tokens = outcome.output_tokens
+        self._response.usage.total_tokens = total
+        self._handler.log_success_event(call, self._response, start, end)
 
     def _end_silent(self, now: float) -> None:
         """Count calls out that nobody told the end of, as every other baseline's ledger does."""
