@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -55,6 +56,7 @@ def chosen_grid(options: argparse.Namespace) -> Grid:
 def judged(options: argparse.Namespace, console: Console) -> Report:
     """Run with a bar that says how long it will take."""
     grid = chosen_grid(options)
+    began, ended = time.monotonic(), 0
     columns = (
         TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("eta"),
         TimeRemainingColumn(),
@@ -62,13 +64,22 @@ def judged(options: argparse.Namespace, console: Console) -> Report:
     with Progress(*columns, console=console) as progress:
         total = len(grid.cells) * len(grid.tuning if options.tuning else grid.reporting)
         task = progress.add_task("judging", total=total)
+
+        def step(cell: str) -> None:
+            nonlocal ended
+            ended += 1
+            progress.update(task, advance=1, description=cell)
+            if not console.is_terminal and ended % max(1, total // 20) == 0:  # a bar would not show
+                left_s = (time.monotonic() - began) / ended * (total - ended)
+                console.print(f"{ended} of {total}, {cell}, eta {left_s:.0f} s", highlight=False)
+
         return judge(
             grid,
             tuning=options.tuning,
             folder=options.traces,
             processes=options.processes,
             added=dict(one.split("=", 1) for one in options.add),
-            step=lambda cell: progress.update(task, advance=1, description=cell),
+            step=step,
         )
 
 

@@ -20,7 +20,7 @@ from benchmarks.routing.simulation import TOLD_AFTER_S
 from benchmarks.routing.traces import Source
 from benchmarks.routing.workload import HINT_ERROR, Speeds, Workload
 
-PARTICLES: Final = 8
+PARTICLES: Final = 4
 OVERDUE_SHARE: Final = 0.25
 """An overdue request is expected to take this share of its expected time on top."""
 SLOW_ABOVE: Final = 2.0

@@ -2,8 +2,9 @@
 
 Source: BerriAI/litellm, litellm/router_strategy. The real strategy classes choose among deployments and hear of calls
 through the hooks by which its router tells them; nothing is sent anywhere. Replaced are the clock by which they count
-minutes and the generator from which they draw, because time and chance are the simulation's here, and the task that
-would share counts over Redis. Prices are equal, so the cost strategy, which could only draw, is left out.
+minutes and the generator from which they draw, because time and chance are the simulation's here, and what they keep
+and share their counts in (its cache formats them for a debug log at each look). Prices are equal, so the cost strategy,
+which could only draw, is left out.
 
 The package is optional: `pip install -r benchmarks/routing/requirements.txt`. Without it the judge says so.
 """
@@ -53,6 +54,31 @@ class _Clock:
 
 def _nobody_to_sync_with(_handler: object, _interval: object) -> None:
     """Stand where a strategy would start a task that shares its counts over Redis; there is none."""
+
+
+class _Counts:
+    """Stands where a strategy has its cache: a dictionary, without Redis behind it.
+
+    Nothing expires: its entries live for an hour, or carry the minute they belong to in their names.
+    """
+
+    redis_cache = None
+
+    def __init__(self) -> None:
+        self._held: dict[str, Any] = {}
+
+    def get_cache(self, key: str, **_: object) -> Any:
+        return self._held.get(key)
+
+    def batch_get_cache(self, keys: list[str], **_: object) -> list[Any]:
+        return [self._held.get(key) for key in keys]
+
+    def set_cache(self, key: str, value: Any, **_: object) -> None:
+        self._held[key] = value
+
+    def increment_cache(self, key: str, value: float, **_: object) -> float:
+        self._held[key] = found = self._held.get(key, 0) + value
+        return found
 
 
 class _Strategy:
@@ -128,9 +154,8 @@ class Handler(_Strategy):
         if hasattr(module, "get_utc_datetime"):
             patched.get_utc_datetime = _Clock.now
         _module("router_strategy.base_routing_strategy").BaseRoutingStrategy.setup_sync_task = _nobody_to_sync_with
-        cache = _module("caching.caching").DualCache()
         make: Callable[..., Any] = getattr(module, class_name)
-        self._handler: Any = make(router_cache=cache)
+        self._handler: Any = make(router_cache=_Counts())
         types = _module("types.utils")
         self._response: Any = types.ModelResponse(usage=types.Usage())
 
