@@ -59,7 +59,8 @@ class Server:
         self.slots = slots
         self.hardware = hardware
         self.phases = phases
-        self._free = [0.0] * slots
+        self.free = [0.0] * slots
+        """When each slot is free, as a heap: the first is the earliest."""
         self._held: list[tuple[float, float, float, bool, int]] = []
         self._prefixes: OrderedDict[int, None] = OrderedDict()
         self._prefixes_since = 0.0
@@ -75,7 +76,7 @@ class Server:
             service_s: seconds in a slot at speed 1, 0 or more.
             now: not before the last accepted arrival.
         """
-        free = self._free[0]
+        free = self.free[0]
         start = free if free > now else now
         if not self.phases:
             return Fate(start + service_s, start, True)
@@ -100,7 +101,7 @@ class Server:
         self._advance(now)
         if prefix is not None:
             self._keep(prefix, now)
-        heapreplace(self._free, fate.end_s)
+        heapreplace(self.free, fate.end_s)
         heappush(self._held, (fate.end_s, fate.start_s, now, fate.ok, len(self._held)))
         return fate
 

@@ -92,6 +92,7 @@ class Simulation:
         ]
         self._every_s = cell.report_every * workload.mean_service_s
         self._cost_s = FAILURE_COST * workload.mean_service_s
+        self._plain = not any(workload.phases) and not cell.sessions
         self._policies: list[Policy | None] = [
             None
             if isinstance(chooser, Knowing)
@@ -199,14 +200,31 @@ class Simulation:
             service -= job.spared_s[server.hardware]
         return service
 
+    def _fates(self, job: Job, candidates: tuple[int, ...], now: float) -> list[Fate]:
+        servers = [self.servers[number] for number in candidates]
+        return [server.foresee(self._service_s(job, server, now), now) for server in servers]
+
+    def _costs(self, job: Job, candidates: tuple[int, ...], now: float) -> tuple[list[float], bool]:
+        """Return what each candidate would cost, and whether one of them would meet the SLO."""
+        fates = self._fates(job, candidates, now)
+        costs = [fate.end_s - now if fate.ok else fate.end_s - now + self._cost_s for fate in fates]
+        return costs, any(fate.ok and fate.end_s - now <= self.workload.slo_s for fate in fates)
+
+    def _plain_costs(self, job: Job, candidates: tuple[int, ...], now: float) -> tuple[list[float], bool]:
+        """Return the same where nothing fails and no prefix is kept, with the same operations in the same order."""
+        services, servers = job.services_s, self.servers
+        costs: list[float] = []
+        for number in candidates:
+            server = servers[number]
+            free = server.free[0]
+            costs.append((free if free > now else now) + services[server.hardware] - now)
+        return costs, min(costs) <= self.workload.slo_s
+
     def _decide(self, job: Job, attempt: int, now: float) -> None:
         decision = len(self.entries)
         tried = self._tried.get(job.number, ())
         candidates = self._candidates(job, tried)
-        fates = [
-            self.servers[server].foresee(self._service_s(job, self.servers[server], now), now) for server in candidates
-        ]
-        costs = [fate.end_s - now if fate.ok else fate.end_s - now + self._cost_s for fate in fates]
+        costs, in_slo = self._plain_costs(job, candidates, now) if self._plain else self._costs(job, candidates, now)
         best = min(costs)
         policy = self._policies[job.hub]
         if policy is None:
@@ -218,7 +236,7 @@ class Simulation:
             )  # fmt: skip
             chosen = policy.decide(request, self._view(job.hub, candidates, now))
         if decision in self.watched:
-            self.foreseen[decision] = dict(zip(candidates, fates, strict=True))
+            self.foreseen[decision] = dict(zip(candidates, self._fates(job, candidates, now), strict=True))
         chosen = self.forced.get(decision, chosen)
         violation = chosen not in candidates
         if violation:
@@ -227,7 +245,6 @@ class Simulation:
         server = self.servers[chosen]
         fate = server.accept(self._service_s(job, server, now), now, job.prefix)
         slo = self.workload.slo_s
-        in_slo = any(fate.ok and fate.end_s - now <= slo for fate in fates)
         self.entries.append(
             Entry(
                 job.number, attempt, chosen, fate.start_s, fate.end_s, costs[at], best, len(candidates), in_slo,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.routing.baselines.registry import OWN
 from benchmarks.routing.replay import TOLERANCE_S, Arrival, forced_replays, play
 from benchmarks.routing.servers import Phase, Server
+from benchmarks.routing.simulation import Simulation
 from tests.bench.routing.worlds import world
 
 NAMES = ("load 0.7", "vidur", "60% eligible", "crash", "slow", "flapping", "zone 0.5", "three hubs", "sessions")
@@ -90,3 +91,18 @@ def test_a_kept_prefix_is_forgotten_in_a_crash() -> None:
     server.accept(0.1, 2.5, prefix=8)
     assert server.has(8, 2.6)
     assert not server.has(7, 2.6)
+
+
+@pytest.mark.parametrize("name", ["load 0.7", "vidur", "5% eligible"])
+def test_what_is_computed_the_short_way_is_what_a_server_says(name: str) -> None:
+    """Where nothing fails the judge computes costs without asking the servers; to the last bit they must agree."""
+    workload = world(name)
+    simulation = Simulation(workload, OWN["power of two"], "power of two")
+    simulation.watched.update(range(len(workload.jobs)))
+    tape = simulation.run()
+    for decision, entry in enumerate(tape.entries):
+        arrived = workload.jobs[entry.job].at_s
+        costs = {server: fate.end_s - arrived for server, fate in simulation.foreseen[decision].items()}
+        assert entry.best_s == min(costs.values())
+        assert entry.cost_s == costs[entry.chosen]
+        assert entry.best_in_slo == (min(costs.values()) <= workload.slo_s)
