@@ -14,6 +14,8 @@ CELL_HEIGHT: Final = 22
 LEFT: Final = 210
 TOP: Final = 150
 MARGIN: Final = 16
+RIGHT: Final = 64
+"""Room for the last slanted names."""
 LEGEND: Final = 56
 DARK_FROM: Final = 0.45
 """Where the scale is dark enough for white figures."""
@@ -42,7 +44,7 @@ def svg_of(report: Report) -> str:
         report.policies,
         key=lambda name: geometric([one[name].p99_over_oracle.value for one in report.cells.values()]),
     )
-    width = LEFT + CELL_WIDTH * len(report.cells) + MARGIN
+    width = LEFT + CELL_WIDTH * len(report.cells) + RIGHT
     height = TOP + CELL_HEIGHT * len(names) + LEGEND
     head = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     below = f"{len(report.seeds)} {report.seeds_for} seeds, geometric mean; 1.00 is the oracle with perfect information"

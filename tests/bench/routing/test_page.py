@@ -81,3 +81,21 @@ def test_the_picture_is_of_the_same_cells() -> None:
     drawn = PICTURE.read_text("utf-8")
     assert not [cell.name for cell in read_grid().cells if f">{cell.name}<" not in drawn]
     assert not [name for name in (*OWN, *LITELLM) if f">{name}<" not in drawn]
+
+
+def test_what_is_read_from_the_tables_is_in_them() -> None:
+    page = PAGE.read_text("utf-8")
+    reading = " ".join(page.partition("## Results")[2].partition(BEGIN)[0].split())
+    rows = [
+        [part.strip() for part in line.split("|")[1:-1]]
+        for line in page.partition("### Every cell")[2].partition("### Who")[0].splitlines()
+        if line.startswith("| ")
+    ][1:]
+    reference = {row[0]: float(row[3].split()[0]) for row in rows}
+    best = {row[0]: float(row[6].split()[0]) for row in rows}
+    assert best.pop("equal servers") <= 1.01
+    assert f"between {min(best.values()):.1f} and {max(best.values()):.1f} times the oracle's p99" in reading
+    behind = [ratio for ratio in reference.values() if ratio > 1.13]
+    assert len(behind) == 5
+    assert "within 1.13 times but in five cells" in reading
+    assert not [ratio for ratio in behind if str(ratio) not in reading and ratio != reference["all at once 0.5"]]
