@@ -49,7 +49,7 @@ def test_the_same_seeds_give_the_same_bytes_in_any_process() -> None:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=True,
         )
         assert done.stdout.strip() == here

@@ -70,6 +70,13 @@ def test_nothing_but_plain_data_can_be_reached(name: str) -> None:
             assert strange <= {"list"}
 
 
+def test_the_walk_finds_what_is_hidden() -> None:
+    workload = world(requests=1)
+    hidden = View(0.0, (0,), ((workload.jobs[0],),))  # pyright: ignore[reportArgumentType] that is what must be found
+    names = {type(found).__name__ for found in reachable([hidden])}
+    assert "Job" in names - {kind.__name__ for kind in PLAIN}
+
+
 def test_what_is_given_cannot_be_changed() -> None:
     witnesses, _ = witnessed(world())
     request, view = witnesses[0].asked[-1]
