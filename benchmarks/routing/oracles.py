@@ -70,13 +70,13 @@ class _Believed:
                 service = one.services[particle] * self.factor
                 if place < self.slots:
                     end = (one.started_s if one.started_s is not None else one.at_s) + service
-                    if end < now and not one.silent:
+                    if end < now - TOLD_AFTER_S and not one.silent:
                         end = now + OVERDUE_SHARE * service
-                    free[place] = max(now, end)
+                    free[place] = end  # it may have ended, and the next begun, without the hub having heard of it
                 else:
                     first = min(range(self.slots), key=free.__getitem__)
-                    free[first] += service
-            found.append(min(free) + foreign)
+                    free[first] = max(free[first], one.at_s) + service
+            found.append(max(now, min(free)) + foreign)
         return found
 
     def start(self, now: float) -> None:
