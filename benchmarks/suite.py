@@ -339,4 +339,15 @@ BENCHMARKS: Final = (
             Bar("memory of a breaker that is open", ("bytes_per_key", "open"), 800, "bytes", most=True),
         ),
     ),
+    Benchmark(
+        "routing_judge",
+        (
+            Bar("routing policies of others that the judge holds against the oracle", ("baselines",), 14, "policies"),
+            Bar("seeds they are judged on", ("seeds",), 10, "seeds"),
+            Bar("decisions forced elsewhere and replayed", ("replays",), 100, "decisions"),
+            Bar("forced replays that contradict what was foreseen", ("contradicted",), 0, "replays", most=True),
+            Bar("servers chosen that cannot serve the request", ("violations",), 0, "decisions", most=True),
+        ),
+        full=("--processes", "2"),
+    ),
 )  # fmt: skip
