@@ -118,11 +118,12 @@ async def test_streams_and_blocking_reads_of_an_instance_hear_of_it_and_no_other
         announcements._access = type("Open", (), {"current": lambda _, ctx: ctx})()  # pyright: ignore
         sinks = {name: Recorder() for name in ["", *NAMES]}
         closing = [announcements.open(ctx, [("risk", "")], cast(Sink, sink), name) for name, sink in sinks.items()]
+        etag = world.hub.features.configuring.effective.of(DomainId("acme"), "risk").etag
         waiting = {
             name: asyncio.create_task(
                 world.ask(
                     "GET", f"/config/acme?service=risk&wait_s=5&instance={name}", key="acme",
-                    headers={"if-none-match": world.hub.features.configuring.effective.of(DomainId("acme"), "risk").etag},
+                    headers={"if-none-match": etag},
                 )
             )
             for name in NAMES
