@@ -84,7 +84,7 @@ $(VENV)/.peers: requirements/benchmarks.txt $(VENV)/.dev
 $(VENV)/.clients: tests/openfeature/clients/package.json tests/openfeature/clients/package-lock.json | $(BIN)/python
 	@mkdir -p $(VENV)/clients && cp $^ $(VENV)/clients/
 	@if command -v npm > /dev/null; then cd $(VENV)/clients && npm ci --silent --no-audit --no-fund; \
-	else echo "npm is not here: tests of OpenFeature's JavaScript providers are left out"; fi
+	else echo "npm is not here: tests of OpenFeature's JavaScript providers and of the AsyncAPI document are left out"; fi
 	@touch $@
 
 # Chromium for the provider that runs in browsers: 290 MB unpacked, so only where the providers can be, too.
