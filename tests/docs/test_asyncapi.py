@@ -35,8 +35,8 @@ pytestmark = pytest.mark.skipif(
 
 def parsed(text: str) -> dict[str, Any]:
     done = subprocess.run(
-        [str(NODE), "--input-type=module", "-e", SCRIPT], input=text, cwd=INSTALLED.parent, capture_output=True, text=True,
-        timeout=PARSE_TIMEOUT_S, check=False,
+        [str(NODE), "--input-type=module", "-e", SCRIPT], input=text, cwd=INSTALLED.parent, text=True,
+        timeout=PARSE_TIMEOUT_S, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
