@@ -21,8 +21,8 @@ _TWICE: Final = "asked again by what follows, which answers the same"
 ARGUED: Final = {
     # adapters
     "adapters/keyring.py:KeyRing.ensure: domain in self._current -> False": _SHORTER,
-    "adapters/keyring.py:KeyRing.renew: domain in self._shredded -> False": "asked again when the provider has wrapped the"
-    " key, before it is kept",
+    "adapters/keyring.py:KeyRing.renew: domain in self._shredded -> False": "asked again when the provider has"
+    " wrapped the key, before it is kept",
     "adapters/sqlite/log.py:SqliteLog.verify: await self._anchor(domain) == anchor -> True": "a verification that began"
     " before retention cut the chain would call it broken; the chain is followed again, nothing is decided",
     # app
