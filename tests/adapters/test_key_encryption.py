@@ -202,22 +202,50 @@ async def test_a_provider_that_does_not_open_what_it_wrapped_replaces_nothing() 
     assert await kept.load_keys() == before
 
 
-async def test_a_domain_that_is_shredded_while_its_key_is_made_gets_none() -> None:
-    asked, go_on = asyncio.Event(), asyncio.Event()
+class Slow(LocalKeys):
+    """A provider that takes its time, as one over a network does."""
 
-    class Slow(LocalKeys):
-        async def wrap(self, plain: Sequence[DataKey]) -> list[bytes]:
-            asked.set()
-            await go_on.wait()
-            return await super().wrap(plain)
+    def __init__(self) -> None:
+        super().__init__([os.urandom(32)])
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
 
+    async def wrap(self, plain: Sequence[DataKey]) -> list[bytes]:
+        self.asked.set()
+        await self.go_on.wait()
+        return await super().wrap(plain)
+
+
+async def test_those_who_come_while_a_key_is_made_wait_for_it() -> None:
+    kept, slow = MemoryKeys(), Slow()
+    ring = KeyRing(slow, kept)
+    await ring.load()
+    making = [asyncio.create_task(ring.ensure(ACME)) for _ in range(3)]
+    await slow.asked.wait()
+    slow.go_on.set()
+    await asyncio.gather(*making)
+    assert len(await kept.load_keys()) == 1
+
+
+async def test_of_a_shredded_domain_only_the_mark_is_left() -> None:
     kept = MemoryKeys()
-    ring = KeyRing(Slow([os.urandom(32)]), kept)
+    ring = KeyRing(bytes(32), kept)
+    await ring.load()
+    await ring.ensure(ACME)
+    await ring.ensure(OTHER)
+    await ring.shred(ACME)
+    assert sorted((domain, wrapped == b"") for domain, _, wrapped in await kept.load_keys()) == sorted(
+        [(ACME, True), (OTHER, False)]
+    )
+
+
+async def test_a_domain_that_is_shredded_while_its_key_is_made_gets_none() -> None:
+    kept, slow = MemoryKeys(), Slow()
+    ring = KeyRing(slow, kept)
     await ring.load()
     making = asyncio.create_task(ring.ensure(ACME))
-    await asked.wait()
+    await slow.asked.wait()
     await ring.shred(ACME)
-    go_on.set()
+    slow.go_on.set()
     with pytest.raises(HubError) as refused:
         await making
     assert refused.value.code == "unreadable_record"

@@ -20,6 +20,9 @@ _TWICE: Final = "asked again by what follows, which answers the same"
 
 ARGUED: Final = {
     # adapters
+    "adapters/keyring.py:KeyRing.ensure: domain in self._current -> False": _SHORTER,
+    "adapters/keyring.py:KeyRing.renew: domain in self._shredded -> False": "asked again when the provider has"
+    " wrapped the key, before it is kept",
     "adapters/sqlite/log.py:SqliteLog.verify: await self._anchor(domain) == anchor -> True": "a verification that began"
     " before retention cut the chain would call it broken; the chain is followed again, nothing is decided",
     # app
@@ -61,6 +64,9 @@ ARGUED: Final = {
     " stream that nobody writes",
     "configuration/usecases.py:Configuration.touch: layer.tenant #1 -> True": "the platform has no tier: asked for one"
     " it answers none",
+    "configuration/announcing.py:Announcements._moved: group.reach != self._in_force.generation -> True": "members are"
+    " looked at, and whoever's value is the same is told nothing",
+    "configuration/announcing.py:Announcements._value_for: self._in_force.splits(group.domain) -> True": _SHORTER,
     # edge
     "edge/guard.py:check: b'_' in name -> True": _SHORTER,
     "edge/guard.py:check: seen -> True": _SHORTER,
@@ -120,6 +126,14 @@ ARGUED: Final = {
     "registry/watching.py:WatchHub._catch_up: visible(self._view, group.viewer, name) is not None -> True": "of what is"
     " not visible the wire says gone, which a client that never had it ignores",
     "registry/watching.py:WatchHub._at: group.viewer.domain != SHARED -> True": _SHORTER,
+    # rollouts
+    "rollouts/exposing.py:Tried.generation: domain in self._own -> True": _SHORTER,
+    "rollouts/exposing.py:Exposing.effective_for: concerns(rollout, domain, tier, service) -> True": "a layer that does"
+    " not apply changes no value; who hears of the rollout is decided in `reached`",
+    "rollouts/observing.py:Observing._concerned: domain == PLATFORM -> True": "a tenant's layer changes nobody else's"
+    " value, so everybody else is left out by what follows",
+    "rollouts/view.py:RolloutsView.domains: domain in (each, PLATFORM) -> True": "asked for the platform only, by what"
+    " steps and by a sum; no route reaches it",
     # tenants
     "tenants/authentication.py:Authentication.assume: ctx.tier -> True": "an open caller always has a tier",
     "tenants/authentication.py:Authentication.current: ctx.tenant_id is None -> False": _SHORTER,

@@ -30,6 +30,7 @@ ROOMS: Final = (
     "tenants",
     "registry",
     "configuration",
+    "rollouts",
     "flags",
     "plans",
     "quotas",

@@ -74,11 +74,11 @@ ROWS: dict[str, Row] = {
     "global_layer_diff": Row("/config/layers/global/diff?from=0"),
     "roll_back_global_layer": Row("/config/layers/global/rollback", body={"to_revision": 0}, headers=ANY),
     "get_layer": Row("/config/layers/tier/pro"),
-    "put_layer": Row("/config/layers/tier/pro", body=LAYER, headers=ANY),
+    "put_layer": Row("/config/layers/tier/enterprise", body=LAYER, headers=ANY),
     "patch_layer": Row("/config/layers/service/risk", body=LAYER, headers=ANY),
     "layer_history": Row("/config/layers/environment/production/history"),
     "layer_diff": Row("/config/layers/tier/pro/diff?from=0"),
-    "roll_back_layer": Row("/config/layers/tier/pro/rollback", body={"to_revision": 0}, headers=ANY),
+    "roll_back_layer": Row("/config/layers/tier/enterprise/rollback", body={"to_revision": 0}, headers=ANY),
     "get_tenant_layer": Row("/config/layers/tenant/acme", "/config/layers/tenant/nobody"),
     "put_tenant_layer": Row("/config/layers/tenant/acme", "/config/layers/tenant/nobody", body=LAYER, headers=ANY),
     "patch_tenant_layer": Row(

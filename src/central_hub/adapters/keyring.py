@@ -46,6 +46,7 @@ DATA_KEYS_PER_DOMAIN_MAX: Final = 256
 SEALS_PER_KEY_MAX: Final = 2**28
 """What one process seals under a data key before the domain is given another one: random nonces of 96 bits are good for
 2**32 messages (NIST SP 800-38D, 8.3), and a key may outlive several processes."""
+LOOKED_AT_ONCE: Final = 512
 OPENED_AT_ONCE: Final = 256
 """Wrapped keys that a provider is asked about in one request."""
 
@@ -126,6 +127,7 @@ class KeyRing:
         self._making: dict[str, asyncio.Lock] = {}
         self._sealed: dict[str, int] = {}
         self._behind: tuple[str, dict[tuple[str, str], None]] = ("", {})
+        self._newest_ms = 0
         self.provider_failures = 0
 
     async def load(self) -> None:
@@ -231,9 +233,13 @@ class KeyRing:
         current = self._current.get(domain)
         return current is None or made_ms(current[0]) >= time_ms
 
+    def count_domains(self) -> int:
+        """Return how many domains have data keys."""
+        return len(self._current)
+
     def newest_ms(self) -> int:
         """Return when the newest data key was made, 0 when none says."""
-        return max((made_ms(key_id) for key_id, _ in self._current.values()), default=0)
+        return self._newest_ms
 
     def data_keys(self) -> int:
         """Return how many data keys there are."""
@@ -286,9 +292,12 @@ class KeyRing:
         """Let go of the key-encryption keys of before, and of what they wrapped."""
         await self._kept.forget_replaced()
         current = self.encryption.current
-        kept = [parted(wrapped)[0] for _, key_id, wrapped in await self._kept.load_keys() if key_id != SHREDDED]
-        if all(under == current for under in kept):  # a key that another hub put there meanwhile is not abandoned
-            await self.encryption.retire()
+        for at, (_, key_id, wrapped) in enumerate(await self._kept.load_keys()):
+            if key_id != SHREDDED and parted(wrapped)[0] != current:
+                return  # a key that another hub put there meanwhile is not abandoned
+            if at % LOOKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        await self.encryption.retire()
 
     async def _wrapped(self, plain: Sequence[DataKey]) -> list[bytes]:
         try:
@@ -334,6 +343,7 @@ class KeyRing:
         self._ciphers[(domain, key_id)] = cipher
         self._plain[(domain, key_id)] = plain
         self._note((domain, key_id), under)
+        self._newest_ms = max(self._newest_ms, made_ms(key_id))
         current = self._current.get(domain)
         if current is None or made_ms(current[0]) <= made_ms(key_id):
             self._current[domain] = (key_id, cipher)

@@ -33,6 +33,8 @@ HEAD_PIECE_BYTES: Final = 256
 two are parsed before their turn, and not thousands."""
 BODY_PIECE_BYTES: Final = 2_048
 """How much of a body it is given at once."""
+REST_BYTES_MAX: Final = 65_536
+"""What may wait unparsed behind a request before reading is paused; one read more can be held."""
 HTTP_VERSIONS: Final = frozenset({"1.1", "1.0"})
 
 
@@ -89,7 +91,7 @@ class HubProtocol(HttpToolsProtocol):
         if self._last_words or (self._hold is not None and self._keep(data)):
             return
         if self._rest:
-            self._rest += data  # it was read before it could be stopped
+            self._leave(self._rest + data)
             return
         while len(data) > (size := HEAD_PIECE_BYTES if self._head_open or self._is_between() else BODY_PIECE_BYTES):
             self._feed(data[:size])
@@ -98,8 +100,7 @@ class HubProtocol(HttpToolsProtocol):
                 return
             if self._ended_one and not self._is_between():
                 # What comes behind a whole request is not even parsed before that is answered.
-                self._rest = data
-                self.flow.pause_reading()
+                self._leave(data)
                 return
         self._feed(data)
 
@@ -186,10 +187,16 @@ class HubProtocol(HttpToolsProtocol):
             # What a packet holds before a head begins in it is another request's.
             self._watch_head(0 if self._ended_one else len(piece))
 
+    def _leave(self, rest: bytes) -> None:
+        """Leave bytes for later; reading goes on for a while, as closing on what was not read takes back an answer."""
+        self._rest = rest
+        if len(rest) > REST_BYTES_MAX:
+            self.flow.pause_reading()
+
     def _go_on_reading(self) -> None:
         """Take up what a large packet left, once what it began with is being answered."""
         if self.pipeline:
-            self.flow.pause_reading()
+            self._leave(self._rest)
             return
         rest, self._rest = self._rest, b""
         self.data_received(rest)

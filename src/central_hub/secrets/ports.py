@@ -80,6 +80,10 @@ class Keys(Protocol):
         """Say whether a domain's current data key was made at or after a time."""
         ...
 
+    def count_domains(self) -> int:
+        """Return how many domains have data keys."""
+        ...
+
     def newest_ms(self) -> int:
         """Return when the newest data key was made."""
         ...

@@ -37,6 +37,8 @@ RETRY_S: Final = 2.0
 
 WORN_LOOK_S: Final = 60.0
 """How often a rotation looks for data keys that have sealed as much as one may."""
+LOOKED_AT_ONCE: Final = 512
+"""Domains looked at before others run."""
 PASSED_OVER: Final = frozenset({"unreadable_record", "limit_reached"})
 """Refusals of one domain that end nothing for the others: it was shredded, or has as many keys as it may."""
 
@@ -172,14 +174,14 @@ class Rotation:
         if begun.what is Rotating.DATA_KEYS:
             left = self._left
             if not left:
-                left.extend(self._to_renew(begun))
+                left.extend(await self._to_renew(begun))
             self._going_on(begun.what, len(left))
             for domain in [left[at] for at in range(min(KEYS_AT_ONCE, len(left)))]:
                 await self._renew(domain, begun.began_at_ms)
                 left.popleft()
             if left:
                 return True
-            if self._to_renew(begun):  # domains that came meanwhile, or a key that another hub made earlier
+            if await self._to_renew(begun):  # domains that came meanwhile, or a key that another hub made earlier
                 return True
         else:
             if self._keys.encryption.current == begun.from_key:
@@ -210,13 +212,14 @@ class Rotation:
             await self._keys.forget_replaced()
         return True
 
-    def _to_renew(self, begun: EncryptionRotationBegun) -> list[DomainId]:
-        wanted = [DomainId(domain) for domain in begun.domains] or self._keys.domains()
-        return [
-            domain
-            for domain in wanted
-            if domain not in self._passed_over and not self._keys.renewed_since(domain, begun.began_at_ms)
-        ]
+    async def _to_renew(self, begun: EncryptionRotationBegun) -> list[DomainId]:
+        found: list[DomainId] = []
+        for at, domain in enumerate([DomainId(domain) for domain in begun.domains] or self._keys.domains()):
+            if domain not in self._passed_over and not self._keys.renewed_since(domain, begun.began_at_ms):
+                found.append(domain)
+            if at % LOOKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
 
     async def _renew(self, domain: DomainId, began_at_ms: int) -> None:
         try:

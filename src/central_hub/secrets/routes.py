@@ -117,7 +117,7 @@ class SecretRoutes:
         return EncryptionAnswer(
             provider=self.keys.encryption.provider,
             key_encryption_key=self.keys.encryption.current,
-            domains=len(self.keys.domains()),
+            domains=self.keys.count_domains(),
             data_keys=self.keys.data_keys(),
             behind=self.keys.count_behind(),
             rotation=self.rotation.state,

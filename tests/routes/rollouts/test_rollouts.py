@@ -10,9 +10,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from central_hub.app.rolling_out import RegisteredInstances
 from central_hub.edge.streams import Sink
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
-from central_hub.kernel.ids import DomainId, TenantId
+from central_hub.kernel.ids import PLATFORM, DomainId, TenantId
 from central_hub.rollouts.stepping import GRACE_MS
 from tests.isolation.world import World, running
 from tests.routes.configuration.test_layers import ANY, GLOBAL, told
@@ -172,6 +173,7 @@ async def test_which_instances_run_what_is_one_call() -> None:
         by_id = {each["instance_id"]: each for each in found["instances"]}
         assert (by_id[reached]["state"], by_id[reached]["rollouts"]) == ("silent", [one["rollout_id"]])
         assert {each["state"] for name, each in by_id.items() if name != reached} == {"applied"}
+        assert not any("rollouts" in each for name, each in by_id.items() if name != reached)
         await says(world, reached)
         page = await world.must("GET", "/config/acme/instances?limit=3", key="root")
         assert len(page["instances"]) == 3
@@ -288,3 +290,30 @@ async def test_only_the_owner_of_an_instance_speaks_for_it() -> None:
                 world.keys[key] = (await world.must("POST", "/tenants/acme/keys", key="root", body=body))["api_key"]
             refused = await world.ask("PUT", "/services/risk/instances/i-1/config", key=key, body={"etag": "e"})
             assert told(refused)["code"] == code
+
+
+async def test_a_blocking_read_of_an_exposed_instance_hears_that_it_is_taken_back() -> None:
+    async with furnished() as world:
+        one = await start(world)
+        (reached,) = [name for name in NAMES if await value(world, name) == 9]
+        target = f"/config/acme?service=risk&wait_s=5&instance={reached}"
+        etag = dict((await world.ask("GET", target, key="acme")).headers)[b"etag"].decode()
+        waiting = asyncio.create_task(world.ask("GET", target, key="acme", headers={"if-none-match": etag}))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        await world.must("POST", f"/rollouts/{one['rollout_id']}/abort", key="root")
+        answer = await asyncio.wait_for(waiting, 2)
+        assert told(answer)["config"]["risk"]["depth"] == 1
+
+
+async def test_what_is_registered_where() -> None:
+    async with furnished() as world:
+        instances = RegisteredInstances(world.hub.core.registry, world.hub.discovery.keeper)
+        assert instances.any(PLATFORM)
+        assert instances.any(DomainId("acme"))
+        assert not instances.any(DomainId("globex"))
+        await world.register("prices", key="root")
+        assert instances.any(DomainId("globex"))
+        assert instances.owner(DomainId("globex"), "prices", "i-1") is not None
+        assert instances.owner(DomainId("globex"), "risk", "i-1") is None
