@@ -24,12 +24,12 @@ from central_hub.sdk.meter import Meter
 from central_hub.sdk.registration import Registrar
 from central_hub.sdk.serving import Handler, Result, ServiceConfig
 from central_hub.sdk.store import write_private
-from central_hub.sdk.webhooks import CONFIG_CHANGED, WebhookEvent, WebhookReceiver
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from central_hub.sdk.asgi import Application, ServiceApplication
+    from central_hub.sdk.webhooks import WebhookEvent, WebhookReceiver
 
 _log: Final = logging.getLogger("central_hub")
 INSTANCE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
@@ -231,9 +231,13 @@ class BaseService:
         secrets = self.config.webhook_secrets or tuple(one.strip() for one in given if one.strip())
         if not secrets:
             raise ValueError("webhook_path needs webhook_secrets, or HUB_WEBHOOK_SECRETS: nothing unsigned is taken")
+        from central_hub.sdk.webhooks import WebhookReceiver
+
         return WebhookReceiver(secrets, self._take_webhook)
 
     async def _take_webhook(self, event: WebhookEvent) -> None:
+        from central_hub.sdk.webhooks import CONFIG_CHANGED
+
         if event.type == CONFIG_CHANGED:
             await self.hub.read_config_again(event.tenantid)
         await self.on_webhook(event)
