@@ -108,6 +108,7 @@ class FollowerBook:
         self._instances = instances
         self._clock = clock
         self._followers: dict[DomainId, dict[Key, Follower]] = {}
+        self._environments: dict[DomainId, dict[tuple[str, str], set[str]]] = {}
         self.reports = 0
         self.refusals = 0
 
@@ -177,11 +178,8 @@ class FollowerBook:
     def forget(self, domain: DomainId, service: str, instance: str) -> None:
         """Let go of an instance that left as it should: nobody is to miss it."""
         for own in list(self._followers) if domain == SHARED else [domain]:
-            followers = self._followers.get(own, {})
-            for key in [key for key in followers if key[0] == service and key[2] == instance]:
-                del followers[key]
-            if not followers:
-                self._followers.pop(own, None)
+            for environment in tuple(self._environments.get(own, {}).get((service, instance), ())):
+                self._drop(own, (service, environment, instance))
 
     def sweep(self) -> None:
         """Let go of whoever is neither there nor registered."""
@@ -190,9 +188,7 @@ class FollowerBook:
             for key, follower in list(followers.items()):
                 gone = not follower.is_there(now_ms)
                 if gone and self._instances.owner(domain, follower.service, follower.instance) is None:
-                    del followers[key]
-            if not followers:
-                del self._followers[domain]
+                    self._drop(domain, key)
 
     def _take(self, ctx: TenantContext, key: Key) -> Follower | None:
         domain, principal = ctx.domain, ctx.principal.id
@@ -202,8 +198,20 @@ class FollowerBook:
             if len(followers) >= FOLLOWERS_PER_TENANT_MAX:
                 return None
             follower = followers[key] = Follower(domain, key, principal, self._clock.monotonic_ms())
+            named = self._environments.setdefault(domain, {})
+            named.setdefault((key[0], key[2]), set()).add(key[1])
         follower.principal, follower.tier = principal, ctx.tier
         return follower
+
+    def _drop(self, domain: DomainId, key: Key) -> None:
+        followers, named = self._followers[domain], self._environments[domain]
+        service, environment, instance = key
+        del followers[key]
+        named[(service, instance)].discard(environment)
+        if not named[(service, instance)]:
+            del named[(service, instance)]
+        if not followers:
+            del self._followers[domain], self._environments[domain]
 
     def _note(self, follower: Follower, said: Report) -> None:
         now_ms = self._clock.monotonic_ms()

@@ -163,11 +163,15 @@ class Observing:
     async def _concerned(self, domain: DomainId, rollout: Rollout) -> AsyncIterator[tuple[Follower, str]]:
         """Yield the instances whose value a rollout makes another one, with their tier."""
         tried = self._exposing.effective_with([rollout])
+        known: dict[tuple[DomainId, str, str, str], str | None] = {}
         every: Iterable[Follower] = self._book.everywhere() if domain == PLATFORM else list(self._book.of(domain))
         for at, follower in enumerate(every):
             if at % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            tier = self._is_concerned(tried, follower)
+            asked = (follower.domain, follower.service, follower.environment, follower.tier)
+            if asked not in known:  # instances of one service are alike in this
+                known[asked] = self._is_concerned(tried, follower)
+            tier = known[asked]
             if tier is None:
                 continue
             owner = self._instances.owner(follower.domain, follower.service, follower.instance)

@@ -25,7 +25,9 @@ from central_hub.rollouts.usecases import Rollouts, Step
 from central_hub.rollouts.view import RolloutsView
 
 LOOK_S: Final = 0.25
-"""Between two looks at what goes on."""
+"""Between two looks at what goes on, and..."""
+LOOKING_SHARE: Final = 4.0
+"""...how many times as long as a look takes, where there is much to look at."""
 SWEEP_S: Final = 60.0
 GRACE_MS: Final = 3_000.0
 """After a start, for instances to connect and report again before anything is concluded from their absence."""
@@ -92,12 +94,14 @@ class Stepping:
                 except TimeoutError:
                     self._book.sweep()
             self._wake.clear()
+            began_ms = self._clock.monotonic_ms()
             try:
                 await self.look()
             except HubError as error:
                 _log.warning("rollouts.step_not_recorded", code=error.code)
                 await asyncio.sleep(RETRY_S)
-            await asyncio.sleep(LOOK_S)
+            taken_s = (self._clock.monotonic_ms() - began_ms) / 1_000
+            await asyncio.sleep(max(LOOK_S, LOOKING_SHARE * taken_s))
 
     async def look(self) -> None:
         """Look once at everything that goes on.
