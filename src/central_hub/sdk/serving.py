@@ -12,10 +12,11 @@ import msgspec
 
 from central_hub.sdk.idempotency import Once
 from central_hub.sdk.meter import Meter
-from central_hub.sdk.webhooks import WebhookReceiver
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+    from central_hub.sdk.webhooks import WebhookReceiver
 
 LEASE_TTL_S: Final = 15.0
 DRAIN_S: Final = 10.0
