@@ -93,6 +93,7 @@ async def frozen_under_load(server: PostgresServer, log: PostgresLog, seconds: f
         while not log.stale_ms:
             assert time.monotonic() - frozen < 5, "nobody noticed"
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # those who waited for an answer have been told
         load.book.slowest_refusal_s = 0.0
         await asyncio.sleep(seconds)
         assert load.book.slowest_refusal_s < REFUSED_S
