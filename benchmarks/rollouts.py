@@ -106,15 +106,12 @@ class Instance(BaseService):
         if self.is_gone:
             return
         self.is_gone = True
-        for task in asyncio.all_tasks():
-            if task.get_name() in ("central_hub.registration", "central_hub.on_config") and task in self.own_tasks():
+        registrar = self.registrar
+        renewing = None if registrar is None else registrar._task  # pyright: ignore  # as a kill, not as a good end
+        for task in (*self._followed, renewing):
+            if task is not None:
                 task.cancel()
         await self.hub.close()
-
-    def own_tasks(self) -> list[asyncio.Task[None]]:
-        """Return what runs for this instance."""
-        registrar = self.registrar
-        return [task for task in (self._configured, registrar and registrar._task) if task]  # pyright: ignore
 
     async def _later(self, mode: str) -> None:
         serial = self.serial
@@ -123,8 +120,8 @@ class Instance(BaseService):
             return
         if mode == "crash_later":
             await self.vanish()
-        elif self.registrar is not None and self.registrar._task is not None:  # pyright: ignore
-            self.registrar._task.cancel()  # pyright: ignore
+        elif self.registrar is not None and self.registrar._task is not None:  # pyright: ignore  # as above
+            self.registrar._task.cancel()  # pyright: ignore  # as above
 
 
 class Fleet:
@@ -152,7 +149,7 @@ class Fleet:
         """Replace what is broken, and wait until every instance runs what everybody has."""
         for name, instance in list(self.instances.items()):
             registrar = instance.registrar
-            sick = registrar is None or registrar._task is None or registrar._task.done()  # pyright: ignore
+            sick = registrar is None or registrar._task is None or registrar._task.done()  # pyright: ignore  # nobody else tells
             if instance.is_gone or sick or instance.serial < 0 or instance.mode in ("hang", "crash"):
                 await instance.vanish()
                 await self.begin(name)
