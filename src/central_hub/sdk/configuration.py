@@ -286,7 +286,9 @@ class Configurations:
                 asked_s = (error.retry_after_s or 0) if isinstance(error, HubError) else 1
                 wait_s = backoff.next_s(random.random(), at_least_s=asked_s)  # noqa: S311  # jitter
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted_more.wait(), wait_s)
+                    # Not wait_for: before Python 3.12 that can swallow a cancellation.
+                    async with asyncio.timeout(wait_s):
+                        await self._wanted_more.wait()
             finally:
                 self.connected = False
                 more.cancel()

@@ -203,7 +203,9 @@ class Follower:
                 wait_s = backoff.next_s(random.random(), at_least_s=1.0)  # noqa: S311  # jitter
                 del error
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._names_changed.wait(), wait_s)
+                # Not wait_for: before Python 3.12 that can swallow a cancellation.
+                async with asyncio.timeout(wait_s):
+                    await self._names_changed.wait()
 
     async def _follow_until_names_change(self, backoff: Backoff) -> None:
         """Read one stream; returns when other services are wanted."""
