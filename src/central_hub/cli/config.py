@@ -71,6 +71,8 @@ def explain(session: Session, tenant_id: Tenant, service: Service = "", environm
             for path, one in answer["values"].items()
         ]
         out.table(EXPLAIN_COLUMNS, rows, empty="Nothing is configured.")
+        for rollout_id in answer.get("rollouts", ()):
+            out.talk(f"Something else is tried out instead. Next: central-hub rollout show {rollout_id}")
 
     session.show(answer, in_words)
 

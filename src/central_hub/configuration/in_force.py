@@ -28,6 +28,10 @@ class Candidates(Protocol):
         """
         ...
 
+    def reached(self, domain: DomainId, tier: str, service: str, instance: str) -> list[str]:
+        """Return what somebody tries out, by the id of its rollout."""
+        ...
+
     def splits(self, domain: DomainId) -> bool:
         """Say whether what is tried out reaches some instances of a domain before others."""
         ...
@@ -60,6 +64,10 @@ class InForce:
     def splits(self, domain: DomainId) -> bool:
         """Say whether instances that ask for the same may be answered differently."""
         return self._candidates is not None and self._candidates.splits(domain)
+
+    def tried(self, domain: DomainId, tier: str, service: str, instance: str) -> list[str]:
+        """Return the rollouts whose values somebody gets instead of the effective ones."""
+        return [] if self._candidates is None else self._candidates.reached(domain, tier, service, instance)
 
     def of(
         self, domain: DomainId, service: str = "", environment: str = "", *, claimed: str = "", instance: str = ""

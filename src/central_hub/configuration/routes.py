@@ -100,7 +100,10 @@ class ConfigurationRoutes:
         query: ExplainQuery = call.query
         environment = _environment(call.ctx, query.environment)
         domain = DomainId(call.path["tenant_id"])
-        return Reply(body=self.reading.explain(call.ctx, domain, query.service or "", environment))
+        service = query.service or ""
+        answer = self.reading.explain(call.ctx, domain, service, environment)
+        tried = self.in_force.tried(domain, answer.subscription_tier, service, query.instance or "")
+        return Reply(body=msgspec.structs.replace(answer, rollouts=tried))
 
     async def get_layer(self, call: Call) -> Reply:
         """Show a layer."""

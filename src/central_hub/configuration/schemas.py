@@ -39,10 +39,11 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which service in which environment asks."""
+    """Which instance of which service in which environment asks."""
 
     service: Name | None = None
     environment: Name | None = None
+    instance: Annotated[str, msgspec.Meta(pattern=INSTANCE_ID_PATTERN)] | None = None
 
 
 class ExplainedValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,13 +61,17 @@ class ExplainedValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     unresolved: bool = False
 
 
-class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where every value of a tenant's effective configuration came from, by JSON pointer, and the order of layers."""
+class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where every value of a tenant's effective configuration came from, by JSON pointer, and the order of layers.
+
+    `rollouts` are those whose values whoever asks has instead: no layer says these before everyone has them.
+    """
 
     tenant_id: str
     subscription_tier: str
     layers: list[str]
     values: dict[str, ExplainedValue]
+    rollouts: list[str] = []
 
 
 class LayerQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -317,3 +317,13 @@ async def test_what_is_registered_where() -> None:
         assert instances.any(DomainId("globex"))
         assert instances.owner(DomainId("globex"), "prices", "i-1") is not None
         assert instances.owner(DomainId("globex"), "risk", "i-1") is None
+
+
+async def test_explain_says_what_is_tried_out_instead() -> None:
+    async with furnished() as world:
+        one = await start(world)
+        (reached,) = [name for name in NAMES if await value(world, name) == 9]
+        for name in NAMES:
+            answer = await world.must("GET", f"/config/acme/explain?service=risk&instance={name}", key="acme")
+            assert answer.get("rollouts", []) == ([one["rollout_id"]] if name == reached else [])
+            assert answer["values"]["/risk/depth"]["value"] == 1
