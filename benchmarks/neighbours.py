@@ -14,7 +14,8 @@ that a hundred times as much is what one process can send.
 The hub has one core. The victims' client has the other, and the abuser shares it at the lowest
 priority (nice 19), so that what victims feel is what it does to the hub and not its own processor
 time. The first second of each, when it spends what it may at once and is told for the first time,
-is reported apart. After each time it was on there is a pause until nothing of it is left.
+is reported apart; a second without it goes before each time without it as well. After each time it
+was on there is a pause until nothing of it is left.
 
 Where other programs want both cores, their share of them is all that a p99 shows, with a neighbour or
 without. `--realtime` puts the hub and the victims' client, and not the abuser, before everything else on
@@ -168,7 +169,9 @@ async def measure(hub: HubProcess, *, pairs: int, seconds: float) -> dict[str, A
             for state in order.sample(("off", "on"), 2):
                 if state == "on":
                     await neighbour.order("on")
-                    pair["start"] = summary(await both(readers, writers, rates, START_S))
+                first = summary(await both(readers, writers, rates, START_S))
+                if state == "on":
+                    pair["start"] = first
                 began, cpu = time.perf_counter(), hub.cpu_s()
                 pair[state] = summary(await both(readers, writers, rates, seconds))
                 pair[state]["hub_core_busy"] = round((hub.cpu_s() - cpu) / (time.perf_counter() - began), 2)
