@@ -327,6 +327,23 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "events",
+        (
+            Bar("events published over HTTP, one by one, durable", ("single", "per_s"), 6_000, "/s", **FSYNCS),
+            Bar("the same at half that load, p99", ("half_load", "p99_ms"), 10.0, "ms", most=True),
+            Bar("events published over HTTP in batches of 100", ("batch", "events_per_s"), 40_000, "/s", **FSYNCS),
+            Bar(
+                "an event told to a stream after its publisher's answer, p50",
+                ("delivery", "acknowledged_to_told_p50_ms"), 2.0, "ms", most=True,
+            ),
+            Bar("the same, p99", ("delivery", "acknowledged_to_told_p99_ms"), 8.0, "ms", most=True),
+            Bar(
+                "the last of 1,000 streams told after the publisher's answer, p99", ("fan_out", "last_told_p99_ms"),
+                25.0, "ms", most=True,
+            ),
+        ),
+    ),
+    Benchmark(
         "breakers",
         (
             Bar("a breaker looked up, asked and told", ("call_ns", "call"), 400, "ns", most=True),

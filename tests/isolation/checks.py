@@ -36,6 +36,7 @@ ROOMS: Final = (
     "quotas",
     "secrets",
     "webhooks",
+    "events",
     "health",
     "monitoring",
     "interop",

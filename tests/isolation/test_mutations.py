@@ -41,6 +41,7 @@ TESTS: Final = (
     "tests/routes",
     "tests/security/test_ssrf.py",
     "tests/unit/configuration",
+    "tests/unit/events",
     "tests/unit/edge",
     "tests/unit/flags",
     "tests/unit/health/test_keeper.py",

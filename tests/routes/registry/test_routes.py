@@ -12,6 +12,7 @@ import pytest
 from central_hub.edge.guard import Claims
 from central_hub.edge.operations import Headers, Table
 from central_hub.edge.pipeline import Answer, Pipeline, Request
+from central_hub.edge.protection import RateProtection
 from central_hub.edge.streams import Sink
 from central_hub.kernel.context import PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError, Kind
@@ -59,13 +60,10 @@ class BearerNames:
 
 
 class Nobody:
-    """Notes no denial and limits nobody."""
+    """Notes no denial."""
 
     def denied(self, ctx: TenantContext | None, error: HubError, *, operation: str, origin: str) -> str:
         return "decision"
-
-    def admit(self, ctx: TenantContext, *, writes: bool) -> None:
-        return None
 
 
 class Stand:
@@ -82,7 +80,7 @@ class Stand:
 class NoConfiguration:
     """Values of configuration are another feature's."""
 
-    def admit(self, ctx: TenantContext, wanted: str) -> Callable[[Sink], Callable[[], None]]:
+    def admit(self, ctx: TenantContext, wanted: str, instance: str = "") -> Callable[[Sink], Callable[[], None]]:
         raise AssertionError(f"{ctx.tenant_id} asks for {wanted}")
 
 
@@ -96,7 +94,7 @@ class Hub:
             registry=house.registry, reading=house.reading, dependencies=house.dependencies, watch=house.watch,
             loads=house.loads, authenticate=bearer, config=NoConfiguration(),
         )  # fmt: skip
-        self.pipeline = Pipeline(Table(operations(routes)), bearer, Nobody(), Stand(house), Nobody())
+        self.pipeline = Pipeline(Table(operations(routes)), bearer, Nobody(), Stand(house), RateProtection(house.clock))
 
     async def raw(
         self,
