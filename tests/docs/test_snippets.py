@@ -46,7 +46,7 @@ def test_the_readme_works_as_printed(shell: Shell, sdk_page: list[str]) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_service_and_the_caller_of_the_sdk_page_work_together(shell: Shell, sdk_page: list[str]) -> None:
-    service, caller, guarded, holder = sdk_page
+    service, caller, guarded, holder, blocking = sdk_page
     shell.run(Command("central-hub serve --open &"))
     shell.run(File("service.py", service))
     shell.run(Command("python service.py &"))
@@ -58,3 +58,5 @@ def test_the_service_and_the_caller_of_the_sdk_page_work_together(shell: Shell, 
     shell.run(Command("python guarded.py", seen))
     shell.run(File("holder.py", program(holder)))
     shell.run(Command("python holder.py", ["… False"]))
+    shell.run(File("blocking.py", blocking))
+    shell.run(Command("python blocking.py", ["… False", "…"]))

@@ -92,8 +92,8 @@ ARGUED: Final = {
     "health/reading.py:HealthReading._write: viewer.domain != SHARED -> True": _SHORTER,
     "health/usecases.py:Heartbeats._own: domain != SHARED -> True": _TWICE,
     # registry
-    "registry/catalogue.py:Catalogue._is_current: kept.rank != service.rank -> False": "the rank in an entry is shown when"
-    " a decision is explained; who sees a service is asked of the service itself",
+    "registry/catalogue.py:Catalogue._is_current: kept.rank != service.rank -> False": "the rank in an entry is shown"
+    " when a decision is explained; who sees a service is asked of the service itself",
     "registry/lane_entries.py:RegistryLane.entry: viewer.domain != SHARED -> True": _SHORTER,
     "registry/reading.py:Reading.wait: self._access.current(ctx) -> the caller's own context": "asked once more before"
     " the answer; here it ends the waiting earlier",
