@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from benchmarks.suite import BENCHMARKS, Bar, Benchmark, Report
 
 HERE: Final = Path(__file__).parent
 TIMEOUT_S: Final = 1_800
+_NAMED: Final = re.compile(r"\| \[(\w+)\]\(\.\./\.\./benchmarks/\w+\.py\) \|$")
 Row = tuple[Bar, Benchmark, Report]
 
 
@@ -55,24 +57,38 @@ def limit_of(bar: Bar) -> str:
     return f"{'at most' if bar.most else 'at least'} {shown(bar.limit)}"
 
 
-def page(rows: list[Row], *, full: bool) -> str:
-    """Write the figures as a page."""
+def page(rows: list[Row], *, full: bool, before: str = "") -> str:
+    """Write the figures as a page.
+
+    Args:
+        rows: what was measured now.
+        full: in which form.
+        before: the page as it was; of benchmarks that did not run now it keeps what they measured then.
+    """
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    fresh: dict[str, list[str]] = {}
+    for bar, benchmark, report in rows:
+        met = "" if bar.holds(report) else " **missed**"
+        fresh.setdefault(benchmark.name, []).append(
+            f"| {bar.what} | {shown(bar.figure(report))} {bar.unit}{met} | {limit_of(bar)} | {bar.beside(report)} "
+            f"| {day} | [{benchmark.name}](../../benchmarks/{benchmark.name}.py) |"
+        )
+    kept: dict[str, list[str]] = {}
+    for line in before.splitlines():
+        if (found := _NAMED.search(line)) is not None:
+            kept.setdefault(found.group(1), []).append(line)
     lines = [
         "# Measured\n",
         (
-            f"Written by `python -m benchmarks {'--full ' if full else ''}--write`, on {datetime.now(UTC):%Y-%m-%d}: "
-            f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}. The hub has one core, the "
-            "load generator the other. What stands beside a figure was measured in the same run.\n"
+            f"Written by `python -m benchmarks {'--full ' if full else ''}--write`: {_processor()}, {os.cpu_count()} "
+            f"cores, Python {platform.python_version()}. The hub has one core, the load generator the other. What "
+            "stands beside a figure was measured in the same run.\n"
         ),
-        "| what | measured | bar | beside it | benchmark |",
-        "|---|---|---|---|---|",
+        "| what | measured | bar | beside it | on | benchmark |",
+        "|---|---|---|---|---|---|",
     ]
-    for bar, benchmark, report in rows:
-        met = "" if bar.holds(report) else " **missed**"
-        lines.append(
-            f"| {bar.what} | {shown(bar.figure(report))} {bar.unit}{met} | {limit_of(bar)} | {bar.beside(report)} "
-            f"| [{benchmark.name}](../../benchmarks/{benchmark.name}.py) |"
-        )
+    for benchmark in BENCHMARKS:
+        lines += fresh.get(benchmark.name) or kept.get(benchmark.name, [])
     return "\n".join(lines) + "\n"
 
 
@@ -117,7 +133,8 @@ def main() -> int:
             progress.update(task, completed=1)
     console.print(table_of(rows))
     if options.write:
-        options.write.write_text(page(rows, full=options.full), "utf-8")
+        before = options.write.read_text("utf-8") if options.write.exists() else ""
+        options.write.write_text(page(rows, full=options.full, before=before), "utf-8")
     return 0 if not broken and all(bar.holds(report) for bar, _, report in rows) else 1
 
 

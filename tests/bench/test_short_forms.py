@@ -49,6 +49,18 @@ def test_a_page_says_what_was_missed() -> None:
     assert [line for line in lines if "**missed**" in line] == [line for line in lines if "91 MB" in line]
 
 
+def test_a_page_keeps_what_did_not_run_again() -> None:
+    scale, steps = (next(one for one in BENCHMARKS if one.name == name) for name in ("scale", "steps"))
+    first = page([(bar, steps, {"longest_ms": 1.5}) for bar in steps.bars], full=True)
+    report = {"empty_ready_s": 0.5, "empty_rss_mb": 70, "full_ready_s": 1.0, "full_rss_mb": 200}
+    both = page([(bar, scale, report) for bar in scale.bars], full=True, before=first)
+    assert set(first.splitlines()[-len(steps.bars) :]) < set(both.splitlines())
+    again = page([(bar, steps, {"longest_ms": 1.7}) for bar in steps.bars], full=True, before=both)
+    assert "1.7 ms" in again
+    assert "1.5 ms" not in again
+    assert len(again.splitlines()) == len(both.splitlines())
+
+
 def test_every_benchmark_in_the_folder_is_in_the_suite(request: pytest.FixtureRequest) -> None:
     folder = request.config.rootpath / "benchmarks"
     helpers = {
