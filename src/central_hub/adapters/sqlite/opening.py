@@ -91,7 +91,10 @@ def _migrate(connection: apsw.Connection, incarnation: str) -> None:
     sql = queries.load("queries.sql")
     version = 0
     if list(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'")):
-        version = int(next(iter(connection.execute(sql["schema_version"])))[0])
+        said = list(connection.execute(sql["schema_version"]))
+        if not said:
+            raise apsw.CorruptError("the store has tables and does not say of which version")
+        version = int(said[0][0])
     if version > SCHEMA_VERSION:
         raise HubError(
             "store_too_new",
