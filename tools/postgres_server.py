@@ -216,6 +216,7 @@ class PostgresServer:
         done = subprocess.run(
             [str(self._programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.address(database, role), "-c",
              statement], cwd=self.directory, capture_output=True, text=True, check=False, timeout=START_S,
+            env=_environment(self._programs),
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(done.stderr.strip())
@@ -231,9 +232,13 @@ class PostgresServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _as_whom(programs: Path) -> _Whom:
+def _environment(programs: Path) -> dict[str, str] | None:
     unpacked = programs.is_relative_to(TOOLS.resolve())  # beside the libraries that it was built with
-    environment = {**os.environ, "LD_LIBRARY_PATH": libraries()} if unpacked else None
+    return {**os.environ, "LD_LIBRARY_PATH": libraries()} if unpacked else None
+
+
+def _as_whom(programs: Path) -> _Whom:
+    environment = _environment(programs)
     if os.geteuid() != 0:
         return {"env": environment, "user": None, "group": None, "extra_groups": None}
     who = _unprivileged()

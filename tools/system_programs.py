@@ -26,8 +26,13 @@ PACKAGES: Final = {"postgres": "postgresql"}
 """Packages that are not called like their program."""
 UNWRAPPED: Final = frozenset({"postgresql"})
 """Packages whose programs are told where their libraries are by whoever runs them (`libraries`)."""
-BEHIND: Final = {"chromium-headless-shell": "usr/lib/chromium/chromium-headless-shell"}
+BEHIND: Final = {
+    "chromium-headless-shell": "usr/lib/chromium/chromium-headless-shell",
+    "psql": "usr/lib/postgresql/*/bin/psql",
+}
 """Programs that a package keeps elsewhere, and starts by a script that knows only where they would be installed."""
+ALSO: Final = {"postgresql": ("psql",)}
+"""Programs beside its servers that a package has for people, who do not say where libraries are."""
 
 
 class FetchError(Exception):
@@ -80,7 +85,8 @@ def fetch(programs: list[str]) -> None:
                 package.rename(downloads / package.name)
         for package in sorted(downloads.glob("*.deb")):
             subprocess.run(["dpkg-deb", "--extract", package, TOOLS], check=True, timeout=APT_TIMEOUT_S)
-        for program in sorted({*with_libraries} - UNWRAPPED):
+        also = [program for package in with_libraries for program in ALSO.get(package, ())]
+        for program in (*sorted({*with_libraries} - UNWRAPPED), *also):
             _wrap(TOOLS / "usr/bin" / program)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise FetchError(f"could not fetch {' '.join(programs)}; try: apt-get install {' '.join(packages)}") from error
@@ -92,7 +98,8 @@ def fetch(programs: list[str]) -> None:
 def _wrap(program: Path) -> None:
     """Let a program find the libraries that were unpacked beside it."""
     behind = BEHIND.get(program.name)
-    moved = TOOLS / behind if behind else program.rename(program.with_name(f"{program.name}.bin"))
+    moved = max(TOOLS.glob(behind)) if behind else program.rename(program.with_name(f"{program.name}.bin"))
+    program.unlink(missing_ok=True)  # it may be a link to a script for many programs
     program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries()}" exec "{moved}" "$@"\n', "utf-8")
     program.chmod(0o755)
 

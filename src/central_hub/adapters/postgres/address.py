@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 
@@ -60,28 +60,35 @@ def parse_address(text: str) -> Address:
     """
     if not is_address(text):
         raise _invalid("it does not begin with postgresql://")
-    parts = urlsplit(text)
-    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    netloc, path, query = _parts(text)
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
     wanted = parameters.get("target_session_attrs", "read-write")
     if wanted not in ("read-write", "primary"):
         raise _invalid("target_session_attrs must be read-write: the hub writes")
-    user, _, places = parts.netloc.rpartition("@")
+    user, _, places = netloc.rpartition("@")
     names = [place for place in places.split(",") if place] or [parameters.pop("host", "")]
     if not names[0]:
         raise _invalid("it names no host")
     if len(names) > HOSTS_MAX:
         raise _invalid(f"it names more than {HOSTS_MAX} hosts")
-    if len(parts.path) < 2:
+    if len(path) < 2:
         raise _invalid("it names no database")
     for ours in OURS:
         parameters.pop(ours, None)
     query = f"?{urlencode(parameters)}" if parameters else ""
     return Address(
-        hosts=tuple(f"postgresql://{_at(user, name)}{parts.path}{_with_host(query, name)}" for name in names),
-        shown=f"postgresql://{_at(_masked(user), ','.join(names))}{parts.path}{_masked_query(parameters)}",
+        hosts=tuple(f"postgresql://{_at(user, name)}{path}{_with_host(query, name)}" for name in names),
+        shown=f"postgresql://{_at(_masked(user), ','.join(names))}{path}{_masked_query(parameters)}",
         names=tuple(unquote(name) for name in names),
         sslmode=parameters.get("sslmode", "prefer"),
     )
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return hosts with their user, path and query; the standard library takes one host, and newer ones only that."""
+    rest, _, query = text.partition("://")[2].partition("#")[0].partition("?")
+    netloc, slash, path = rest.partition("/")
+    return netloc, slash + path, query
 
 
 def redacted(text: str) -> str:
