@@ -137,7 +137,7 @@ def running(seed: int) -> Iterator[Run]:
         run = Run(Path(directory), free_port(), token, random.Random(seed))
         try:
             hub = run.start_hub()
-            run.key = hub.tenant("bench", "pro", ["quota:read", "quota:write"])
+            run.key = hub.tenant("bench", "enterprise", ["quota:read", "quota:write"])
             yield run
         finally:
             run.stop()

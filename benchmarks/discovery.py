@@ -128,7 +128,7 @@ def _milliseconds(text: str) -> float:
 
 def fill(hub: HubProcess, services: int) -> str:
     """Register the services as shared ones; returns the key of the tenant that will ask for them."""
-    key = hub.tenant("acme", "pro")
+    key = hub.tenant("acme", "enterprise")
     instances = [
         {
             "name": f"svc-{service:04d}", "instance_id": f"i-{service}-{at}", "host": f"10.0.{service % 250}.{at + 1}",

@@ -166,12 +166,15 @@ def in_process(times: int) -> dict[str, float]:
 
 def furnish(hub: HubProcess) -> str:
     """Define the flags over HTTP; returns the tenant's key."""
-    key = hub.tenant(TENANT, "pro", ["flags:read"])
+    key = hub.tenant(TENANT, "enterprise", ["flags:read"])
     hub.must("PUT", "/segments/adults", {"conditions": [{"attribute": "age", "operator": "gte", "values": [18]}]})
     for number in range(FLAGS):
         rules: list[dict[str, Any]] = [{"variant": "on", "environments": ["staging"]}]
         if number % 2:
-            rules += [{"variant": "on", "segments": ["adults"]}, {"variant": "on", "tiers": ["pro"], "percentage": 25}]
+            rules += [
+                {"variant": "on", "segments": ["adults"]},
+                {"variant": "on", "tiers": ["enterprise"], "percentage": 25},
+            ]
         flag = {"type": "boolean", "variants": ON_OFF, "default": "off", "rules": rules}
         hub.must("PUT", f"/flags/flag-{number:04}", flag)
     return key

@@ -63,7 +63,7 @@ def fill(hub: HubProcess) -> list[str]:
     keys: list[str] = []
     for at in range(TENANTS):
         name = f"tenant-{at:05d}"
-        keys.append(hub.tenant(name, "pro"))
+        keys.append(hub.tenant(name, "enterprise"))
         document = own(at, OWN_KEYS)
         changes.append({"layer": {"tenant": name}, "if_match": "*", "document": document})
     hub.must("POST", "/config/changes", {"changes": changes})

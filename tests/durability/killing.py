@@ -144,6 +144,7 @@ async def kill_again_and_again(directory: Path, *, kills: int, seed: int) -> Out
     """
     draw, ledger, outcome = random.Random(seed), Ledger(), Outcome()
     async with killed_hub(directory) as hub:
+        await _begin(hub.url)
         while outcome.kills < kills:
             orderly = (outcome.kills + outcome.orderly) % ORDERLY_EVERY == ORDERLY_EVERY - 1
             await _load_and_end(hub, ledger, draw, signal.SIGTERM if orderly else signal.SIGKILL)
@@ -163,6 +164,15 @@ async def kill_again_and_again(directory: Path, *, kills: int, seed: int) -> Out
             outcome.violations += [f"{where}: {fault}" for fault in faults]
     outcome.acknowledged = ledger.acknowledged
     return outcome
+
+
+async def _begin(url: str) -> None:
+    """Create the tenants, on a plan that does not limit their writes."""
+    async with aiohttp.ClientSession(url) as session:
+        for tenant in filter(None, TENANTS):
+            body = {"id": tenant, "name": tenant, "tier": "enterprise"}
+            async with session.post("/tenants", json=body) as answer:
+                assert answer.status == 201, await answer.text()
 
 
 async def _load_and_end(hub: Killed, ledger: Ledger, draw: random.Random, how: signal.Signals) -> None:

@@ -3,7 +3,8 @@
     python -m tests.durability.receiving FILE SECRETS SEED
 
 SECRETS is a file of JSON, path to secret, read again when it changes. A line is written before the answer: path, id,
-and the event. Some messages are refused, and some connections dropped after the line, as real receivers do.
+and the event. Some messages are refused, and some connections dropped after the line, as real receivers do; but no
+message twice, since the hub then rightly waits for minutes, and a test does not.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Receiver:
         self._file = file.open("a", buffering=1, encoding="utf-8")
         self._secrets = secrets
         self._draw = random.Random(seed)
+        self._failed: set[tuple[str, str]] = set()
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one message."""
@@ -51,7 +53,9 @@ class Receiver:
         except SignatureError as error:
             self._write({"path": path, "violation": str(error)})
             return b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
-        drawn = self._draw.random()
+        drawn = self._draw.random() if (path, message_id) not in self._failed else 1.0
+        if drawn < REFUSED_SHARE + DROPPED_SHARE:
+            self._failed.add((path, message_id))
         if drawn < REFUSED_SHARE:
             return b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n"
         self._write({"path": path, "id": message_id, "event": json.loads(body)})

@@ -77,7 +77,7 @@ async def _begin(url: str, port: int, secrets: Path) -> None:
     kept: dict[str, str] = {}
     async with aiohttp.ClientSession(base_url=url) as session:
         for tenant in TENANTS:
-            body: dict[str, Any] = {"id": tenant, "name": "zero", "tier": "pro"}
+            body: dict[str, Any] = {"id": tenant, "name": "zero", "tier": "enterprise"}
             async with session.post("/tenants", json=body) as answer:
                 assert answer.status == 201, await answer.text()
             for number in range(ENDPOINTS):
