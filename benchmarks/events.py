@@ -76,13 +76,14 @@ def publishing(hub: HubProcess, key: str, *, each: int, batches_each: int) -> di
     sources = [iter(list(singles(number, each, key))) for number in range(CONNECTIONS)]
     single = asyncio.run(run_load(hub.port, sources))
     single_cpu = hub.cpu_s() - cpu
+    half_load = asyncio.run(at_rate(hub.port, key, single.per_second / 2, each * CONNECTIONS))
     many = [iter(batches(number, batches_each, key)) for number in range(BATCH_CONNECTIONS)]
     cpu = hub.cpu_s()
     batch = asyncio.run(run_load(hub.port, many))
     batch_cpu = hub.cpu_s() - cpu
     return {
         "single": {**single.summary(), "hub_core_busy": round(single_cpu / single.seconds, 2)},
-        "half_load": asyncio.run(at_rate(hub.port, key, single.per_second / 2, each * CONNECTIONS // 4)),
+        "half_load": half_load,
         "batch": {
             **batch.summary(),
             "events_per_s": round(batch.per_second * BATCH),
