@@ -44,6 +44,8 @@ TOMBSTONES_PER_DOMAIN_MAX: Final = 4_096
 """Vanished services remembered per domain; a watch older than the oldest of them gets a snapshot."""
 
 PROTOCOLS: Final = frozenset({"http", "https", "grpc", "grpcs", "tcp", "tls", "udp", "ws", "wss"})
+RESOURCE_LIMITS: Final = "resource_limits"
+"""The key of an instance's metadata that names what it wants of its tenant's limits."""
 RESOURCE_TIERS: Final = ("basic", "premium", "enterprise")
 
 SCOPE_READ: Final = "registry:read"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final, cast
 
 import msgspec
@@ -31,6 +31,7 @@ from central_hub.registry.model import (
     PORT_MIN,
     PROTOCOLS,
     REQUIREMENTS_MAX,
+    RESOURCE_LIMITS,
     RESOURCE_TIERS,
     SCOPE_ADMIN,
     TAGS_MAX,
@@ -352,7 +353,7 @@ def check_service_size(service: str, size: int) -> None:
         )
 
 
-def check_resource_limits(metadata: dict[str, Any], limits: dict[str, int], tier: str) -> None:  # Any: JSON
+def check_resource_limits(metadata: dict[str, Any], limits: Mapping[str, int], tier: str) -> None:  # Any: JSON
     """Refuse `metadata.resource_limits` above what the tenant's tier grants.
 
     Each entry whose name, with or without `max_`, is a limit of the tier is compared; others are
@@ -361,17 +362,17 @@ def check_resource_limits(metadata: dict[str, Any], limits: dict[str, int], tier
     Raises:
         HubError: `resource_limits_above_tier` (403), `invalid_field` (422) for a value that is no number.
     """
-    asked = metadata.get("resource_limits")
+    asked = metadata.get(RESOURCE_LIMITS)
     if asked is None:
         return
     if not isinstance(asked, dict):
-        raise _invalid("metadata.resource_limits", "is a map from a limit's name to a number")
+        raise _invalid(f"metadata.{RESOURCE_LIMITS}", "is a map from a limit's name to a number")
     for name, value in cast(dict[str, object], asked).items():
         limit = limits.get(name, limits.get(f"max_{name}"))
         if limit is None:
             continue
         if not isinstance(value, int | float) or isinstance(value, bool):
-            raise _invalid("metadata.resource_limits", f"has a number for '{name[:64]}'")
+            raise _invalid(f"metadata.{RESOURCE_LIMITS}", f"has a number for '{name[:64]}'")
         if value > limit:
             raise HubError(
                 "resource_limits_above_tier",

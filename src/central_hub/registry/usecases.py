@@ -24,6 +24,7 @@ from central_hub.registry.model import (
     INSTANCES_PER_DOMAIN_MAX,
     INSTANCES_PER_RECORD_MAX,
     REGISTER_BATCH_MAX,
+    RESOURCE_LIMITS,
     SCOPE_SHARED,
     SERVICES_PER_DOMAIN_MAX,
     TENANT_STREAM,
@@ -236,8 +237,9 @@ class Registry:
 
     def _check(self, ctx: TenantContext, wanted: Registration) -> None:
         check_registration(wanted, rank_of=self._tiers.rank_of, reserved=self._reserved)
-        if not self._is_shared(ctx, wanted):
-            check_resource_limits(wanted.metadata, dict(self._tiers.limits_of(ctx.domain, ctx.tier)), ctx.tier)
+        # Few instances ask for resources, and what a plan grants is worked out for each that does.
+        if RESOURCE_LIMITS in wanted.metadata and not self._is_shared(ctx, wanted):
+            check_resource_limits(wanted.metadata, self._tiers.limits_of(ctx.domain, ctx.tier), ctx.tier)
 
     def _is_shared(self, ctx: TenantContext, wanted: Registration) -> bool:
         return wanted.shared or ctx.tenant_id is None
