@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -11,7 +10,8 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from central_hub.edge.operations import Call, Operation, Reply, Table
+from central_hub.edge.described import served
+from central_hub.edge.operations import Operation, Table
 from central_hub.edge.problems import MEDIA_TYPE, Problem
 from central_hub.kernel.ids import INSTANCE_ID_PATTERN, NAME_PATTERN
 
@@ -77,24 +77,9 @@ def text_of(described: Json) -> str:
 
 
 def operations(text: Callable[[], str]) -> tuple[Operation, ...]:
-    """Return the row that serves the document; public, since what there is to call is no secret.
-
-    Args:
-        text: makes it; asked in a thread at the first request only.
-    """
-    kept: list[bytes] = []
-
-    async def get_openapi(call: Call) -> Reply:
-        if not kept:
-            kept.append((await asyncio.to_thread(text)).encode())
-        return Reply(kept[0])
-
-    return (
-        Operation(
-            id="get_openapi", method="GET", path="/openapi.json", handler=get_openapi, answer=dict[str, object],
-            summary="Describe every operation as an OpenAPI 3.1 document.", tag="contracts", public=True,
-        ),
-    )  # fmt: skip
+    """Return the row that serves the document, which `text` makes."""
+    summary = "Describe every operation as an OpenAPI 3.1 document."
+    return (served(text, operation="get_openapi", path="/openapi.json", summary=summary),)
 
 
 class _Schemas:

@@ -5,13 +5,13 @@ Made from the catalogue and the structs it names, so it cannot say anything else
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 import msgspec
 
-from central_hub.edge.operations import Call, Operation, Reply
+from central_hub.edge.described import served
+from central_hub.edge.operations import Operation
 from central_hub.events.schemas import CloudEvent
 from central_hub.kernel.events import EventType, EventTypes, FieldsOf
 
@@ -94,24 +94,9 @@ def data_schema(kind: EventType) -> Json:
 
 
 def operations(text: Callable[[], str]) -> tuple[Operation, ...]:
-    """Return the row that serves the document; public, since what there is to be told is no secret.
-
-    Args:
-        text: makes it; asked in a thread at the first request only.
-    """
-    kept: list[bytes] = []
-
-    async def get_asyncapi(call: Call) -> Reply:
-        if not kept:
-            kept.append((await asyncio.to_thread(text)).encode())
-        return Reply(kept[0])
-
-    return (
-        Operation(
-            id="get_asyncapi", method="GET", path="/asyncapi.json", handler=get_asyncapi, answer=dict[str, object],
-            summary="Describe every event as an AsyncAPI 3.1 document.", tag="contracts", public=True,
-        ),
-    )  # fmt: skip
+    """Return the row that serves the document, which `text` makes."""
+    summary = "Describe every event as an AsyncAPI 3.1 document."
+    return (served(text, operation="get_asyncapi", path="/asyncapi.json", summary=summary),)
 
 
 def _envelope() -> Json:
