@@ -12,6 +12,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 SOURCES      := src tests tools $(wildcard benchmarks examples)
 
+# $(call tests,<marks>,<options>): what fails beside others on a busy machine is run once more, alone and said aloud;
+# a test that fails then, too, fails the run at once. CPython's own `regrtest --rerun` has the same rule.
+define tests
+$(BIN)/pytest -q -m $(1) $(2) || { test $$? -eq 1 && echo "== what failed is run once more, alone ==" && \
+$(BIN)/pytest -q -x --last-failed --last-failed-no-failures none -m $(1); }
+endef
+
 .DELETE_ON_ERROR:
 .PHONY: help run test lint format types imports pytest bench slow contracts lock wheel clean
 
@@ -30,8 +37,8 @@ lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.dev $(VENV)/.system $(VENV)/.clients $(VENV)/.browser
-	$(BIN)/pytest -q -n $(JOBS) --dist loadfile -m "not timing and not bench and not slow"
-	$(BIN)/pytest -q -m "(timing or bench) and not slow"
+	$(call tests,"not timing and not bench and not slow",-n $(JOBS) --dist loadfile)
+	$(call tests,"(timing or bench) and not slow",)
 
 slow: $(VENV)/.dev $(VENV)/.system $(VENV)/.clients $(VENV)/.browser ## the full forms of tests that have a short form in `make test`
 	$(BIN)/pytest -q -m slow --timeout 3600
