@@ -25,6 +25,7 @@ from central_hub.health.model import FACTS as HEALTH_FACTS
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import FactTypes
+from central_hub.kernel.ownership import Alone
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.plans.book import PlanBook
@@ -121,6 +122,7 @@ def core_of(
         denials=DenialLog(stores.decision_key, sequencer, clock, source),
         egress=Egress(_policy(settings, listeners), clock),
         protection=protection,
+        ownership=Alone(),
     )
 
 

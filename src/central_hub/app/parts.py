@@ -15,6 +15,7 @@ from central_hub.health.monitor import Monitor
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import SHARED
+from central_hub.kernel.ownership import Ownership
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.seq import HubSeq
 from central_hub.kernel.sequencer import Sequencer
@@ -81,6 +82,7 @@ class Core:
     denials: DenialLog
     egress: Egress
     protection: RateProtection
+    ownership: Ownership
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
