@@ -16,10 +16,12 @@ import msgspec
 
 from central_hub.adapters.stores import in_memory
 from central_hub.app import Hub, build, describe
-from central_hub.app.telling import asyncapi_text
+from central_hub.app.telling import EVENT_TYPES, asyncapi_text
 from central_hub.edge import openapi
 from central_hub.edge.operations import Operation
 from central_hub.edge.problem_pages import load_catalogue
+from central_hub.events.contract import schema_of
+from central_hub.kernel.events import EventType, ReportedType
 from central_hub.monitoring.metrics import MetricKind
 from central_hub.settings import Settings
 from tools import cli_reference, limits_reference
@@ -34,6 +36,8 @@ def rendered() -> dict[str, str]:
     return {
         "contracts/openapi.json": openapi.text_of(document),
         "contracts/asyncapi.json": asyncapi_text(document["info"]["version"]),
+        **{f"contracts/events/{kind.name}.json": _schema(kind) for kind in EVENT_TYPES.described()},
+        "docs/reference/events.md": _events(),
         "docs/reference/http-api.md": _operations(table.operations),
         "docs/reference/settings.md": _settings(),
         "docs/reference/problems.md": _problems(),
@@ -41,6 +45,30 @@ def rendered() -> dict[str, str]:
         "docs/reference/metrics.md": _metrics(build(Settings(open=True), in_memory())),
         "docs/reference/cli.md": GENERATED + cli_reference.page(),
     }
+
+
+def _schema(kind: EventType | ReportedType) -> str:
+    return openapi.text_of(schema_of(kind))
+
+
+def _events() -> str:
+    lines = [
+        GENERATED + "# Events\n",
+        (
+            "What the hub tells, and what services report to it in a shape of the hub's, as CloudEvents 1.0. The full "
+            "shapes are in [contracts/asyncapi.json](../../contracts/asyncapi.json), the JSON Schema of each type's "
+            "data is in [contracts/events](../../contracts/events) and served at `/events/types/{type}/schema`. All "
+            "events of a tenant are in one order; the subject says which of them belong together.\n"
+        ),
+        "| type | name | told by | subject | data | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in EVENT_TYPES.described():
+        teller = "the hub" if isinstance(kind, EventType) else "services"
+        data = ", ".join(f"`{name}`" for name in schema_of(kind).get("properties", {}))
+        order = kind.order.replace("{", "_").replace("}", "_")
+        lines.append(f"| `{kind.name}` | {kind.title} | {teller} | {order} | {data} | {_cell(kind.summary)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _operations(operations: tuple[Operation, ...]) -> str:

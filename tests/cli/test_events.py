@@ -47,6 +47,10 @@ def test_what_is_told_can_be_listed_and_what_is_wrong_is_said(hub: Hub, unique: 
     key = hub.tenant(unique)
     assert "ServiceRegistered" in hub.run("event", "types", key=key).stdout
     assert hub.run("event", "publish", "com.x", "--data", "{", key=key).returncode == 2
+    described = hub.json("event", "describe", "ServiceRegistered", key=key)
+    assert hub.json("event", "describe", "ServiceRegistered", "--schema", key=key) == described["json_schema"]
+    assert "An event that could have been" in hub.run("event", "describe", "ServiceScaled", key=key).stderr
+    assert hub.run("event", "describe", "Nothing", key=key).returncode == 3
     refused = hub.run("event", "publish", "io.centralhub.x", key=key)
     assert (refused.returncode, "what the hub itself tells" in refused.stderr) == (2, True)
     assert hub.run("event", "replay", "--after", "other.5", key=key).returncode == 3

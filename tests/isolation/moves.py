@@ -238,6 +238,7 @@ def _events(rng: random.Random, service: str, other: str, mark: str) -> tuple[St
         "specversion": "1.0", "type": f"com.{rng.choice(['a', 'b'])}.placed", "source": f"/services/{service}",
         "id": f"e-{rng.randrange(40)}", "subject": mark, "data": {"mark": mark, "n": rng.randrange(9)},
     }  # fmt: skip
+    failed = {"caller": service, "callee": rng.choice(SERVICES), "route": "", "reason": mark, "failures": 1}
     return (
         ("POST", "/events", event),
         ("POST", "/events", [event, {**event, "id": f"e-{rng.randrange(40)}"}]),
@@ -248,6 +249,8 @@ def _events(rng: random.Random, service: str, other: str, mark: str) -> tuple[St
         ("GET", "/events?after=start&types=com.a.*&category=domain", None),
         ("GET", f"/events?after={other}.3", None),
         ("GET", "/events/types", None),
+        ("GET", f"/events/types/{rng.choice([mark, 'TenantCreated'])}", None),
+        ("POST", "/events", {**event, "type": "io.centralhub.integration.downstream-failed.v1", "data": failed}),
         ("GET", "/platform/events?after=start", None),
     )
 

@@ -55,6 +55,8 @@ ASKED = {
     "get_asyncapi": "anyone",
     "get_config": "config:read {tenant_id}",
     "get_entitlement": "config:read {tenant_id}",
+    "get_event_schema": "events:read",
+    "get_event_type": "events:read",
     "get_flag": "flags:admin platform",
     "get_global_layer": "config:admin platform",
     "get_hub_limits": "quota:read {tenant_id}",

@@ -60,6 +60,8 @@ ROWS: dict[str, Row] = {
     "list_events": Row("/events?after=start"),
     "stream_events": Row("/events/stream?after=start"),
     "list_event_types": Row("/events/types"),
+    "get_event_type": Row("/events/types/TenantCreated"),
+    "get_event_schema": Row("/events/types/TenantCreated/schema"),
     "list_platform_events": Row("/platform/events?after=start"),
     "stream_platform_events": Row("/platform/events/stream"),
     "list_platform_audit": Row("/audit"),

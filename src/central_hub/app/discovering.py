@@ -20,6 +20,7 @@ from central_hub.registry.first_lookups import FirstLookups
 from central_hub.registry.reading import Reading
 from central_hub.registry.routes import RegistryRoutes
 from central_hub.registry.routes import operations as registry_operations
+from central_hub.registry.scaling import Scaling
 from central_hub.registry.signals import Loads
 from central_hub.registry.usecases import Limits, Registry
 from central_hub.registry.waiting import Waiters
@@ -42,6 +43,7 @@ def discovery_of(core: Core, probe: Probe) -> Discovery:
         monitor=Monitor(keeper, probe, core.registry, core.sequencer, core.clock),
         catalogue=catalogue,
         first_lookups=first_lookups,
+        scaling=Scaling(core.registry, core.sequencer, core.ownership),
         dependencies=dependencies,
         watch=watch,
         changes=Changes(core.registry, waiters, watch, catalogue, loads),

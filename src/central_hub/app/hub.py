@@ -58,6 +58,7 @@ class Hub:
         self.core.registry.ranks_changed()  # the file of plans may differ from the one a snapshot was taken with
         self._snapshot_pos = self.core.runner.pos
         await self.discovery.monitor.prime()
+        self.discovery.scaling.prime()
         await self.features.prime()
         await self.core.trials.prime()
         self.open_for_an_hour()
@@ -72,6 +73,7 @@ class Hub:
                 *self.features.work(),
                 self.discovery.watch.run(),
                 self.discovery.first_lookups.run(),
+                self.discovery.scaling.run(),
                 self.observing.loop_watch.run(),
                 self.staleness.run(),
                 self._keep_snapshots(),

@@ -37,6 +37,7 @@ from central_hub.registry.changes import Changes
 from central_hub.registry.dependencies import Dependencies
 from central_hub.registry.first_lookups import FirstLookups
 from central_hub.registry.reading import Reading
+from central_hub.registry.scaling import Scaling
 from central_hub.registry.signals import Loads
 from central_hub.registry.view import RegistryView
 from central_hub.registry.watching import WatchHub
@@ -94,6 +95,7 @@ class Discovery:
     monitor: Monitor
     catalogue: Catalogue
     first_lookups: FirstLookups
+    scaling: Scaling
     dependencies: Dependencies
     watch: WatchHub
     changes: Changes

@@ -11,6 +11,7 @@ from central_hub.edge.openapi import text_of
 from central_hub.edge.operations import Operation
 from central_hub.events import contract
 from central_hub.events.reading import EventReading
+from central_hub.events.reported import REPORTED
 from central_hub.events.routes import EventRoutes
 from central_hub.events.routes import operations as events_operations
 from central_hub.events.streaming import EventStreams
@@ -20,8 +21,10 @@ from central_hub.health.events import EVENTS as HEALTH_EVENTS
 from central_hub.kernel.events import EventTypes
 from central_hub.monitoring.collectors import events_collector
 from central_hub.monitoring.metrics import Collector
+from central_hub.plans.events import EVENTS as PLANS_EVENTS
 from central_hub.quotas.events import EVENTS as QUOTAS_EVENTS
 from central_hub.registry.events import EVENTS as REGISTRY_EVENTS
+from central_hub.rollouts.events import EVENTS as ROLLOUTS_EVENTS
 from central_hub.tenants.events import EVENTS as TENANTS_EVENTS
 from central_hub.webhooks.events import EVENTS as WEBHOOKS_EVENTS
 
@@ -34,9 +37,12 @@ EVENT_TYPES = EventTypes(
         *CONFIGURATION_EVENTS,
         *FLAGS_EVENTS,
         *WEBHOOKS_EVENTS,
-    )
+        *PLANS_EVENTS,
+        *ROLLOUTS_EVENTS,
+    ),
+    REPORTED,
 )
-"""Every type of event that the hub tells."""
+"""Every type of event that the hub tells, and those that services report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,4 +76,6 @@ def telling(core: Core) -> Telling:
     reading = EventReading(core.stores.log, core.runner, EVENT_TYPES)
     streams = EventStreams(reading, core.authentication, core.clock)
     core.runner.listen(streams.applied)
-    return Telling(publishing=Publishing(core.sequencer, core.authentication), reading=reading, streams=streams)
+    return Telling(
+        publishing=Publishing(core.sequencer, core.authentication, EVENT_TYPES), reading=reading, streams=streams
+    )

@@ -107,6 +107,7 @@ def build(
     # Health first: what is encoded for readers and watchers overlays its verdicts.
     core.runner.listen(discovery.keeper.applied)
     core.runner.listen(discovery.changes.applied)
+    core.runner.listen(discovery.scaling.applied)
     features.listen(core)
     core.runner.listen(_access_listener(epochs, discovery.changes, features.telling.streams, core.registry))
     discovery.keeper.on_change(discovery.catalogue.signal)

@@ -33,6 +33,7 @@ def add_commands(app: typer.Typer) -> None:
     client_command(group, "tail")(tail)
     client_command(group, "replay")(replay)
     client_command(group, "types")(types)
+    client_command(group, "describe")(describe)
     app.add_typer(group, name="event")
 
 
@@ -123,10 +124,30 @@ def replay(
 
 
 def types(session: Session) -> None:
-    """List the types of events that the hub itself tells."""
+    """List the types of events that the hub tells, and those that services report."""
     answer = session.hub.get("/events/types")
-    rows = [(each["type"], each["name"], each["summary"]) for each in answer["types"]]
-    session.show(answer, lambda out: out.table(("type", "name", "summary"), rows, empty="None."))
+    rows = [(each["type"], each["name"], each["told_by"], each["summary"]) for each in answer["types"]]
+    session.show(answer, lambda out: out.table(("type", "name", "told_by", "summary"), rows, empty="None."))
+
+
+def describe(
+    session: Session,
+    type: Annotated[str, typer.Argument(metavar="TYPE", help="A type, or the hub's name for it.")],  # noqa: A002  # as it is shown
+    schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of its data alone.")] = False,
+) -> None:
+    """Show a type of event: what its data may be, its order, and an example."""
+    answer = session.hub.get(f"/events/types/{type}")
+    if schema:
+        session.out.data(answer["json_schema"])
+        return
+    shown = {name: value for name, value in answer.items() if name not in ("json_schema", "example")}
+
+    def in_words(out: Output) -> None:
+        out.fields(shown)
+        out.talk("An event that could have been:")
+        out.text(json.dumps(answer["example"], indent=2))
+
+    session.show(answer, in_words)
 
 
 def _query(types: list[str], services: list[str], category: str) -> dict[str, Any]:  # Any: members of a query

@@ -36,13 +36,17 @@ def _data(fact: Any) -> RevisionData:  # Any: as above
 
 EVENTS: Final[tuple[EventType, ...]] = (
     EventType(
-        name=f"{TYPE_PREFIX}config.layer-changed.v1", fact=TenantConfigurationChanged,
+        name=f"{TYPE_PREFIX}config.layer-changed.v1", fact=TenantConfigurationChanged, order="config/{layer}",
+        example=TenantConfigurationChanged(
+            layer=("", "acme", "risk-management", ""), revision=4, document={}, reason="a lower ceiling",
+        ),
         subject=lambda fact: f"config/{_layer(fact).text}", service=lambda fact: _layer(fact).service, data=_data,
         shape=RevisionData,
         summary="A tenant's own layer of configuration has a new revision.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}config.reloaded.v1", fact=ConfigurationReloaded,
+        name=f"{TYPE_PREFIX}config.reloaded.v1", fact=ConfigurationReloaded, order="config/{layer}",
+        example=ConfigurationReloaded(layer=("", "pro", "", ""), revision=2, document={}, reason="spring prices"),
         subject=lambda fact: f"config/{_layer(fact).text}", service=lambda fact: _layer(fact).service, data=_data,
         shape=RevisionData,
         summary="A layer of the platform has a new revision.",

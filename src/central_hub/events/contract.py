@@ -12,15 +12,28 @@ import msgspec
 
 from central_hub.edge.described import served
 from central_hub.edge.operations import Operation
+from central_hub.events.envelope import encoded
+from central_hub.events.model import Category, EventPublished
 from central_hub.events.schemas import CloudEvent
-from central_hub.kernel.events import EventType, EventTypes, FieldsOf
+from central_hub.kernel.events import EventType, EventTypes, FieldsOf, ReportedType, cloud_event
+from central_hub.kernel.facts import Fact
+from central_hub.kernel.ids import DomainId
+from central_hub.kernel.records import Actor, Applied
+from central_hub.kernel.records import Category as RecordCategory
 
 Json = dict[str, Any]  # Any: a JSON document
 
 ASYNCAPI_VERSION: Final = "3.1.0"
 REF: Final = "#/components/schemas/{name}"
 MEDIA_TYPE: Final = "application/cloudevents+json"
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+SCHEMA_PATH: Final = "/events/types/{name}/schema"
 EXAMPLE_TIME: Final = "2026-01-20T10:30:00.000Z"
+EXAMPLE_MS: Final = 1_768_905_000_000
+EXAMPLE_ID: Final = "0198a3c4-0000-7000-8000-000000000005"
+EXAMPLE_TENANT: Final = "acme"
+EXAMPLE_HISTORY: Final = "0198a3c4f00d7000"
+EXAMPLE_ACTOR: Final = Actor(principal="key-1", kind="key", correlation="3f2a")
 
 
 def document(types: EventTypes, *, version: str) -> Json:
@@ -33,10 +46,10 @@ def document(types: EventTypes, *, version: str) -> Json:
     Returns:
         JSON-encodable; the same catalogue always gives the same document.
     """
-    kinds = sorted(types.types, key=lambda one: one.name)
-    messages = {one.title: _message(one) for one in kinds}
+    messages = {one.title: _message(one) for one in types.described()}
     own = {title: {"$ref": f"#/components/messages/{title}"} for title in messages}
-    published = {"Published": {"$ref": "#/components/messages/Published"}}
+    published = {"Published": own_message("Published")}
+    reported = {one.title: own_message(one.title) for one in types.reported.values()}
     return {
         "asyncapi": ASYNCAPI_VERSION,
         "info": {
@@ -56,7 +69,7 @@ def document(types: EventTypes, *, version: str) -> Json:
             "publish": {
                 "address": "/events",
                 "description": "POST one event, or an array of them; durable when it answers.",
-                "messages": published,
+                "messages": {**reported, **published},
             },
         },
         "operations": {
@@ -78,11 +91,47 @@ def document(types: EventTypes, *, version: str) -> Json:
     }
 
 
-def data_schema(kind: EventType) -> Json:
+def own_message(title: str) -> Json:
+    """Return a reference to a message of the document."""
+    return {"$ref": f"#/components/messages/{title}"}
+
+
+def schema_of(kind: EventType | ReportedType) -> Json:
+    """Return the JSON Schema of a type's data as it is served and checked in, a document of its own."""
+    return {"$schema": DIALECT, "$id": SCHEMA_PATH.format(name=kind.name), "description": kind.summary} | data_schema(
+        kind
+    )
+
+
+def example_of(kind: EventType | ReportedType) -> Json:
+    """Return an event as it is told that could have been."""
+    domain = DomainId(EXAMPLE_TENANT)
+    if isinstance(kind, EventType):
+        fact: Fact = kind.example
+    else:
+        data = msgspec.json.encode(kind.example)
+        fact = EventPublished(
+            id=EXAMPLE_ID, source="/services/trading-engine", type=kind.name, subject=kind.subject(kind.example),
+            category=Category.INTEGRATION, data=data,
+        )  # fmt: skip
+    applied = Applied(
+        pos=1, domain=domain, domain_seq=17, streams=(kind.order,), category=RecordCategory.EVENT,
+        type=type(fact).__name__, id=EXAMPLE_ID, time_ms=EXAMPLE_MS, actor=EXAMPLE_ACTOR, fact=fact,
+    )  # fmt: skip
+    told = (
+        cloud_event(kind, applied, EXAMPLE_HISTORY)
+        if isinstance(kind, EventType)
+        else encoded(applied, cast(EventPublished, fact), EXAMPLE_HISTORY)
+    )
+    return cast(Json, msgspec.json.decode(told))
+
+
+def data_schema(kind: EventType | ReportedType) -> Json:
     """Return the JSON Schema of an event's data, whole: two features may have a word each that is the same."""
     if kind.shape is not None:
         (schema,), components = msgspec.json.schema_components([kind.shape], ref_template=REF)
         return _whole(schema, components)
+    assert isinstance(kind, EventType)
     assert isinstance(kind.data, FieldsOf), f"{kind.name}: data that is no selection of fields has a shape"
     (_,), components = msgspec.json.schema_components([kind.fact], ref_template=REF)
     fields: Json = components[kind.fact.__name__]["properties"]
@@ -105,7 +154,7 @@ def _envelope() -> Json:
     return components
 
 
-def _payload(kind: EventType) -> Json:
+def _payload(kind: EventType | ReportedType) -> Json:
     own = {"type": {"const": kind.name}, "data": data_schema(kind)}
     return {
         "allOf": [
@@ -115,14 +164,16 @@ def _payload(kind: EventType) -> Json:
     }
 
 
-def _message(kind: EventType) -> Json:
+def _message(kind: EventType | ReportedType) -> Json:
     return {
         "name": kind.name,
         "title": kind.title,
         "summary": kind.summary,
         "contentType": MEDIA_TYPE,
+        "description": f"In order with all that has the same subject: {kind.order}.",
         "tags": [{"name": kind.category}],
         "payload": _payload(kind),
+        "examples": [{"name": "one", "summary": "An event that could have been.", "payload": example_of(kind)}],
     }
 
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -37,7 +39,7 @@ from central_hub.events.model import (
 from central_hub.events.schemas import Batch, CloudEvent
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.events import SPEC_VERSION, TYPE_PREFIX
+from central_hub.kernel.events import SPEC_VERSION, TYPE_PREFIX, ReportedType
 from central_hub.kernel.records import Applied
 
 CATEGORY: Final = "hubcategory"
@@ -47,6 +49,8 @@ INTEGER_MAX: Final = 2**31 - 1
 """Largest whole number of an attribute. Source: CloudEvents 1.0.2, "Type System"."""
 WORDS_KEPT_MAX: Final = 4_096
 """Types whose form has been checked and is remembered."""
+
+NONE_REPORTED: Final[Mapping[str, ReportedType]] = MappingProxyType({})
 
 Members = dict[str, msgspec.Raw]
 Scalar = str | int | bool
@@ -60,6 +64,8 @@ _WRITTEN: Final = (
 )  # fmt: skip
 _NAME: Final = re.compile(rf"[a-z0-9]{{1,{EXTENSION_NAME_MAX}}}\Z")
 _TYPE: Final = re.compile(TYPE_PATTERN[:-1] + r"\Z")
+_TRACE: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+"""A trace's parent in a header. Source: W3C Trace Context, version 00."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _structured: Final = msgspec.json.Decoder(CloudEvent | Batch)
@@ -74,12 +80,23 @@ def read(raw: bytes, headers: RawHeaders) -> list[Given]:
 
     Args:
         raw: the body.
-        headers: the request's, names in lower case.
+        headers: the request's, names in lower case. A `traceparent` of its own is that of every event without one.
 
     Raises:
         HubError: `invalid_event`, `invalid_body` (422), `unsupported_media_type` (415).
     """
     named = dict(headers)
+    given = _read(raw, headers, named)
+    trace = named.get(b"traceparent", b"").decode("latin-1")
+    if not _TRACE.match(trace):
+        return given
+    return [
+        (event if event.traceparent is not msgspec.UNSET else msgspec.structs.replace(event, traceparent=trace), more)
+        for event, more in given
+    ]
+
+
+def _read(raw: bytes, headers: RawHeaders, named: Mapping[bytes, bytes]) -> list[Given]:
     media = named.get(b"content-type", b"").decode("latin-1")
     if b"ce-specversion" in named:
         return [_binary(raw, headers, media)]
@@ -103,7 +120,12 @@ def read(raw: bytes, headers: RawHeaders) -> list[Given]:
 
 
 def published(
-    event: CloudEvent, extensions: Mapping[str, Scalar], tenant: str | None, *, where: int = -1
+    event: CloudEvent,
+    extensions: Mapping[str, Scalar],
+    tenant: str | None,
+    *,
+    where: int = -1,
+    reported: Mapping[str, ReportedType] = NONE_REPORTED,
 ) -> EventPublished:
     """Return what is remembered of an event.
 
@@ -112,21 +134,21 @@ def published(
         extensions: further ones.
         tenant: the caller's own.
         where: which one of a batch, for the refusal.
+        reported: the types that are the hub's and that services report.
 
     Raises:
         HubError: `invalid_event` (422), `event_too_large` (413), `tenant_mismatch` (403).
     """
     if event.specversion != SPEC_VERSION:
         raise invalid("specversion", f"is '{SPEC_VERSION}'", where)
-    if event.type not in _good_types:
-        _check_type(event.type, where)
+    kind = None if event.type in _good_types else _check_type(event.type, where, reported)
     if event.tenantid is not msgspec.UNSET and event.tenantid != tenant:
         raise HubError(
             "tenant_mismatch", Kind.DENIED, "An event's tenant is the caller's own.",
             next_step=f"Leave '{TENANT}' out; the hub sets it.",
         )  # fmt: skip
     data, binary = _data(event, where)
-    return EventPublished(
+    fact = EventPublished(
         id=_text(event.id, "id", where),
         source=_text(event.source, "source", where),
         type=event.type,
@@ -137,6 +159,7 @@ def published(
         data=data,
         binary=binary,
     )
+    return fact if kind is None else _as_reported(fact, kind, where)
 
 
 def encoded(applied: Applied, fact: EventPublished, incarnation: str) -> bytes:
@@ -253,14 +276,31 @@ def _text(value: str | msgspec.UnsetType, name: str, where: int) -> str:
     return value
 
 
-def _check_type(name: str, where: int) -> None:
+def _check_type(name: str, where: int, reported: Mapping[str, ReportedType]) -> ReportedType | None:
     if not _TYPE.match(name):
         raise invalid("type", f"is up to {TYPE_MAX} characters of words with dots between them", where)
     if name.startswith(TYPE_PREFIX):
-        raise invalid("type", f"begins with '{TYPE_PREFIX}', which is what the hub itself tells", where)
+        kind = reported.get(name)
+        if kind is None:
+            near = difflib.get_close_matches(name, reported, n=1, cutoff=0.8)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise invalid("type", f"begins with '{TYPE_PREFIX}', which is what the hub itself tells{hint}", where)
+        return kind
     if len(_good_types) >= WORDS_KEPT_MAX:
         _good_types.clear()
     _good_types[name] = None
+    return None
+
+
+def _as_reported(fact: EventPublished, kind: ReportedType, where: int) -> EventPublished:
+    """Return a reported event as it is remembered: its data is of the type's shape, its subject says what about."""
+    if fact.binary or not fact.data:
+        raise invalid("data", f"is JSON that {kind.title} describes", where)
+    try:
+        data = decode_body(fact.data, kind.shape)
+    except HubError as error:
+        raise invalid("data", f"is not what {kind.title} is: {error.message}", where) from None
+    return msgspec.structs.replace(fact, subject=kind.subject(data), category=Category.INTEGRATION)
 
 
 def _time(text: str | msgspec.UnsetType, where: int) -> str:

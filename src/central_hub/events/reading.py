@@ -55,7 +55,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An event ready to be sent, and what filters ask about it."""
+    """An event ready to be sent, and what filters ask about it: what it is about, and which service published it."""
 
     seq: int
     type: str
@@ -63,12 +63,13 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     service: str
     category: str
     body: bytes
+    publisher: str = ""
 
     def is_for(self, wanted: Wanted) -> bool:
         """Say whether a reader wants it."""
         if wanted.category and self.category != wanted.category:
             return False
-        if wanted.services and self.service not in wanted.services:
+        if wanted.services and not (self.service in wanted.services or self.publisher in wanted.services):
             return False
         if not (wanted.types or wanted.beginnings):
             return True
@@ -111,13 +112,16 @@ class EventReading:
         incarnation = self._applying.incarnation
         fact = applied.fact
         if isinstance(fact, EventPublished):
+            publisher = fact.source.rpartition("/")[2]
+            reported = self._types.reported.get(fact.type)
             return Told(
                 seq=applied.domain_seq,
                 type=fact.type,
-                title="",
-                service=fact.source.rpartition("/")[2],
-                category=fact.category.value,
+                title="" if reported is None else reported.title,
+                service=publisher if reported is None else fact.subject.rpartition("/")[2],
+                category=fact.category.value if reported is None else reported.category,
                 body=encoded(applied, fact, incarnation),
+                publisher=publisher,
             )
         kind = self._types.of(applied.type)
         if kind is None:

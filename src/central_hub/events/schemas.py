@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from enum import StrEnum
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -100,16 +101,34 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
+class Teller(StrEnum):
+    """Who makes events of a type: the hub itself, or services in a shape of the hub's."""
+
+    HUB = "hub"
+    SERVICES = "services"
+
+
 class EventTypeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A type of event that the hub tells."""
+    """A type of event. `version` is the major one in its name, `order` what its subject reads like: events of one
+    subject are in order, as all of a tenant's are."""
 
     type: str
     name: str
     category: str
+    version: int
+    told_by: Teller
+    order: str
     summary: str
 
 
+class EventTypeShown(EventTypeAnswer, frozen=True, kw_only=True):
+    """A type of event with the JSON Schema of its data, and an event that could have been."""
+
+    json_schema: dict[str, Any]  # Any: a JSON Schema
+    example: dict[str, Any]  # Any: an event
+
+
 class EventTypeList(msgspec.Struct, frozen=True, kw_only=True):
-    """Every type of event that the hub tells, in order of name."""
+    """Every type of event whose shape is the hub's, in order of name."""
 
     types: list[EventTypeAnswer]

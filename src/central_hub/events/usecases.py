@@ -13,6 +13,7 @@ from central_hub.events.model import BATCH_MAX, DECIDED_AT_ONCE, EVENT_STREAM, E
 from central_hub.events.ports import Access
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.events import EventTypes
 from central_hub.kernel.records import Category as RecordCategory
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.tenants.model import TENANT_STREAM
@@ -34,11 +35,13 @@ class Publishing:
     Args:
         sequencer: makes them durable.
         access: whether a caller still may.
+        types: what services report is held against its shape.
     """
 
-    def __init__(self, sequencer: Sequencer, access: Access) -> None:
+    def __init__(self, sequencer: Sequencer, access: Access, types: EventTypes) -> None:
         self._sequencer = sequencer
         self._access = access
+        self._reported = types.reported
         self.accepted = 0
         self.duplicates = 0
 
@@ -59,7 +62,7 @@ class Publishing:
             )
         one = len(given) == 1
         facts = [
-            published(event, extensions, ctx.tenant_id, where=-1 if one else at)
+            published(event, extensions, ctx.tenant_id, where=-1 if one else at, reported=self._reported)
             for at, (event, extensions) in enumerate(given)
         ]
         if key is not None:

@@ -6,7 +6,16 @@ from typing import Final
 
 import msgspec
 
-from central_hub.flags.model import FlagDefined, FlagOverridden, FlagOverrideRemoved, FlagStateSet, FlagType
+from central_hub.flags.model import (
+    Definition,
+    FlagDefined,
+    FlagOverridden,
+    FlagOverrideRemoved,
+    FlagStateSet,
+    FlagType,
+    Override,
+    State,
+)
 from central_hub.kernel.events import TYPE_PREFIX, EventType, fields_of
 
 
@@ -35,24 +44,33 @@ def _overridden(fact: FlagOverridden) -> OverriddenData:
     return OverriddenData(key=said.key, variant=said.variant, environments=said.environments)
 
 
+_FLAG: Final = Definition(
+    key="new-search", type=FlagType.BOOLEAN, variants={"on": True, "off": False}, default="off", revision=3
+)  # fmt: skip
+
 EVENTS: Final[tuple[EventType, ...]] = (
     EventType(
-        name=f"{TYPE_PREFIX}flag.defined.v1", fact=FlagDefined, subject=lambda fact: f"flag/{fact.flag.key}",
+        name=f"{TYPE_PREFIX}flag.defined.v1", fact=FlagDefined, order="flag/{key}",
+        example=FlagDefined(flag=_FLAG), subject=lambda fact: f"flag/{fact.flag.key}",
         data=_defined, shape=DefinedData,
         summary="A flag is defined anew.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}flag.state-changed.v1", fact=FlagStateSet, subject=lambda fact: f"flag/{fact.key}",
-        data=fields_of("key", "state", "reason"), summary="A flag was enabled, disabled or archived.",
+        name=f"{TYPE_PREFIX}flag.state-changed.v1", fact=FlagStateSet, order="flag/{key}",
+        example=FlagStateSet(key="new-search", state=State.DISABLED, reason="errors"),
+        subject=lambda fact: f"flag/{fact.key}", data=fields_of("key", "state", "reason"),
+        summary="A flag was enabled, disabled or archived.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}flag.overridden.v1", fact=FlagOverridden,
+        name=f"{TYPE_PREFIX}flag.overridden.v1", fact=FlagOverridden, order="flag/{key}",
+        example=FlagOverridden(override=Override(key="new-search", variant="on", environments=("staging",))),
         subject=lambda fact: f"flag/{fact.override.key}",
         data=_overridden, shape=OverriddenData,
         summary="A tenant gets this variant of a flag.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}flag.override-removed.v1", fact=FlagOverrideRemoved,
+        name=f"{TYPE_PREFIX}flag.override-removed.v1", fact=FlagOverrideRemoved, order="flag/{key}",
+        example=FlagOverrideRemoved(key="new-search"),
         subject=lambda fact: f"flag/{fact.key}", data=fields_of("key"),
         summary="A tenant gets what a flag's rules say again.",
     ),

@@ -34,19 +34,25 @@ class EventType:
         name: `io.centralhub.<category>.<fact>.v<major>`.
         fact: the fact that it tells; one fact is one type of event at most.
         summary: one sentence for its reader.
-        subject: what the event is about, within its tenant.
+        order: what its subject reads like, with words in braces for what differs; events of one subject are in order.
+        subject: what the event is about, within its tenant; consumers that spread the work keep one subject together.
         data: its data, given the fact: some of its fields, or a struct made of it; JSON values, never a secret.
+        example: a fact that could have been.
         shape: the struct, where it is one.
         service: the service that it is about, given the fact; empty where it is about none.
+        cause: the id of the event that led to it, given the fact; empty where none did.
     """
 
     name: str
     fact: type[Fact]
     summary: str
+    order: str
     subject: Callable[[Any], str]  # Any: an instance of `fact`
     data: Callable[[Any], Mapping[str, object] | msgspec.Struct]  # Any: as above
+    example: Fact
     shape: type[msgspec.Struct] | None = None
     service: Callable[[Any], str] = lambda _: ""  # Any: as above
+    cause: Callable[[Any], str] = lambda _: ""  # Any: as above
 
     @property
     def title(self) -> str:
@@ -56,22 +62,87 @@ class EventType:
     @property
     def category(self) -> str:
         """What it is about: the word after the prefix."""
-        return self.name.removeprefix(TYPE_PREFIX).partition(".")[0]
+        return category_of(self.name)
+
+    @property
+    def version(self) -> int:
+        """Its major version, as its name says."""
+        return version_of(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedType:
+    """One type of event that services report and the hub describes: whoever publishes it keeps to its shape.
+
+    Args:
+        name: as that of an `EventType`.
+        title: its name in a word.
+        summary: one sentence for its reader.
+        order: what its subject reads like.
+        shape: its data.
+        subject: what the event is about, given the data; the hub sets it, and its last part is the service.
+        example: data that could have been reported.
+    """
+
+    name: str
+    title: str
+    summary: str
+    order: str
+    shape: type[msgspec.Struct]
+    subject: Callable[[Any], str]  # Any: an instance of `shape`
+    example: msgspec.Struct
+
+    @property
+    def category(self) -> str:
+        """What it is about: the word after the prefix."""
+        return category_of(self.name)
+
+    @property
+    def version(self) -> int:
+        """Its major version, as its name says."""
+        return version_of(self.name)
 
 
 class EventTypes:
-    """Every type of event there is, by name and by fact."""
+    """Every type of event there is, by name and by fact.
 
-    def __init__(self, types: Iterable[EventType]) -> None:
+    Args:
+        types: what the hub tells.
+        reported: what services report.
+    """
+
+    def __init__(self, types: Iterable[EventType], reported: Iterable[ReportedType] = ()) -> None:
         self.types = tuple(types)
+        self.reported = {one.name: one for one in reported}
         self._by_fact = {one.fact.__name__: one for one in self.types}
         self.names = frozenset(one.name for one in self.types)
         if not len(self.types) == len(self._by_fact) == len(self.names):
             raise ValueError("one fact is one type of event, and a type has one name")
+        if not self.names.isdisjoint(self.reported):
+            raise ValueError("a type is told by the hub or reported by services, not both")
+        self._by_name = {word: one for one in self.described() for word in (one.name, one.title)}
 
     def of(self, fact_name: str) -> EventType | None:
         """Return the type of event that a fact of this name is; None for a fact that is told to nobody."""
         return self._by_fact.get(fact_name)
+
+    def find(self, name: str) -> EventType | ReportedType | None:
+        """Return the type of this name, or with this title."""
+        return self._by_name.get(name)
+
+    def described(self) -> list[EventType | ReportedType]:
+        """Return every type, told and reported, in order of name."""
+        return sorted((*self.types, *self.reported.values()), key=lambda one: one.name)
+
+
+def category_of(name: str) -> str:
+    """Return the category that a type's name says."""
+    return name.removeprefix(TYPE_PREFIX).partition(".")[0]
+
+
+def version_of(name: str) -> int:
+    """Return the major version that a type's name says."""
+    return int(name.rpartition(".v")[2])
 
 
 class FieldsOf:
@@ -112,5 +183,8 @@ def cloud_event(kind: EventType, applied: Applied, incarnation: str) -> bytes:
     event["hubseq"] = f"{incarnation}.{applied.domain_seq}"
     if applied.actor.correlation:
         event["correlationid"] = applied.actor.correlation
+    cause = kind.cause(applied.fact)
+    if cause:
+        event["causationid"] = cause
     event["data"] = kind.data(applied.fact)
     return _encode(event)

@@ -15,7 +15,7 @@ import msgspec
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.ports import Accepted, Append, Conflict, Duplicate, Idempotency, StreamKey, Unplaced, Verdict
-from central_hub.kernel.records import GENESIS_HASH, SCHEMA_REV, Record, chain_hash, chain_header, record_hash
+from central_hub.kernel.records import GENESIS_HASH, Record, chain_hash, chain_header, record_hash
 
 FOREIGN_KEPT_MAX: Final = 10_000
 """Foreign records remembered for judging; a command decided before the oldest of them conflicts."""
@@ -114,7 +114,7 @@ class Placement:
         head = self.heads.get(one.domain) or self._head_of(one.domain) or (0, GENESIS_HASH)
         domain_seq, prev_hash = head[0] + 1, head[1]
         header = chain_header(
-            one.domain, domain_seq, one.streams, one.category, one.type, SCHEMA_REV, one.id, one.time_ms, one.actor,
+            one.domain, domain_seq, one.streams, one.category, one.type, one.schema_rev, one.id, one.time_ms, one.actor,
             one.key_id,
         )  # fmt: skip
         digest = chain_hash(prev_hash, header, one.data)
@@ -126,7 +126,7 @@ class Placement:
             streams=one.streams,
             category=one.category,
             type=one.type,
-            schema_rev=SCHEMA_REV,
+            schema_rev=one.schema_rev,
             id=one.id,
             time_ms=one.time_ms,
             actor=one.actor,

@@ -13,7 +13,7 @@ import msgspec
 
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
-from central_hub.kernel.records import Actor, Applied, Category, Record
+from central_hub.kernel.records import SCHEMA_REV, Actor, Applied, Category, Record
 
 StreamKey = tuple[DomainId, str]
 
@@ -42,6 +42,7 @@ class Unplaced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key_id: str
     data: bytes
     once: str = ""
+    schema_rev: int = SCHEMA_REV
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):

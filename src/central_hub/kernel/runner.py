@@ -99,7 +99,7 @@ class Runner:
         """Open and decode a stored record; None when it can be ignored, or its domain was shredded. Changes nothing."""
         if self._sealer.is_shredded(record.domain):
             return None
-        fact = self._types.decode(record.type, self._open(record))
+        fact = self._types.decode(record.type, self._open(record), record.schema_rev)
         if fact is None:
             return None
         return Applied(
@@ -114,6 +114,10 @@ class Runner:
             actor=record.actor,
             fact=fact,
         )
+
+    def revision_of(self, type_name: str) -> int:
+        """Return the revision that bodies of a type are written in."""
+        return self._types.revision(type_name)
 
     async def start(self, snapshots: Snapshots) -> None:
         """Rebuild the views: newest usable snapshot, then the tail of the log.

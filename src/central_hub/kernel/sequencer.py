@@ -296,6 +296,7 @@ class Sequencer:
                     key_id=key_id,
                     data=data,
                     once=draft.once,
+                    schema_rev=self._runner.revision_of(type_name),
                 )
             )
         command.bytes = size

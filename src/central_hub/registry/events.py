@@ -9,12 +9,15 @@ import msgspec
 from central_hub.kernel.events import TYPE_PREFIX, EventType, fields_of
 from central_hub.registry.model import (
     Instance,
+    RemovalReason,
     ServiceDependencyResolved,
     ServiceDrainChanged,
     ServiceHealthChanged,
     ServiceRegistered,
+    ServiceScaled,
     ServicesRegistered,
     ServiceUnregistered,
+    Status,
 )
 
 
@@ -66,9 +69,17 @@ def _first(fact: ServicesRegistered) -> str:
     return names.pop() if len(names) == 1 else ""
 
 
+_NAME: Final = "risk-management"
+_ID: Final = "risk-1"
+_INSTANCE: Final = Instance(
+    service_name=_NAME, instance_id=_ID, host="10.0.0.7", port=8_080, version="1.4.2", zone="eu-1", tags=("gpu",),
+    metadata={"type": "model-server"}, depends_on=("market-data",), lease_ttl_s=30.0,
+)  # fmt: skip
+
 EVENTS: Final[tuple[EventType, ...]] = (
     EventType(
-        name=f"{TYPE_PREFIX}service.registered.v1", fact=ServiceRegistered,
+        name=f"{TYPE_PREFIX}service.registered.v1", fact=ServiceRegistered, order="service/{service}/{instance_id}",
+        example=ServiceRegistered(instance=_INSTANCE),
         subject=lambda fact: f"service/{fact.instance.service_name}/{fact.instance.instance_id}",
         service=lambda fact: fact.instance.service_name,
         data=lambda fact: RegisteredData(**_fields(fact.instance), replaced=fact.replaced), shape=RegisteredData,
@@ -76,28 +87,48 @@ EVENTS: Final[tuple[EventType, ...]] = (
     ),
     EventType(
         name=f"{TYPE_PREFIX}service.batch-registered.v1", fact=ServicesRegistered,
+        order="service/{service} or service",
+        example=ServicesRegistered(instances=(_INSTANCE,)),
         subject=lambda fact: f"service/{_first(fact)}" if _first(fact) else "service",
         service=_first, shape=BatchRegisteredData,
         data=lambda fact: BatchRegisteredData(instances=tuple(InstanceData(**_fields(one)) for one in fact.instances)),
         summary="Instances were registered in one batch.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}service.unregistered.v1", fact=ServiceUnregistered, subject=_of_instance,
+        name=f"{TYPE_PREFIX}service.unregistered.v1", fact=ServiceUnregistered,
+        order="service/{service}/{instance_id}", subject=_of_instance,
+        example=ServiceUnregistered(service=_NAME, instance_id=_ID, reason=RemovalReason.DEREGISTERED),
         service=_service, data=fields_of("service", "instance_id", "reason"),
         summary="An instance left: it was deregistered, its lease ended, or nothing was heard of it.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}service.drain-changed.v1", fact=ServiceDrainChanged, subject=_of_instance,
+        name=f"{TYPE_PREFIX}service.drain-changed.v1", fact=ServiceDrainChanged,
+        order="service/{service}/{instance_id}", subject=_of_instance,
+        example=ServiceDrainChanged(service=_NAME, instance_id=_ID, draining=True),
         service=_service, data=fields_of("service", "instance_id", "draining"),
         summary="An instance takes no new work any more, or takes it again.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}service.health-changed.v1", fact=ServiceHealthChanged, subject=_of_instance,
+        name=f"{TYPE_PREFIX}service.health-changed.v1", fact=ServiceHealthChanged,
+        order="service/{service}/{instance_id}", subject=_of_instance,
+        example=ServiceHealthChanged(
+            service=_NAME, instance_id=_ID, status=Status.UNHEALTHY, previous=Status.HEALTHY,
+            reason="probe: connection not accepted",
+        ),
         service=_service, data=fields_of("service", "instance_id", "status", "previous", "reason"),
         summary="The verdict about an instance is another one.",
     ),
     EventType(
+        name=f"{TYPE_PREFIX}service.scaled.v1", fact=ServiceScaled, order="service/{service}",
+        example=ServiceScaled(service=_NAME, instances=3, previous=2, caused_by="0198a3c4-0000-7000-8000-000000000004"),
+        subject=lambda fact: f"service/{fact.service}", service=_service, cause=lambda fact: fact.caused_by,
+        data=fields_of("service", "instances", "previous"),
+        summary="A service has another number of instances than a second ago; its first one does not scale it.",
+    ),
+    EventType(
         name=f"{TYPE_PREFIX}integration.dependency-resolved.v1", fact=ServiceDependencyResolved,
+        order="dependency/{caller}/{service}",
+        example=ServiceDependencyResolved(caller="trading-engine", service=_NAME),
         subject=lambda fact: f"dependency/{fact.caller}/{fact.service}", service=_service,
         data=fields_of("caller", "service"), summary="A service was seen looking up another one for the first time.",
     ),

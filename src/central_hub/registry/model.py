@@ -173,6 +173,18 @@ class ServiceDependencyResolved(Fact, frozen=True, kw_only=True):
     service: str
 
 
+class ServiceScaled(Fact, frozen=True, kw_only=True):
+    """A service has another number of instances than it was last said to have (an event, not a fact).
+
+    `caused_by` is the id of the newest of the records that did it.
+    """
+
+    service: str
+    instances: int
+    previous: int
+    caused_by: str = ""
+
+
 FACTS: Final[tuple[type[Fact], ...]] = (
     ServiceRegistered,
     ServicesRegistered,
@@ -180,9 +192,10 @@ FACTS: Final[tuple[type[Fact], ...]] = (
     ServiceDrainChanged,
     ServiceHealthChanged,
     ServiceDependencyResolved,
+    ServiceScaled,
 )
 
-VIEW_FACTS: Final[frozenset[type[Fact]]] = frozenset(FACTS) - {ServiceDependencyResolved}
+VIEW_FACTS: Final[frozenset[type[Fact]]] = frozenset(FACTS) - {ServiceDependencyResolved, ServiceScaled}
 
 
 def endpoint_of(protocol: str, host: str, port: int) -> str:

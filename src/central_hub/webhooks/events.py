@@ -10,6 +10,8 @@ from central_hub.kernel.events import TYPE_PREFIX, EventType, fields_of
 from central_hub.webhooks.model import (
     CONFIG_CHANGED,
     FLAGS_CHANGED,
+    DeadLetter,
+    DisabledBecause,
     Result,
     TenantConfigurationValueChanged,
     TenantFlagsValueChanged,
@@ -58,24 +60,38 @@ def _given_up(fact: WebhookDeliveryParked) -> GivenUpData:
     )
 
 
+_WEBHOOK: Final = "0198a3c4-0000-7000-8000-000000000002"
+_LETTER: Final = DeadLetter(
+    seq=41, event_id="0198a3c4-0000-7000-8000-000000000003", event_type=f"{TYPE_PREFIX}tenant.updated.v1",
+    result=Result.REFUSED, status=422, attempts=1, at_ms=1_768_905_000_000,
+)  # fmt: skip
+
 EVENTS: Final[tuple[EventType, ...]] = (
     EventType(
-        name=CONFIG_CHANGED, fact=TenantConfigurationValueChanged, subject=_config_subject,
+        name=CONFIG_CHANGED, fact=TenantConfigurationValueChanged, order="config/{service}/{environment}",
+        example=TenantConfigurationValueChanged(
+            service="risk-management", environment="production", fingerprint='"Zm9vYmFy"'
+        ),
+        subject=_config_subject,
         data=_value, shape=ValueData,
         summary="What applies to a tenant, for a service in an environment, is something else: read it again.",
     ),
     EventType(
-        name=FLAGS_CHANGED, fact=TenantFlagsValueChanged, subject=lambda fact: f"flags/{fact.environment or '-'}",
+        name=FLAGS_CHANGED, fact=TenantFlagsValueChanged, order="flags/{environment}",
+        example=TenantFlagsValueChanged(service="", environment="production", fingerprint='"Zm9vYmFy"'),
+        subject=lambda fact: f"flags/{fact.environment or '-'}",
         data=fields_of("environment"),
         summary="What flags say to a tenant in an environment may be something else: ask again.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}webhook.disabled.v1", fact=WebhookDisabled,
+        name=f"{TYPE_PREFIX}webhook.disabled.v1", fact=WebhookDisabled, order="webhook/{webhook_id}",
+        example=WebhookDisabled(webhook_id=_WEBHOOK, reason=DisabledBecause.GONE),
         subject=lambda fact: f"webhook/{fact.webhook_id}", data=fields_of("webhook_id", "reason"),
         summary="An endpoint is told nothing from now on.",
     ),
     EventType(
-        name=f"{TYPE_PREFIX}webhook.delivery-parked.v1", fact=WebhookDeliveryParked,
+        name=f"{TYPE_PREFIX}webhook.delivery-parked.v1", fact=WebhookDeliveryParked, order="webhook/{webhook_id}",
+        example=WebhookDeliveryParked(webhook_id=_WEBHOOK, letter=_LETTER),
         subject=lambda fact: f"webhook/{fact.webhook_id}", data=_given_up, shape=GivenUpData,
         summary="An event was given up for an endpoint; it can be sent again.",
     ),

@@ -136,3 +136,61 @@ async def test_there_is_a_list_of_what_is_told() -> None:
             "TenantConfigurationChanged", "TenantResourcesAllocated", "SystemHealthChanged", "ConfigurationReloaded",
             "ServiceDependencyResolved",
         }  # fmt: skip
+
+
+async def test_a_type_is_shown_with_its_schema_and_an_example() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        for name in ("io.centralhub.service.registered.v1", "ServiceRegistered"):
+            shown = await world.must("GET", f"/events/types/{name}", key="acme")
+            assert (shown["type"], shown["version"], shown["told_by"]) == (
+                "io.centralhub.service.registered.v1",
+                1,
+                "hub",
+            )
+            assert shown["example"]["data"].keys() == shown["json_schema"]["properties"].keys()
+        reported = await world.must("GET", "/events/types/CircuitBreakerTripped", key="acme")
+        assert (reported["told_by"], reported["order"]) == ("services", "breaker/{caller}/{callee}")
+        answer = await world.ask("GET", "/events/types/CircuitBreakerTripped/schema", key="acme")
+        assert dict(answer.headers)[b"content-type"] == b"application/schema+json"
+        assert msgspec.json.decode(answer.body) == reported["json_schema"]
+
+
+async def test_a_type_that_is_not_there_names_the_nearest() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        for path in ("", "/schema"):
+            status, problem = told(await world.ask("GET", f"/events/types/ServiceRegisterd{path}", key="acme"))
+            assert (status, problem["code"]) == (404, "event_type_not_found")
+            assert "Did you mean 'ServiceRegistered'?" in problem["detail"]
+
+
+async def test_the_trace_of_a_request_is_that_of_events_without_one() -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    own = trace.replace("4bf9", "5bf9")
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        events = [EVENT, EVENT | {"id": "e-2", "traceparent": own}]
+        await world.must("POST", "/events", key="acme", body=events, headers={"traceparent": trace})
+        await world.must(
+            "POST", "/events", key="acme", body=EVENT | {"id": "e-3"}, headers={"traceparent": "00-x-y-01"}
+        )
+        found = (await page(world, "after=start&types=com.*"))["events"]
+        assert [one.get("traceparent") for one in found] == [trace, own, None]
+
+
+async def test_attributes_in_headers_make_an_event_too() -> None:
+    attributes = {
+        "ce-specversion": "1.0", "ce-type": "com.example.closed", "ce-source": "/services/orders", "ce-id": "%C3%BC-1",
+        "ce-causationid": "e-0", "ce-correlationid": "c-9",
+    }  # fmt: skip
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await world.must("POST", "/events", key="acme", body={"n": 1}, headers=attributes)
+        [found] = (await page(world, "after=start&types=com.*"))["events"]
+        assert (found["id"], found["causationid"], found["correlationid"]) == ("ü-1", "e-0", "c-9")
+        assert (found["tenantid"], found["data"]) == ("acme", {"n": 1})
+        status, problem = told(
+            await world.ask("POST", "/events", key="acme", body={}, headers={**attributes, "ce-tenantid": "globex"})
+        )
+        assert (status, problem["code"]) == (403, "tenant_mismatch")

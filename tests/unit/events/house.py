@@ -16,6 +16,7 @@ from central_hub.edge.streams import Frame, Sink
 from central_hub.events.envelope import read
 from central_hub.events.model import EventPublished
 from central_hub.events.reading import EventReading, Wanted
+from central_hub.events.reported import REPORTED
 from central_hub.events.streaming import EventStreams
 from central_hub.events.usecases import Outcome, Publishing
 from central_hub.kernel.clock import ManualClock
@@ -93,9 +94,10 @@ class House:
         self.clock = ManualClock()
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
         self.access = OpenAccess()
-        self.reading = EventReading(self.log, self.runner, EventTypes(EVENTS))
+        self.types = EventTypes(EVENTS, REPORTED)
+        self.reading = EventReading(self.log, self.runner, self.types)
         self.streams = EventStreams(self.reading, self.access, SystemClock(), per_tenant_max=4)
-        self.publishing = Publishing(self.sequencer, self.access)
+        self.publishing = Publishing(self.sequencer, self.access, self.types)
         self.runner.listen(self.streams.applied)
 
     async def publish(
