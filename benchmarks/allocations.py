@@ -44,6 +44,7 @@ from central_hub.tenants.secrets import SECRET_RANDOM_BYTES, mint_bootstrap
 
 PROCESSES: Final = 8
 CONNECTIONS: Final = 8
+FEATURE: Final = "max_concurrent_requests"
 LIMIT: Final = 100
 TTL_S: Final = 2.0
 LATE_S: Final = 1.0
@@ -138,6 +139,7 @@ def running(seed: int) -> Iterator[Run]:
         try:
             hub = run.start_hub()
             run.key = hub.tenant("bench", "enterprise", ["quota:read", "quota:write"])
+            hub.must("PUT", f"/tenants/bench/overrides/{FEATURE}", {"value": LIMIT})
             yield run
         finally:
             run.stop()

@@ -27,6 +27,7 @@ from central_hub.configuration.model import (
     Template,
     TenantConfigurationChanged,
 )
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
@@ -183,6 +184,7 @@ class ConfigurationView:
         if applied.domain == PLATFORM:
             self.platform_generation += 1
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of about `CHUNK_BYTES`."""
         chunk, size = _Dump(), 0

@@ -24,6 +24,7 @@ from central_hub.flags.model import (
     SegmentRemoved,
 )
 from central_hub.flags.rules import is_visible
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
@@ -130,6 +131,7 @@ class FlagsView:
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of at most `CHUNK` items."""
         if domain == PLATFORM:

@@ -189,7 +189,11 @@ class View(Protocol):
         ...
 
     def dump(self, domain: DomainId) -> Iterable[object]:
-        """Yield the domain's state in encodable chunks of a few hundred items at most."""
+        """Return the domain's state as of this call, in encodable chunks of a few hundred items at most.
+
+        Facts are applied between two chunks; none of them shows. A view that holds much of one tenant makes its
+        chunks as they are taken.
+        """
         ...
 
     def restore(self, domain: DomainId, chunks: Iterable[bytes]) -> None:

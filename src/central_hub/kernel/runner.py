@@ -149,7 +149,8 @@ class Runner:
             # No await between these: all views of a domain are taken at one position.
             position = self._positions[domain]
             shredded = self._sealer.is_shredded(domain)
-            copies = [(view, [] if shredded else list(view.dump(domain))) for view in self._views.values()]
+            copies = [(view, () if shredded else view.dump(domain)) for view in self._views.values()]
+            await asyncio.sleep(0)
             for view, dumped in copies:
                 chunks: list[bytes] = []
                 for chunk in dumped:

@@ -51,7 +51,7 @@ QUEUE_MAX: Final = 8_192
 QUEUE_RESERVED: Final = 1_024
 """Of them, those that only the hub's own work may take."""
 
-APPLY_SLICE_BYTES: Final = 8_192
+APPLY_SLICE_BYTES: Final = 6_144
 """Sealed bytes applied before others run: about a millisecond of work."""
 
 HUB: Final = HUB_ACTOR.kind

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
@@ -122,6 +123,7 @@ class PlansView:
         if above.is_empty:
             del self._above[applied.domain]
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of at most `CHUNK` items."""
         if domain == PLATFORM and self._revision:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.records import Applied
@@ -133,6 +134,7 @@ class MeteredView:
             used.add(event, fact.tier)
         used.forget(applied.time_ms)
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of at most `CHUNK` items."""
         used = self._used.get(domain)

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.records import Applied
@@ -133,6 +134,7 @@ class QuotasView:
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of at most `CHUNK` items."""
         leases = self.leases_after(domain, -1, self.count_leases(domain))

@@ -23,8 +23,8 @@ from central_hub.registry.encoding import Discovery, encode_discovery, encode_in
 from central_hub.registry.model import Instance, ServiceKey, Status
 from central_hub.registry.picker import Candidate, Pick, is_eligible, pick
 from central_hub.registry.ports import HealthOf, Verdict
+from central_hub.registry.service import Service
 from central_hub.registry.signals import LOAD_FRESH_MS, Loads
-from central_hub.registry.view import Service
 
 SIGNAL_REBUILD_MS: Final = 100.0
 RAMP_REBUILD_MS: Final = 1_000.0

@@ -23,8 +23,9 @@ from central_hub.registry.model import Instance, Status
 from central_hub.registry.picker import Pick, is_eligible
 from central_hub.registry.ports import Access, Positions, Tiers
 from central_hub.registry.schemas import DiscoverQuery, ExplainPart, Explanation, Filters
+from central_hub.registry.service import Service
 from central_hub.registry.usecases import instance_not_found
-from central_hub.registry.view import RegistryView, Service
+from central_hub.registry.view import RegistryView
 from central_hub.registry.visibility import (
     Viewer,
     keys_for,

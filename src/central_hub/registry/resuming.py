@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from central_hub.kernel.ids import SHARED, DomainId
 from central_hub.kernel.seq import HubSeq
 from central_hub.registry.ports import Positions
-from central_hub.registry.view import RegistryView, Service
+from central_hub.registry.service import Service
+from central_hub.registry.view import RegistryView
 from central_hub.registry.visibility import Viewer, keys_for, visible
 from central_hub.registry.watch_wire import WatchWire
 

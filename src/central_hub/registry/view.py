@@ -7,16 +7,18 @@ bounded trace, so that a watch that resumes learns of the removal.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final
+from weakref import WeakSet
 
 import msgspec
 
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.records import Applied
+from central_hub.registry.dumping import Dump, Dumped
 from central_hub.registry.model import (
     RANK_NOBODY,
     RANK_PUBLIC,
@@ -32,51 +34,11 @@ from central_hub.registry.model import (
     ServiceUnregistered,
     Status,
 )
-
-DUMP_CHUNK: Final = 256
+from central_hub.registry.service import Service, Tombstone
 
 RankOf = Callable[[str], int | None]
-T = TypeVar("T")
 
 _EMPTY_MAP: Final[dict[str, Any]] = {}  # Any: JSON; shared by every instance without metadata, never written
-
-
-class Service:
-    """One service of one domain. Queries only outside this module.
-
-    `revision` is the position of its last change, `created` of its last coming into being,
-    `ranked` of the last change of the rank it asks for. `rank_floor` is the lowest rank it ever
-    asked for: below it nobody ever saw it, and nobody is told that it left.
-    """
-
-    __slots__ = (
-        "created",
-        "instances",
-        "name",
-        "rank",
-        "rank_floor",
-        "ranked",
-        "removed",
-        "removed_horizon",
-        "revision",
-    )
-
-    def __init__(self, name: str, created: int, rank_floor: int = RANK_NOBODY) -> None:
-        self.name = name
-        self.instances: dict[str, Instance] = {}
-        self.created = created
-        self.revision = created
-        self.rank = RANK_PUBLIC
-        self.rank_floor = rank_floor
-        self.ranked = created
-        self.removed: dict[str, int] | None = None
-        self.removed_horizon = created
-
-    def removed_since(self, seq: int) -> list[str] | None:
-        """Return the ids that left after `seq` and are not back; None when that is forgotten."""
-        if seq < self.removed_horizon:
-            return None
-        return [name for name, at in (self.removed or {}).items() if at > seq]
 
 
 @dataclass(slots=True)
@@ -90,44 +52,17 @@ class Change:
     instance_ids: set[str] = field(default_factory=set[str])
 
 
-class _Tombstone(NamedTuple):
-    """Where a service vanished, and the lowest rank it ever asked for."""
-
-    seq: int
-    rank_floor: int
-
-
 @dataclass(slots=True)
 class _Domain:
     services: dict[str, Service] = field(default_factory=dict[str, Service])
-    tombstones: dict[str, _Tombstone] = field(default_factory=dict[str, _Tombstone])
+    tombstones: dict[str, Tombstone] = field(default_factory=dict[str, Tombstone])
     horizon: int = 0
     instance_count: int = 0
     status_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    dumps: WeakSet[Dump] | None = None  # those being taken; none for nearly all tenants, nearly always
 
 
-class _DumpedService(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
-    """What a service knows that its instances do not say."""
-
-    name: str
-    created: int
-    revision: int
-    ranked: int
-    rank_floor: int
-    removed_horizon: int
-    removed: dict[str, int]
-
-
-class _Dumped(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A chunk of the snapshot: instances, with the little that is not derived from them."""
-
-    instances: tuple[Instance, ...] = ()
-    services: tuple[_DumpedService, ...] = ()
-    tombstones: dict[str, _Tombstone] = {}
-    horizon: int = 0
-
-
-_CHUNK_DECODER: Final = msgspec.msgpack.Decoder(_Dumped)
+_CHUNK_DECODER: Final = msgspec.msgpack.Decoder(Dumped)
 _NO_SERVICES: Final[Mapping[str, Service]] = MappingProxyType({})
 
 
@@ -253,19 +188,14 @@ class RegistryView:
                 pass
 
     def dump(self, domain: DomainId) -> Iterator[object]:
-        """Yield the domain's state in chunks of at most `DUMP_CHUNK` items."""
+        """Return the domain's state as of now, in chunks that are made as they are taken."""
         known = self._domains.get(domain)
         if known is None:
-            return
-        yield _Dumped(horizon=known.horizon)
-        for names in _sliced(tuple(known.tombstones), DUMP_CHUNK):
-            yield _Dumped(tombstones={name: known.tombstones[name] for name in names}, horizon=known.horizon)
-        services = tuple(known.services.values())
-        for part in _sliced(services, DUMP_CHUNK):
-            yield _Dumped(services=tuple(_service_row(service) for service in part))
-        instances = [instance for service in services for instance in service.instances.values()]
-        for chunk in _sliced(instances, DUMP_CHUNK):
-            yield _Dumped(instances=tuple(chunk))
+            return iter(())
+        dump = Dump(known.services, known.tombstones, known.horizon)
+        known.dumps = known.dumps or WeakSet[Dump]()
+        known.dumps.add(dump)
+        return dump.chunks()
 
     def restore(self, domain: DomainId, chunks: Iterable[bytes]) -> None:
         """Take back what `dump` yielded."""
@@ -297,7 +227,7 @@ class RegistryView:
     def _put(self, domain_id: DomainId, domain: _Domain, instance: Instance, seq: int) -> None:
         name = instance.service_name
         service = domain.services.get(name)
-        change = self._note(domain_id, name, service)
+        change = self._note(domain_id, domain, name, service)
         if service is None:
             buried = domain.tombstones.pop(name, None)
             floor = RANK_NOBODY if buried is None else buried.rank_floor
@@ -319,7 +249,7 @@ class RegistryView:
         service = domain.services.get(name)
         if service is None or instance_id not in service.instances:
             return
-        self._note(domain_id, name, service).instance_ids.add(instance_id)
+        self._note(domain_id, domain, name, service).instance_ids.add(instance_id)
         before = service.instances.pop(instance_id)
         domain.instance_count -= 1
         domain.status_counts[before.status] -= 1
@@ -336,14 +266,18 @@ class RegistryView:
         before = None if service is None else service.instances.get(instance_id)
         if service is None or before is None:
             return
-        self._note(applied.domain, name, service).instance_ids.add(instance_id)
+        self._note(applied.domain, domain, name, service).instance_ids.add(instance_id)
         after = msgspec.structs.replace(before, revision=applied.domain_seq, **fields)
         domain.status_counts[before.status] -= 1
         domain.status_counts[after.status] += 1
         service.instances[instance_id] = after
         service.revision = applied.domain_seq
 
-    def _note(self, domain_id: DomainId, name: str, service: Service | None) -> Change:
+    def _note(self, domain_id: DomainId, domain: _Domain, name: str, service: Service | None) -> Change:
+        """Take note of a service that is about to change."""
+        if service is not None and domain.dumps:
+            for dump in domain.dumps:
+                dump.keep(service)
         key = (domain_id, name)
         change = self._changes.get(key)
         if change is None:
@@ -383,20 +317,8 @@ def required_rank(requirements: tuple[str, ...], rank_of: RankOf) -> int:
     return lowest
 
 
-def _service_row(service: Service) -> _DumpedService:
-    return _DumpedService(
-        name=service.name,
-        created=service.created,
-        revision=service.revision,
-        ranked=service.ranked,
-        rank_floor=service.rank_floor,
-        removed_horizon=service.removed_horizon,
-        removed=dict(service.removed or {}),
-    )
-
-
 def _bury(domain: _Domain, service: Service, seq: int) -> None:
-    domain.tombstones[service.name] = _Tombstone(seq, service.rank_floor)
+    domain.tombstones[service.name] = Tombstone(seq, service.rank_floor)
     if len(domain.tombstones) > TOMBSTONES_PER_DOMAIN_MAX:
         # Insertion order is the order of the positions: the first is the oldest.
         oldest = next(iter(domain.tombstones))
@@ -449,8 +371,3 @@ def _compact(instance: Instance, service: Service, revision: int) -> Instance:
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:  # Any: JSON
     # Equality alone would make {"a": 1} and {"a": true} one map.
     return one == other and repr(one) == repr(other)
-
-
-def _sliced(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -17,7 +17,8 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import SHARED, DomainId
 from central_hub.registry.model import RANK_PUBLIC, ServiceKey
 from central_hub.registry.ports import Tiers
-from central_hub.registry.view import RegistryView, Service
+from central_hub.registry.service import Service
+from central_hub.registry.view import RegistryView
 
 _NOTHING: Final[Mapping[str, Service]] = MappingProxyType({})
 

@@ -15,8 +15,9 @@ from central_hub.kernel.ids import SHARED, DomainId
 from central_hub.registry.catalogue import Catalogue
 from central_hub.registry.encoding import encode_instance
 from central_hub.registry.ports import HealthOf
+from central_hub.registry.service import Service
 from central_hub.registry.signals import Loads
-from central_hub.registry.view import RegistryView, Service
+from central_hub.registry.view import RegistryView
 from central_hub.registry.visibility import Viewer, revision_for, scope_word, visible
 
 RENDERED_MAX: Final = 256

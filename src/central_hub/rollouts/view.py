@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from central_hub.configuration.model import Layer
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
@@ -142,6 +143,7 @@ class RolloutsView:
         for rollout_id in ended[:-ENDED_KEPT_MAX]:
             del kept[rollout_id]
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's rollouts, one at a time."""
         yield from self._rollouts.get(domain, _NONE).values()

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
@@ -135,6 +136,7 @@ class SecretsView:
         versions = (*(() if before is None else before.versions), version)[-VERSIONS_KEPT:]
         kept.put(Secret(path=fact.path, versions=versions, shared=fact.shared))
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of about `CHUNK_BYTES`."""
         kept = self._kept.get(domain, _NONE)

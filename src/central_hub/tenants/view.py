@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.kernel.records import Applied
@@ -202,6 +203,7 @@ class TenantsView:
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of at most `CHUNK` items."""
         tenant = self._tenants.get(domain)

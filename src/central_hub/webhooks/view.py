@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from central_hub.kernel.dumping import at_once
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.records import Applied
@@ -132,6 +133,7 @@ class WebhooksView:
             case _:
                 raise AssertionError(f"{applied.type} is not folded here")
 
+    @at_once
     def dump(self, domain: DomainId) -> Iterator[object]:
         """Yield the domain's state in chunks of at most `CHUNK` items."""
         own = self._own.get(domain)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from central_hub.kernel.ids import SHARED, DomainId
-from central_hub.registry import view as view_module
+from central_hub.registry import dumping
 from central_hub.registry.model import (
     RANK_NOBODY,
     REMOVED_PER_SERVICE_MAX,
@@ -32,7 +32,7 @@ def state(view: RegistryView, domain: DomainId) -> object:
     return {
         name: (
             service.created, service.revision, service.rank, service.ranked, service.rank_floor,
-            dict(service.instances), service.removed or {}, service.removed_horizon,
+            dict(service.instances), dict(service.removed or {}), service.removed_horizon,
         )
         for name, service in view.services(domain).items()
     }  # fmt: skip
@@ -175,7 +175,7 @@ def test_equal_maps_are_shared_but_true_is_not_one() -> None:
 
 
 def test_what_is_dumped_comes_back_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view_module, "DUMP_CHUNK", 3)
+    monkeypatch.setattr(dumping, "DUMP_CHUNK", 3)
     dice = random.Random(5)
     fold = Fold()
     for _ in range(500):
@@ -191,6 +191,33 @@ def test_what_is_dumped_comes_back_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     assert dict(back.count_status(ACME)) == dict(fold.view.count_status(ACME))
     assert back.vanished_since(ACME, 0) == fold.view.vanished_since(ACME, 0)
     assert list(back.dump(SHARED)) == []
+
+
+def test_what_changes_while_it_is_dumped_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dumping, "DUMP_CHUNK", 3)
+    dice = random.Random(7)
+
+    def change(fold: Fold) -> None:
+        name, instance_id = f"s-{dice.randrange(6)}", f"i-{dice.randrange(4)}"
+        made = instance(name, instance_id, metadata={"n": dice.randrange(9)})
+        health = ServiceHealthChanged(service=name, instance_id=instance_id, status=Status.UNHEALTHY, reason="probe")
+        fold.apply(dice.choice([ServiceRegistered(instance=made), left(name, instance_id), health]), ACME)
+
+    for _ in range(60):
+        fold = Fold()
+        for _ in range(dice.randrange(60)):
+            change(fold)
+        then, gone = state(fold.view, ACME), fold.view.vanished_since(ACME, 0)
+        older, chunks = fold.view.dump(ACME), list[bytes]()
+        for chunk in fold.view.dump(ACME):
+            chunks.append(msgspec.msgpack.encode(chunk))
+            for _ in range(dice.randrange(6)):
+                change(fold)
+        for taken in (chunks, [msgspec.msgpack.encode(chunk) for chunk in older]):
+            back = RegistryView(RANKS.get)
+            back.restore(ACME, taken)
+            assert state(back, ACME) == then
+            assert back.vanished_since(ACME, 0) == gone
 
 
 def test_tiers_that_move_move_the_ranks() -> None:
