@@ -21,7 +21,6 @@ SCOPES: Final = {"applied", "ctx", "domain", "domain_id", "tenant_id"}
 
 PARTS: Final = {
     "configuration.History": "one layer's revisions, handed out by ConfigurationView.layers(domain)",
-    "registry.Service": "one service of one domain, handed out by RegistryView.service(domain, …)",
     "health.Kept": "one instance of one domain, handed out by Population.find(domain, …)",
     "health.Group": "one service of one domain, handed out by Population.group(domain, …)",
     "health.Domain": "one domain's sums, handed out by Population.domain(domain)",
