@@ -25,6 +25,8 @@ PREFIX: Final = "HUB_"
 MISSPELT_RATIO: Final = 0.85
 SECRET_MASK: Final = "********"  # noqa: S105  # what stands in place of one
 
+ADVERTISED_LENGTH_MAX: Final = 200
+_BASE_URL: Final = re.compile(r"(?i)https?://(\[[0-9a-f:.]{2,45}\]|[a-z0-9][a-z0-9.-]{0,150})(:\d{1,5})?/?")
 _USERS_PASSWORD: Final = re.compile(r"(//[^:@/?]*):.*@")
 _NAMED_PASSWORD: Final = re.compile(r"(?i)((?:ssl)?password=)[^&]*")
 
@@ -67,6 +69,15 @@ def _store(given: SecretStr | None) -> SecretStr | None:
     return given
 
 
+def _advertised(given: str | None) -> str | None:
+    """Refuse what no other hub and no client could reach a hub by; two forms of one URL are one."""
+    if given is None:
+        return None
+    if not _BASE_URL.fullmatch(given):
+        raise ValueError("give the URL at which others reach this hub, as http://10.0.0.5:7000")
+    return given.rstrip("/").lower()
+
+
 class Settings(BaseSettings):
     """The hub's process settings. Values come from arguments, then `HUB_*`, then the defaults."""
 
@@ -78,6 +89,11 @@ class Settings(BaseSettings):
     store: Annotated[SecretStr | None, AfterValidator(_store)] = Field(
         default=None,
         description="PostgreSQL to keep everything in, instead of the embedded store: postgresql://USER@HOST/DATABASE.",
+    )
+    advertise: Annotated[str | None, AfterValidator(_advertised)] = Field(
+        default=None,
+        max_length=ADVERTISED_LENGTH_MAX,
+        description="URL at which others reach this hub: it then shares its PostgreSQL store with hubs that have one.",
     )
     open: bool = Field(default=False, description="No keys: header claims are taken as given. Loopback only.")
     lane: Lane = Field(default=Lane.PROTOCOL, description="How hot reads are served: protocol, asgi or off.")
@@ -161,7 +177,8 @@ class Settings(BaseSettings):
 
         Raises:
             HubError: `open_mode_exposed`: open mode on an address others can reach; `open_mode_cross_origin`: open
-                mode with pages of other sites let in; `invalid_origins`.
+                mode with pages of other sites let in; `invalid_origins`; `nothing_to_share`: a URL for other hubs and
+                a store for one.
         """
         origins = origins_of(self.cross_origins)
         if self.open and origins:
@@ -170,6 +187,13 @@ class Settings(BaseSettings):
                 Kind.INVALID,
                 "Open mode takes every caller's word, so no page of another origin may speak to it.",
                 next_step="Leave --cross-origins out, or leave --open out and use keys.",
+            )
+        if self.advertise is not None and self.store is None:
+            raise HubError(
+                "nothing_to_share",
+                Kind.INVALID,
+                "Hubs share a store in PostgreSQL; the embedded one is for one hub.",
+                next_step="Name the database with --store, or leave --advertise out.",
             )
         if self.open and not is_loopback(self.host):
             raise HubError(

@@ -27,6 +27,7 @@ WALLED = (
     "data_keys",
     "cursors",
     "secrets",
+    "members",
     "snapshots",
     "snapshot_parts",
 )

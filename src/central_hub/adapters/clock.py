@@ -18,6 +18,12 @@ class SystemClock:
         return time.monotonic_ns() / 1_000_000
 
 
+def since_boot_ms() -> float:
+    """Return milliseconds on a clock that never goes back, and goes on while the machine sleeps where it has one."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) / 1_000_000
+
+
 def system_random(count: int) -> bytes:
     """Return `count` bytes from the system's cryptographic source."""
     return os.urandom(count)

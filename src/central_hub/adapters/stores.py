@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,10 @@ from central_hub.adapters.secret_files import secret_file, sync_directory
 from central_hub.adapters.snapshot_files import FileSnapshots
 from central_hub.adapters.sqlite.log import RESERVED_BYTES, FreeBytes, SqliteLog, free_bytes
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.ports import Snapshots
+from central_hub.kernel.roster import RosterOwnership
+from central_hub.kernel.signals import Signals, Silence
 
 if TYPE_CHECKING:  # its driver is an extra of its own
     from central_hub.adapters.postgres.cursors import PostgresCursors
@@ -39,6 +42,10 @@ def _never() -> int:
     return 0
 
 
+async def _nobody(pos: Callable[[], int] = _never) -> None:
+    """There is nobody to share with."""
+
+
 def _alone(moved: Callable[[], None], rewound: Callable[[], None]) -> None:
     """Nobody else writes to a store of one's own."""
 
@@ -49,6 +56,8 @@ class Stores:
 
     `unwell` says why the store takes no writes, empty while it does; `stale_ms` how long ago it last confirmed where
     its log ends, 0 while it answers; `losses` how often it was lost; `follow` is told whom to tell of others' writes.
+    Where hubs share the store `roster` says who they are, and this one takes its share of the work between `join`,
+    which is told what says how far this hub has applied the log, and `leave`.
     """
 
     log: SqliteLog | MemoryLog | PostgresLog
@@ -63,6 +72,11 @@ class Stores:
     stale_ms: Callable[[], int] = _never
     losses: Callable[[], int] = _never
     follow: Follow = _alone
+    ownership: Ownership = field(default_factory=Alone)
+    signals: Signals = field(default_factory=Silence)
+    roster: RosterOwnership | None = None
+    join: Callable[[Callable[[], int]], Awaitable[None]] = _nobody
+    leave: Callable[[], Awaitable[None]] = _nobody
 
 
 async def open_directory(

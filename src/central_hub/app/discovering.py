@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from central_hub.app.limiting import slack_of
 from central_hub.app.parts import Core, Discovery
 from central_hub.configuration.announcing import Announcements
 from central_hub.edge.operations import Operation
@@ -31,7 +32,7 @@ from central_hub.registry.watching import WatchHub
 def discovery_of(core: Core, probe: Probe) -> Discovery:
     """Put together what finds instances, watches them and keeps their health."""
     loads, waiters = Loads(), Waiters()
-    keeper = Keeper(probe, loads, core.clock)
+    keeper = Keeper(probe, loads, core.clock, ownership=core.ownership, slack_ms=slack_of(core))
     catalogue = Catalogue(keeper, loads, core.clock, core.stores.incarnation)
     first_lookups = FirstLookups(core.sequencer)
     dependencies = Dependencies(core.registry, first_lookups.seen)
@@ -40,7 +41,7 @@ def discovery_of(core: Core, probe: Probe) -> Discovery:
     return Discovery(
         loads=loads,
         keeper=keeper,
-        monitor=Monitor(keeper, probe, core.registry, core.sequencer, core.clock),
+        monitor=Monitor(keeper, probe, core.registry, core.sequencer, core.clock, core.ownership),
         catalogue=catalogue,
         first_lookups=first_lookups,
         scaling=Scaling(core.registry, core.sequencer, core.ownership),

@@ -25,7 +25,6 @@ from central_hub.health.model import FACTS as HEALTH_FACTS
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import FactTypes
-from central_hub.kernel.ownership import Alone
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.plans.book import PlanBook
@@ -117,12 +116,12 @@ def core_of(
         life=LifeCycle(
             tenants, sequencer, stores.sealer, (Leaving(registry, sequencer), LeasesLeaving(quotas, sequencer))
         ),
-        trials=Trials(tenants, sequencer, clock),
+        trials=Trials(tenants, sequencer, clock, stores.ownership),
         authentication=Authentication(tenants, book, clock, stores.pepper, open_mode=settings.open),
         denials=DenialLog(stores.decision_key, sequencer, clock, source),
         egress=Egress(_policy(settings, listeners), clock),
         protection=protection,
-        ownership=Alone(),
+        ownership=stores.ownership,
     )
 
 

@@ -83,6 +83,7 @@ class Hub:
         committing = group.create_task(self.core.sequencer.run())
         group.create_task(self._load_framework())
         self._tasks.push_async_callback(self._end, background, committing)
+        await self.core.stores.join(lambda: self.core.runner.pos)
         self.observing.readiness.started = True
 
     async def stop(self) -> None:
@@ -117,7 +118,15 @@ class Hub:
             task.cancel()
         await asyncio.wait(background)
         await self._keep_cursors()
+        await self._leave()
         await self._snapshot()
+
+    async def _leave(self) -> None:
+        """Let the other hubs have this one's work, now that it has written all of its own."""
+        try:
+            await self.core.stores.leave()
+        except HubError as error:
+            _log.warning("app.roster_not_left", code=error.code)
 
     async def _keep_cursors(self) -> None:
         try:

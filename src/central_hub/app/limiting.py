@@ -25,18 +25,25 @@ from central_hub.quotas.usage_routes import UsageRoutes
 from central_hub.quotas.usage_routes import operations as usage_operations
 from central_hub.quotas.usecases import Allocations
 
+SIGNALS_LATE_MS: Final = 1_000.0
+"""What other hubs hear comes with the next look at the store, ten times a second; this is several of them lost."""
 _ABOVE: Final = frozenset(fact.__name__ for fact in PLANS_FACTS)
+
+
+def slack_of(core: Core) -> float:
+    """Return how late, in milliseconds, what another hub heard may come here."""
+    return 0.0 if core.stores.roster is None else SIGNALS_LATE_MS
 
 
 def quotas_of(core: Core) -> Quotas:
     """Put together what holds, counts and meters."""
-    keeper, limits = LeaseKeeper(core.clock), PlanLimits(core.book)
+    keeper, limits = LeaseKeeper(core.clock, slack_ms=slack_of(core)), PlanLimits(core.book)
     core.runner.listen(keeper.applied)
     core.runner.listen(listener_of(core))
     budgets = Budgets(core.quotas, core.sequencer, limits, core.authentication, core.clock)
     return Quotas(
         keeper=keeper,
-        endings=Endings(keeper, core.quotas, core.sequencer),
+        endings=Endings(keeper, core.quotas, core.sequencer, core.ownership),
         allocations=Allocations(core.quotas, keeper, core.sequencer, limits, core.authentication, core.clock),
         budgets=budgets,
         metering=Metering(core.metered, core.sequencer, core.authentication, core.clock),

@@ -18,7 +18,6 @@ from central_hub.registry.view import RegistryView
 from central_hub.rollouts.exposing import Exposing
 from central_hub.rollouts.followers import FollowerBook
 from central_hub.rollouts.observing import Observing
-from central_hub.rollouts.ports import OnlyHub
 from central_hub.rollouts.reading import RolloutsReading
 from central_hub.rollouts.routes import RolloutRoutes
 from central_hub.rollouts.routes import operations as rollouts_operations
@@ -98,7 +97,9 @@ def rolling_out(core: Core, discovery: Discovery, config: Configuring, book: Fol
     exposing = Exposing(core.rollouts, core.configuration, config.defaults, config.customers, config.in_force)
     observing = Observing(book, exposing, config.in_force, instances, core.clock)
     rollouts = Rollouts(core.rollouts, core.sequencer, config.configuration, core.configuration)
-    stepping = Stepping(core.rollouts, rollouts, observing, book, instances, config.customers, core.clock, OnlyHub())
+    stepping = Stepping(
+        core.rollouts, rollouts, observing, book, instances, config.customers, core.clock, core.ownership
+    )
     reading = RolloutsReading(core.rollouts, core.configuration, stepping, book, exposing, config.in_force, core.clock)
     routes = RolloutRoutes(
         rollouts=rollouts, reading=reading, stepping=stepping, book=book, observing=observing, view=core.rollouts,

@@ -58,7 +58,9 @@ def safekeeping(core: Core) -> Safekeeping:
     secrets = Secrets(
         core.secrets, known, core.sequencer, core.stores.sealer, core.authentication, customers, core.clock
     )
-    rotation = Rotation(core.stores.sealer, core.secrets, core.sequencer, core.clock, customers)
+    rotation = Rotation(
+        core.stores.sealer, core.secrets, core.sequencer, core.clock, customers, ownership=core.ownership
+    )
     return Safekeeping(
         secrets=secrets,
         known=known,

@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from ipaddress import ip_address
 from typing import Any, Final, TextIO, cast
 
@@ -106,11 +107,18 @@ async def open_stores(settings: Settings) -> Stores:
     if settings.store is None:
         return await open_directory(settings.data, incarnation=new_incarnation(), keys=key_provider(settings))
     check_driver()
-    from central_hub.adapters.postgres.stores import open_postgres  # its driver is an extra of its own
+    from central_hub.adapters.postgres.members import Joining  # its driver is an extra of its own
+    from central_hub.adapters.postgres.stores import open_postgres
 
+    joining = None
+    if settings.advertise is not None:
+        joining = Joining(
+            node=settings.advertise, process=new_incarnation(), version=metadata.version("central-hub")
+        )  # fmt: skip
     return await open_postgres(
-        settings.store.get_secret_value(), settings.data, mint=new_incarnation, keys=key_provider(settings)
-    )
+        settings.store.get_secret_value(), settings.data, mint=new_incarnation, keys=key_provider(settings),
+        joining=joining,
+    )  # fmt: skip
 
 
 def check_driver() -> None:

@@ -33,6 +33,9 @@ def serve(
     store: Annotated[
         str | None, typer.Option(envvar="HUB_STORE", help="postgresql://… instead of the embedded store.")
     ] = None,
+    advertise: Annotated[
+        str | None, typer.Option(envvar="HUB_ADVERTISE", help="URL of this hub, one of several that share the store.")
+    ] = None,
     open_mode: Annotated[
         bool | None, typer.Option("--open/--keys", envvar="HUB_OPEN", help="Open: no keys, loopback only. (keys)")
     ] = None,
@@ -89,7 +92,7 @@ def serve(
         "probe_networks": probe_networks, "webhook_networks": webhook_networks, "webhook_http": webhook_http,
         "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
         "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every, "cross_origins": cross_origins,
-        "retention_days": retention_days, "key_provider": key_provider,
+        "retention_days": retention_days, "key_provider": key_provider, "advertise": advertise,
     }  # fmt: skip
     settings = _settings({name: value for name, value in given.items() if value is not None})
     _announce(settings)

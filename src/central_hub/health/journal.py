@@ -17,6 +17,7 @@ from central_hub.health.model import JOURNAL_BATCH_MAX, JOURNAL_RETRY_S, SYSTEM_
 from central_hub.health.view import ORDER, Kept
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.records import HUB_ACTOR, Category
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.registry.model import (
@@ -30,6 +31,8 @@ from central_hub.registry.model import (
 from central_hub.registry.view import RegistryView
 
 BATCHES_AT_ONCE: Final = 32
+WORK_SYSTEM: Final = "system-health"
+"""Saying how the system as a whole is, as work of one of several hubs."""
 
 Unwritten = Callable[[DomainId, str, str], None]
 
@@ -43,12 +46,16 @@ class Journal:
         keeper: what is to be journaled.
         registry: what is journaled already.
         sequencer: makes it durable.
+        ownership: which hub speaks for the system as a whole.
     """
 
-    def __init__(self, keeper: Keeper, registry: RegistryView, sequencer: Sequencer) -> None:
+    def __init__(
+        self, keeper: Keeper, registry: RegistryView, sequencer: Sequencer, ownership: Ownership | None = None
+    ) -> None:
         self._keeper = keeper
         self._registry = registry
         self._sequencer = sequencer
+        self._ownership = ownership or Alone()
         self._system = Status.UNKNOWN
         self._unwritten: list[Unwritten] = []
         self._told: dict[Kept, Status] = {}
@@ -61,9 +68,11 @@ class Journal:
 
     async def write(self) -> bool:
         """Write what is marked now; say whether all of it became durable."""
-        marked = list(self._keeper.dirty)
         by_domain: dict[DomainId, list[Kept]] = {}
-        for kept in marked:
+        for kept in list(self._keeper.dirty):
+            if not self._keeper.judges(kept):
+                self._keeper.let_go(kept)
+                continue
             by_domain.setdefault(kept.domain, []).append(kept)
         batches = [
             (domain, found[start : start + JOURNAL_BATCH_MAX])
@@ -141,7 +150,7 @@ class Journal:
         """Tell the platform when the system as a whole is in another state."""
         population = self._keeper.population
         status, previous = population.status, self._system
-        if status is previous:
+        if status is previous or not self._ownership.owns(WORK_SYSTEM, ""):
             return True
         event = SystemHealthChanged(
             status=status,

@@ -1,7 +1,10 @@
 """Keeps leases and verdicts: renews, notices silence, doubts itself first, and says what is to be journaled.
 
 Synchronous and without I/O; the journal and the prober are the shells around it. Soft state: after
-a start every instance has one full lifetime from readiness and its last journaled status.
+a start every instance has one full lifetime from readiness and its last journaled status. Where
+several hubs share a store each instance has one that judges it: it asks the instance, ends its
+lease and says what is journaled. The others pass on what they hear and follow the log; when who
+judges what has changed, every lease has its full time again.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ from central_hub.health.rules import (
 from central_hub.health.view import BY_HEARTBEAT, BY_NOTHING, BY_PROBE, Domain, Group, Kept, Population
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.probing import Probe, ProbeProtocol, ProbeTarget
 from central_hub.kernel.records import Applied
 from central_hub.kernel.wheel import Timer, TimingWheel
@@ -71,6 +75,9 @@ UNPROBEABLE: Final = frozenset({"udp"})
 LATE_REMEMBERED_MS: Final = 100.0
 """How long a judgement about a group's silence is reused."""
 
+WORK: Final = "instance"
+"""Judging an instance, as work of one of several hubs; the key is its name."""
+
 Changed = Callable[[DomainId, str], None]
 
 
@@ -82,9 +89,20 @@ class Keeper:
         loads: where heartbeats leave what they report.
         clock: wall and monotonic time.
         changed: called with (domain, service) when a verdict not yet journaled changed.
+        ownership: which hub judges which instance.
+        slack_ms: how late what other hubs hear may come.
     """
 
-    def __init__(self, probe: Probe, loads: Loads, clock: Clock, changed: Changed | None = None) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        loads: Loads,
+        clock: Clock,
+        changed: Changed | None = None,
+        *,
+        ownership: Ownership | None = None,
+        slack_ms: float = 0.0,
+    ) -> None:
         self._probe = probe
         self._loads = loads
         self._clock = clock
@@ -97,6 +115,11 @@ class Keeper:
         self._looked_ms = now_ms
         self._pauses: deque[tuple[float, float]] = deque(maxlen=PAUSES_KEPT_MAX)
         self._targets = 0
+        self._ownership = ownership or Alone()
+        self._ownership.on_change(self._shared_out_anew)
+        self._slack_ms = slack_ms
+        self._round = 0
+        self._whole_from_ms = 0.0
         self.renewals = 0
         self.expired = 0
         self.pauses = 0
@@ -105,12 +128,35 @@ class Keeper:
         """Call `changed` with (domain, service) when a verdict not yet journaled changed."""
         self._changed.append(changed)
 
+    # -- which hub judges -----------------------------------------------------------------------
+
+    def judges(self, kept: Kept) -> bool:
+        """Say whether this hub is the one that judges an instance, by all it knows."""
+        if kept.round != self._round:
+            kept.round = self._round
+            kept.ours = self._ownership.likely_owns(WORK, kept.name)
+        return kept.ours
+
+    def let_go(self, kept: Kept) -> None:
+        """Leave an instance to the hub that judges it: what this one thought and did not journal is void."""
+        kept.leaving = None
+        self.dirty.pop(kept, None)
+        self._follow(kept, kept.journaled, "", self._clock.now_ms())
+
+    def _shared_out_anew(self) -> None:
+        self._round += 1
+        self._whole_from_ms = self._clock.monotonic_ms()
+
+    def _follow(self, kept: Kept, status: Status, reason: str, since_ms: int) -> None:
+        if kept.standing.status is not status or kept.standing.protected:
+            kept.judge(Standing(status=status, reason=reason, since_ms=since_ms))
+
     # -- what the registry asks -------------------------------------------------------------
 
     def verdict(self, domain: DomainId, service: str, instance_id: str) -> Verdict | None:
         """Return this hub's own verdict where it differs from the journaled one."""
         kept = self.population.find(domain, service, instance_id)
-        if kept is None:
+        if kept is None or not self.judges(kept):
             return None
         standing = kept.standing
         if not standing.protected and standing.status is kept.journaled:
@@ -166,10 +212,15 @@ class Keeper:
                         self.adopt(applied.domain, instance)
                 case ServiceUnregistered(service=service, instance_id=instance_id):
                     self.forget(applied.domain, service, instance_id)
-                case ServiceHealthChanged(service=service, instance_id=instance_id, status=status):
+                case ServiceHealthChanged(service=service, instance_id=instance_id, status=status, reason=reason):
                     kept = self.population.find(applied.domain, service, instance_id)
-                    if kept is not None:
-                        kept.journaled = status
+                    if kept is None:
+                        continue
+                    kept.journaled = status
+                    if not self.judges(kept):
+                        self._follow(kept, status, reason, applied.time_ms)
+                    elif kept.standing.status is not status:
+                        self.dirty[kept] = None  # another hub judged it until now
                 case _:
                     pass
 
@@ -215,6 +266,8 @@ class Keeper:
         kept.silent_ms = -1.0
         self.leases.set(kept.lease, at_ms + kept.ttl_ms)
         kept.group.last_check_ms = now_ms
+        if not self.judges(kept):
+            return
         standing = kept.standing
         if kept.target is None and (standing.status is not Status.HEALTHY or standing.fails or standing.protected):
             self.judge(kept, observed(standing, Sign.PASS, now_ms=now_ms, at_ms=at_ms))
@@ -228,6 +281,8 @@ class Keeper:
         """Take what a heartbeat says about strain."""
         if latency_ms_p95 is not None:
             kept.group.measured(latency_ms_p95)
+        if not self.judges(kept):
+            return
         before = kept.standing
         if (
             not before.strained
@@ -297,9 +352,13 @@ class Keeper:
     def _ended(self, kept: Kept, at_ms: float, now_ms: int) -> None:
         # While the hub stood still nobody could renew: everyone who was kept then gets that time back.
         grace_ms = sum(length for end, length in self._pauses if end > kept.renewed_ms)
-        until_ms = kept.renewed_ms + kept.ttl_ms + grace_ms
+        until_ms = max(kept.renewed_ms, self._whole_from_ms) + kept.ttl_ms + grace_ms + self._slack_ms
         if until_ms > at_ms:
             self.leases.set(kept.lease, until_ms)
+            return
+        if not self._ownership.owns(WORK, kept.name):
+            # Another hub judges it, or nobody can be sure to: while the store is away no hub knows what others hear.
+            self.leases.set(kept.lease, at_ms + kept.ttl_ms)
             return
         if kept.silent_ms < 0:
             kept.silent_ms = at_ms
@@ -329,10 +388,19 @@ class Keeper:
         confirmed = kept.standing.fails > 0 or kept.standing.status is Status.UNHEALTHY
         if kept.kept_by != BY_HEARTBEAT or confirmed or silent_ms >= protection_ms(kept.ttl_ms):
             return False
-        if not (_fell_silent(kept.group, at_ms) or _fell_silent(kept.group.domain, at_ms)):
+        if not (self._fell_silent(kept.group, at_ms) or self._fell_silent(kept.group.domain, at_ms)):
             return False
         self.judge(kept, protected(kept.standing, REASON_MASS_SILENCE, now_ms=now_ms))
         return True
+
+    def _fell_silent(self, group: Group | Domain, at_ms: float) -> bool:
+        if group.late[0] >= 0 and at_ms - group.late[0] < LATE_REMEMBERED_MS:
+            return group.late[1]
+        beating = [kept for kept in group.sample() if kept.kept_by == BY_HEARTBEAT and self.judges(kept)]
+        late = sum(1 for kept in beating if is_late(at_ms - kept.renewed_ms, kept.gap_ms, kept.ttl_ms))
+        verdict = is_mass_silence(late, len(beating))
+        group.late = (at_ms, verdict)
+        return verdict
 
     # -- terms ------------------------------------------------------------------------------------
 
@@ -394,13 +462,3 @@ def _unknown(standing: Standing, now_ms: int) -> Standing:
     return msgspec.structs.replace(
         standing, status=Status.UNKNOWN, reason="", since_ms=now_ms, protected=False, passes=0, fails=0, refusals=0
     )
-
-
-def _fell_silent(group: Group | Domain, at_ms: float) -> bool:
-    if group.late[0] >= 0 and at_ms - group.late[0] < LATE_REMEMBERED_MS:
-        return group.late[1]
-    beating = [kept for kept in group.sample() if kept.kept_by == BY_HEARTBEAT]
-    late = sum(1 for kept in beating if is_late(at_ms - kept.renewed_ms, kept.gap_ms, kept.ttl_ms))
-    verdict = is_mass_silence(late, len(beating))
-    group.late = (at_ms, verdict)
-    return verdict

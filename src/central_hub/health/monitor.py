@@ -12,6 +12,7 @@ from central_hub.health.journal import Journal
 from central_hub.health.keeper import Keeper
 from central_hub.health.prober import Prober
 from central_hub.kernel.clock import Clock
+from central_hub.kernel.ownership import Ownership
 from central_hub.kernel.probing import Probe
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.kernel.wheel import ADVANCE_SLICE
@@ -33,15 +34,22 @@ class Monitor:
         registry: what is registered.
         sequencer: makes transitions durable.
         clock: wall and monotonic time.
+        ownership: which hub speaks for the system as a whole.
     """
 
     def __init__(
-        self, keeper: Keeper, probe: Probe, registry: RegistryView, sequencer: Sequencer, clock: Clock
+        self,
+        keeper: Keeper,
+        probe: Probe,
+        registry: RegistryView,
+        sequencer: Sequencer,
+        clock: Clock,
+        ownership: Ownership | None = None,
     ) -> None:
         self._keeper = keeper
         self._registry = registry
         self._wake = asyncio.Event()
-        self.journal = Journal(keeper, registry, sequencer)
+        self.journal = Journal(keeper, registry, sequencer, ownership)
         self.prober = Prober(keeper, probe, clock, self._wake)
 
     async def prime(self) -> None:

@@ -79,6 +79,9 @@ class Prober:
         kept = timer.key
         if kept.probing or kept.probe is not timer:
             return
+        if not self._keeper.judges(kept):
+            self._keeper.schedule(kept, timer, self._clock.monotonic_ms())
+            return
         queue = self._waiting.get(kept.domain)
         if queue is None:
             queue = self._waiting[kept.domain] = deque()

@@ -39,10 +39,12 @@ class Kept:
         "kept_by",
         "lease",
         "leaving",
+        "ours",
         "owner",
         "probe",
         "probing",
         "renewed_ms",
+        "round",
         "silent_ms",
         "standing",
         "target",
@@ -67,6 +69,13 @@ class Kept:
         self.standing: Standing = UNJUDGED
         self.journaled = Status.UNKNOWN
         self.leaving: RemovalReason | None = None
+        self.ours = True
+        self.round = -1
+
+    @property
+    def name(self) -> str:
+        """What it is called among all instances of all domains."""
+        return f"{self.domain}/{self.group.name}/{self.instance_id}"
 
     @property
     def service(self) -> str:

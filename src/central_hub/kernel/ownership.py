@@ -23,12 +23,22 @@ class Ownership(Protocol):
         """
         ...
 
+    def likely_owns(self, work: str, key: str) -> bool:
+        """Say whether it is this hub's by all it knows, be it that it cannot be sure: for what may be done twice.
+
+        Asking an instance how it is goes on by this when the store is away, and nobody can own anything.
+        """
+        ...
+
     def owner(self, work: str, key: str) -> str | None:
         """Return the base URL of the hub that does it; None when it is this one or nobody."""
         ...
 
     def on_change(self, told: Callable[[], None]) -> None:
-        """Call `told` whenever an answer may be another one; it must not block or raise."""
+        """Call `told` whenever an answer may be another one, or signals of other hubs may have been missed.
+
+        It must not block or raise.
+        """
         ...
 
 
@@ -36,6 +46,10 @@ class Alone:
     """A hub that stands alone does everything."""
 
     def owns(self, work: str, key: str) -> bool:
+        """Say yes."""
+        return True
+
+    def likely_owns(self, work: str, key: str) -> bool:
         """Say yes."""
         return True
 

@@ -14,6 +14,7 @@ import structlog
 
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import DomainId
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.records import HUB_ACTOR
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.kernel.wheel import ADVANCE_SLICE
@@ -34,6 +35,8 @@ LOOK_EVERY_S: Final = 0.02
 RETRY_S: Final = 0.5
 BATCHES_AT_ONCE: Final = 32
 PRIME_SLICE: Final = 64
+WORK: Final = "allocation"
+"""Ending a tenant's leases, as work of one of several hubs."""
 
 _log = structlog.get_logger("central_hub.quotas")
 
@@ -45,12 +48,17 @@ class Endings:
         keeper: knows whose time is over.
         view: what is held.
         sequencer: makes endings durable.
+        ownership: which hub ends a tenant's leases.
     """
 
-    def __init__(self, keeper: LeaseKeeper, view: QuotasView, sequencer: Sequencer) -> None:
+    def __init__(
+        self, keeper: LeaseKeeper, view: QuotasView, sequencer: Sequencer, ownership: Ownership | None = None
+    ) -> None:
         self._keeper = keeper
         self._view = view
         self._sequencer = sequencer
+        self._ownership = ownership or Alone()
+        self._ownership.on_change(keeper.whole_again)
         self._wake = asyncio.Event()
         self.expired = 0
         self.failed = 0
@@ -80,6 +88,8 @@ class Endings:
         by_domain: dict[DomainId, list[Kept]] = {}
         for kept in self._keeper.due:
             by_domain.setdefault(kept.domain, []).append(kept)
+        for domain in [domain for domain in by_domain if not self._ownership.owns(WORK, domain)]:
+            del by_domain[domain]  # another hub ends them, and this one reads that it did
         batches = [
             (domain, found[start : start + FREED_PER_RECORD_MAX])
             for domain, found in by_domain.items()

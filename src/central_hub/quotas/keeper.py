@@ -1,13 +1,13 @@
 """When quota leases end: soft state on the monotonic clock. Synchronous and without I/O.
 
 A renewal promises nothing durable; that a lease has ended is only true once it is recorded. After a start every
-lease has its whole time again, so a restart frees nothing early.
+lease has its whole time again, so a restart frees nothing early; so it has when another of several hubs is to end it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
@@ -20,6 +20,8 @@ from central_hub.quotas.model import (
     TenantResourcesAllocated,
     TenantResourcesFreed,
 )
+
+Renewed = Callable[[DomainId, str, str], None]
 
 
 class Kept:
@@ -41,10 +43,14 @@ class LeaseKeeper:
 
     Args:
         clock: monotonic time.
+        slack_ms: how late renewals that other hubs heard may come.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, slack_ms: float = 0.0) -> None:
         self._clock = clock
+        self._slack_ms = slack_ms
+        self._whole_from_ms = 0.0
+        self._renewed: list[Renewed] = []
         now_ms = clock.monotonic_ms()
         self._wheel: TimingWheel[Kept] = TimingWheel(now_ms)
         self._kept: dict[DomainId, dict[str, dict[str, Kept]]] = {}
@@ -78,6 +84,25 @@ class LeaseKeeper:
         kept.renewed_ms = at_ms
         self._wheel.set(kept.timer, at_ms + ttl_ms)
 
+    def on_renewal(self, renewed: Renewed) -> None:
+        """Call `renewed` with (domain, resource, lease id) of every renewal that this hub is asked for."""
+        self._renewed.append(renewed)
+
+    def whole_again(self) -> None:
+        """Give every lease its whole time again: other hubs may have heard renewals that this one did not."""
+        self._whole_from_ms = self._clock.monotonic_ms()
+        for kept in self.due:
+            self._wheel.set(kept.timer, self._whole_from_ms + kept.ttl_ms)
+        self.due.clear()
+
+    def heard(self, domain: DomainId, resource: str, lease_id: str) -> None:
+        """Take a renewal that another hub was asked for; a lease that is not here has ended."""
+        kept = self._kept.get(domain, {}).get(resource, {}).get(lease_id)
+        if kept is not None:
+            kept.renewed_ms = self._clock.monotonic_ms()
+            self._wheel.set(kept.timer, kept.renewed_ms + kept.ttl_ms)
+            self.due.pop(kept, None)
+
     def renew(self, domain: DomainId, resource: str, lease_id: str) -> None:
         """Give a lease its whole time again."""
         kept = self._kept[domain][resource][lease_id]
@@ -85,6 +110,8 @@ class LeaseKeeper:
         self._wheel.set(kept.timer, kept.renewed_ms + kept.ttl_ms)
         self.due.pop(kept, None)
         self.renewals += 1
+        for renewed in self._renewed:
+            renewed(domain, resource, lease_id)
 
     def left_ms(self, domain: DomainId, resource: str, lease_id: str) -> float:
         """Return the milliseconds until a lease ends unless it is renewed; 0 when its time is over or it has ended."""
@@ -119,7 +146,8 @@ class LeaseKeeper:
         for timer in ended:
             kept = timer.key
             # While the hub stood still nobody could renew: everyone who held something then gets that time back.
-            ends_ms = kept.renewed_ms + kept.ttl_ms + self._stood_still_ms(kept)
+            whole_ms = max(kept.renewed_ms, self._whole_from_ms) + kept.ttl_ms
+            ends_ms = whole_ms + self._stood_still_ms(kept) + self._slack_ms
             if ends_ms > at_ms:
                 self._wheel.set(timer, ends_ms)
             else:

@@ -21,19 +21,3 @@ class Instances(Protocol):
     def any(self, domain: DomainId) -> bool:
         """Say whether anything is registered that a rollout of this domain could reach; for the platform, anywhere."""
         ...
-
-
-class Ownership(Protocol):
-    """Which hub steps rollouts. There is one process today; a fenced lease can stand here when there are several."""
-
-    def steps(self) -> bool:
-        """Say whether this hub is the one."""
-        ...
-
-
-class OnlyHub:
-    """The ownership of the only hub there is."""
-
-    def steps(self) -> bool:
-        """Say that it is this one."""
-        return True

@@ -16,10 +16,11 @@ from central_hub.configuration.ports import Customers
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ownership import Ownership
 from central_hub.rollouts.followers import FollowerBook
 from central_hub.rollouts.model import OPEN, Evidence, Rollout, Stage, State, Unit
 from central_hub.rollouts.observing import Observation, Observing
-from central_hub.rollouts.ports import Instances, Ownership
+from central_hub.rollouts.ports import Instances
 from central_hub.rollouts.rules import EVERYONE, Move, Verdict, bucket, judge, raised
 from central_hub.rollouts.usecases import Rollouts, Step
 from central_hub.rollouts.view import RolloutsView
@@ -32,6 +33,8 @@ SWEEP_S: Final = 60.0
 GRACE_MS: Final = 3_000.0
 """After a start, for instances to connect and report again before anything is concluded from their absence."""
 PAGE: Final = 256
+WORK: Final = "rollout"
+"""Stepping a domain's rollouts, as work of one of several hubs."""
 RETRY_S: Final = 0.5
 _TRY_AGAIN: Final = frozenset({Kind.UNAVAILABLE, Kind.STORAGE_FULL, Kind.TIMEOUT, Kind.INTERNAL})
 """Refusals that say nothing about the change."""
@@ -50,7 +53,7 @@ class Stepping:
         instances: what is registered.
         customers: which tenants there are.
         clock: monotonic time.
-        ownership: whether this hub is the one that steps.
+        ownership: which hub steps a domain's rollouts.
     """
 
     def __init__(
@@ -75,11 +78,18 @@ class Stepping:
         self._observations: dict[str, Observation] = {}
         self._wake = asyncio.Event()
         self._began_ms = clock.monotonic_ms()
+        ownership.on_change(self._shared_out_anew)
         self.ended: Counter[str] = Counter()
         self.failed_gates: Counter[str] = Counter()
 
     def changed(self) -> None:
         """Be told that something became of a rollout."""
+        self._wake.set()
+
+    def _shared_out_anew(self) -> None:
+        """Begin as after a start: what another hub saw of a stage is not known here."""
+        self._began_ms = self._clock.monotonic_ms()
+        self._observations.clear()
         self._wake.set()
 
     async def run(self) -> None:
@@ -109,9 +119,9 @@ class Stepping:
         Raises:
             HubError: a step could not be made durable.
         """
-        if not self._ownership.steps():
-            return
         for domain in self._view.domains(PLATFORM):
+            if not self._ownership.owns(WORK, domain):
+                continue
             for rollout in list(self._view.going_on(domain).values()):
                 await self.look_at(domain, rollout)
 

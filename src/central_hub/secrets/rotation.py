@@ -20,6 +20,7 @@ from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.records import HUB_ACTOR
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.secrets.model import (
@@ -35,6 +36,8 @@ from central_hub.secrets.view import SecretsView
 RETRY_S: Final = 2.0
 """How long a rotation waits after the provider or the store refused a step."""
 
+WORK: Final = "key-rotation"
+"""Rotating keys, as work of one of several hubs."""
 WORN_LOOK_S: Final = 60.0
 """How often a rotation looks for data keys that have sealed as much as one may."""
 LOOKED_AT_ONCE: Final = 512
@@ -76,6 +79,7 @@ class Rotation:
         customers: which tenants there are.
         retry_s: see `RETRY_S`.
         worn_look_s: see `WORN_LOOK_S`.
+        ownership: which hub rotates.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Rotation:
         *,
         retry_s: float = RETRY_S,
         worn_look_s: float = WORN_LOOK_S,
+        ownership: Ownership | None = None,
     ) -> None:
         self._keys = keys
         self._view = view
@@ -96,6 +101,8 @@ class Rotation:
         self._customers = customers
         self._retry_s = retry_s
         self._worn_look_s = worn_look_s
+        self._ownership = ownership or Alone()
+        self._ownership.on_change(self.look)
         self._begun = asyncio.Event()
         self._passed_over: set[DomainId] = set()
         self._left: deque[DomainId] = deque()
@@ -146,6 +153,10 @@ class Rotation:
         self._begun.set()
         return self.state
 
+    def look(self) -> None:
+        """Look at once whether there is something to rotate."""
+        self._begun.set()
+
     async def run(self) -> None:
         """Rotate whatever was begun, also by a hub that crashed over it; and rewrap what an operator's new key left
         behind."""
@@ -168,6 +179,8 @@ class Rotation:
 
     async def _step(self) -> bool:
         """Do a part of what is to be done; returns whether something is left."""
+        if not self._ownership.owns(WORK, ""):
+            return False
         begun = self._view.rotation(PLATFORM)
         if begun is None:
             return await self._catch_up()

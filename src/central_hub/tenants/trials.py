@@ -15,6 +15,7 @@ import structlog
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import DomainId
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.records import HUB_ACTOR, Applied
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.kernel.wheel import ADVANCE_SLICE, Timer, TimingWheel
@@ -39,6 +40,8 @@ LOOK_EVERY_S: Final = 0.25
 """Seconds between two looks: bounds how late a trial ends."""
 RETRY_S: Final = 0.5
 PRIME_PAGE: Final = 256
+WORK: Final = "trial"
+"""Ending a tenant's trial, as work of one of several hubs."""
 
 _CONCERNING: Final = frozenset(
     fact.__name__
@@ -54,12 +57,16 @@ class Trials:
         view: the tenants.
         sequencer: makes ends durable.
         clock: wall time for ends, monotonic for waits.
+        ownership: which hub ends a tenant's trial.
     """
 
-    def __init__(self, view: TenantsView, sequencer: Sequencer, clock: Clock) -> None:
+    def __init__(
+        self, view: TenantsView, sequencer: Sequencer, clock: Clock, ownership: Ownership | None = None
+    ) -> None:
         self._view = view
         self._sequencer = sequencer
         self._clock = clock
+        self._ownership = ownership or Alone()
         self._wheel: TimingWheel[DomainId] = TimingWheel(clock.monotonic_ms())
         self._timers: dict[DomainId, Timer[DomainId]] = {}
         self._due: dict[DomainId, None] = {}
@@ -103,7 +110,7 @@ class Trials:
 
     async def write(self) -> bool:
         """Record what has come to its end; say whether all of it became durable."""
-        due = list(self._due)
+        due = [domain for domain in self._due if self._ownership.owns(WORK, domain)]
         return all(await asyncio.gather(*(self._end(domain) for domain in due))) if due else True
 
     def _follow(self, domain: DomainId, tenant: Tenant | None) -> None:

@@ -22,6 +22,7 @@ from central_hub.configuration.view import ConfigurationView
 from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ownership import Alone
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer
 from central_hub.plans.document import default_catalogue
@@ -30,7 +31,6 @@ from central_hub.rollouts.exposing import Exposing
 from central_hub.rollouts.followers import FollowerBook
 from central_hub.rollouts.model import FACTS, Gates, Rollout, Stage, Unit
 from central_hub.rollouts.observing import Observing
-from central_hub.rollouts.ports import OnlyHub
 from central_hub.rollouts.rules import Move
 from central_hub.rollouts.schemas import Report
 from central_hub.rollouts.stepping import GRACE_MS, Stepping
@@ -89,7 +89,7 @@ class House:
         self.observing = Observing(self.book, self.exposing, self.in_force, self.fleet, self.clock)
         self.rollouts = Rollouts(self.view, self.sequencer, self.configuration, self.layers)
         self.stepping = Stepping(
-            self.view, self.rollouts, self.observing, self.book, self.fleet, self.tenants, self.clock, OnlyHub()
+            self.view, self.rollouts, self.observing, self.book, self.fleet, self.tenants, self.clock, Alone()
         )
         self.runner.listen(lambda _: self._refreshed())
         self.clock.advance(GRACE_MS + 1)

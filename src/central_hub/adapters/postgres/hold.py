@@ -20,7 +20,9 @@ import structlog
 from central_hub.adapters.postgres.address import Address
 from central_hub.adapters.postgres.connection import LOST, Refused, Row, reason_of
 from central_hub.adapters.postgres.judging import Sql
+from central_hub.adapters.postgres.members import Members
 from central_hub.adapters.postgres.session import Session, Standing, goes_on, open_any
+from central_hub.adapters.postgres.signalling import SealedSignals
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.placing import store_unavailable
 
@@ -30,6 +32,8 @@ ANSWER_S: Final = 0.8
 """Seconds without an answer after which the store counts as away."""
 APART_S: Final = 0.005
 """Seconds at least between two looks, however many hints there are: they are gathered."""
+ATTEND_S: Final = 3.0
+"""Seconds that the roster's business may take between two looks; a batch that holds the head is waited for."""
 RETRY_S: Final = 0.25
 """Seconds between two tries to find it again."""
 
@@ -44,13 +48,27 @@ class Hold:
         sql: the queries.
         exclusive: whether this hub wants to be the only one.
         mint: makes the name of a new history.
+        members: keeps this hub on the roster, where the store is shared.
+        signals: what hubs that share it say to each other.
     """
 
-    def __init__(self, address: Address, sql: Sql, *, exclusive: bool, mint: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        sql: Sql,
+        *,
+        exclusive: bool,
+        mint: Callable[[], str],
+        members: Members | None = None,
+        signals: SealedSignals | None = None,
+    ) -> None:
         self._address = address
         self._sql = sql
         self._exclusive = exclusive
         self._mint = mint
+        self.members = members
+        self.signals = signals
+        self._take_signal = None if signals is None else signals.take
         self._session: Session | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._pid = 0
@@ -71,11 +89,11 @@ class Hold:
         Raises:
             HubError: whatever keeps the store from being used.
         """
-        session, standing = await open_any(self._address, self._sql, exclusive=self._exclusive)
+        session, standing = await open_any(self._address, self._sql, exclusive=self._exclusive, take=self._take_signal)
         try:
             if not standing.place:
                 await session.write.execute(self._sql["make_head"], self._mint(), session.here)
-            elif standing.place != session.here and self._exclusive:
+            elif standing.place != session.here and await self._knows_best(session):
                 await self._rename(session, standing.incarnation)
                 _log.warning("store.history_moved", last_seen=standing.place, now=session.here)
             row = await session.write.fetchrow(self._sql["standing"])
@@ -88,6 +106,12 @@ class Hold:
             raise store_unavailable(reason_of(error)) from error
         self._take(session)
         return session
+
+    async def _knows_best(self, session: Session) -> bool:
+        """Say whether nobody else has the store open, who would have seen how the history moved."""
+        if self._exclusive or self.members is None:
+            return self._exclusive
+        return not await session.write.fetchval(self._sql["others_hold"])
 
     def keep(self) -> None:
         """Watch the store from now on."""
@@ -146,6 +170,8 @@ class Hold:
             row = await self._ask(session)
             if row is not None:
                 self._noted(row["pos"], row["incarnation"])
+                if not await self._attend(session, row["roster"]):
+                    continue
                 await asyncio.sleep(APART_S)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
@@ -181,6 +207,26 @@ class Hold:
         self._answered_s = asyncio.get_running_loop().time()
         return row
 
+    async def _attend(self, session: Session, roster: int) -> bool:
+        """Let signals travel and see to the roster; says whether the session is still there."""
+        if self.members is None:
+            return True
+        try:
+            async with asyncio.timeout(ATTEND_S):
+                if self.signals is not None:
+                    for packet in self.signals.packets():
+                        await session.watch.execute(self._sql["signal"], packet)
+                await self.members.attend(session, roster)
+        except (*LOST, Refused) as error:
+            self.lose(session, reason_of(error))
+            return False
+        return True
+
+    def hint(self) -> None:
+        """Have the store looked at now."""
+        if self._session is not None:
+            self._session.hinted.set()
+
     def _noted(self, pos: int, incarnation: str) -> None:
         if incarnation != self.known.incarnation:
             self._begin_anew(f"the history is called {incarnation} now")
@@ -191,8 +237,9 @@ class Hold:
     async def _find(self) -> None:
         try:
             session, now = await open_any(
-                self._address, self._sql, exclusive=self._exclusive, own_pid=self._pid, known=self.known
-            )
+                self._address, self._sql, exclusive=self._exclusive, own_pid=self._pid, known=self.known,
+                take=self._take_signal,
+            )  # fmt: skip
         except HubError as refused:
             self.away = reason_of(refused)
             return

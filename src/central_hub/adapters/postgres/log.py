@@ -17,6 +17,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
+from central_hub.adapters.clock import since_boot_ms
 from central_hub.adapters.named_queries import named, text_of
 from central_hub.adapters.postgres.address import Address
 from central_hub.adapters.postgres.batches import HERE_MAX, columns_of, domains_of, records_of
@@ -32,9 +33,11 @@ from central_hub.adapters.postgres.connection import (
     reason_of,
 )
 from central_hub.adapters.postgres.hold import Hold
+from central_hub.adapters.postgres.members import Joining, Members
 from central_hub.adapters.postgres.migrations import PACKAGE
 from central_hub.adapters.postgres.retention import forget_results, forget_told, retire
 from central_hub.adapters.postgres.session import EVERY_DOMAIN, Session, scoped
+from central_hub.adapters.postgres.signalling import SealedSignals
 from central_hub.adapters.record_rows import Rows, decoded
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import DomainId
@@ -72,20 +75,27 @@ class PostgresLog:
         self.refused = 0
 
     @classmethod
-    async def open(cls, address: Address, *, mint: Callable[[], str], exclusive: bool = True) -> PostgresLog:
+    async def open(
+        cls, address: Address, *, mint: Callable[[], str], exclusive: bool = True, joining: Joining | None = None
+    ) -> PostgresLog:
         """Open the store.
 
         Args:
             address: where it is.
             mint: makes the id of a new history; an existing one keeps its own.
             exclusive: be the only hub that writes to it.
+            joining: share it with others, as this one.
 
         Raises:
             HubError: `store_unavailable`, `store_in_use`, `store_not_prepared`, `store_too_new`, `store_altered`,
                 `unsafe_store`, `unsafe_store_role`.
         """
         sql = named(text_of(PACKAGE, "queries.sql"))
-        hold = Hold(address, sql, exclusive=exclusive, mint=mint)
+        members = None if joining is None else Members(joining, sql, since_boot_ms)
+        hold = Hold(
+            address, sql, exclusive=exclusive and members is None, mint=mint, members=members,
+            signals=None if joining is None or members is None else SealedSignals(joining.process, members.has_others),
+        )  # fmt: skip
         session = await hold.begin()
         log = cls(hold, sql)
         try:
@@ -112,7 +122,41 @@ class PostgresLog:
         """Why no writes are taken, empty while they are."""
         if self._hold.rewound:
             return f"the store's history changed ({self._hold.rewound}); the hub begins anew"
+        if self.members is not None and self.members.refused:
+            return self.members.refused
         return f"the store is away: {self._hold.away}" if self._hold.away else ""
+
+    @property
+    def members(self) -> Members | None:
+        """This hub's place among those that share the store; None when it has it for itself."""
+        return self._hold.members
+
+    @property
+    def signals(self) -> SealedSignals | None:
+        """What they say to each other."""
+        return self._hold.signals
+
+    async def join(self, pos: Callable[[], int]) -> None:
+        """Share in the work; call it when this hub can do some.
+
+        Args:
+            pos: says how far this hub has applied the log, for the others to see.
+
+        Raises:
+            HubError: `store_unavailable`.
+        """
+        if self.members is not None:
+            self.members.pos = pos
+            await self.members.join(self._hold.hint)
+
+    async def leave(self) -> None:
+        """Let the others have this hub's work at once.
+
+        Raises:
+            HubError: `store_unavailable`: they have it when this hub has been silent for a while.
+        """
+        if self.members is not None:
+            await self.members.leave(self._hold.hint)
 
     @property
     def host(self) -> str:
@@ -291,6 +335,9 @@ class PostgresLog:
         try:
             async with asyncio.timeout(ERRAND_S), session.reading, session.read.transaction():
                 await session.read.execute(self._sql["scope"], domains)
+                fence = self._fence()
+                if fence[0] is not None and not await session.read.fetchval(self._sql["on_roster"], *fence):
+                    raise store_unavailable("this hub was taken off the roster; it joins again")
                 yield session.read
         except (*LOST, *READ_ONLY) as error:
             self._hold.lose(session, reason_of(error))
@@ -338,7 +385,11 @@ class PostgresLog:
         if not placement.records and not placement.results:
             await connection.execute("ROLLBACK")
             return verdicts
-        await connection.execute(sql["append"], *columns)
+        done = await connection.execute(sql["append"], *columns, *self._fence())
+        if not done.endswith(" 1"):
+            await self._roll_back(session)
+            self._hold.hint()
+            raise store_unavailable("this hub was taken off the roster; it joins again")
         session.warnings.clear()
         sending()
         await connection.execute("COMMIT")
@@ -350,6 +401,9 @@ class PostgresLog:
             self._hold.known.pos, self._hold.known.last_id = placement.pos, placement.records[-1].id
             self._hold.committed(session)
         return verdicts
+
+    def _fence(self) -> tuple[str | None, int | None]:
+        return (None, None) if self.members is None else self.members.fence
 
     async def _note_foreign(self, connection: Connection, domains: str) -> None:
         """Take note of what others wrote, or this hub itself in a batch that was never confirmed."""

@@ -1,13 +1,15 @@
 """The hub's hold on its store: three connections to one server, made together and given up together.
 
 One writes, one reads, one watches. The one that writes holds the lock that makes its hub the only
-one; with the session it goes, so a hub that was cut off cannot write any more.
+one, or one of those that share the store; with the session it goes, so a hub that was cut off cannot
+write any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from central_hub.adapters.postgres.address import Address
@@ -20,6 +22,10 @@ EVERY_DOMAIN: Final = "*"
 """What a transaction says that is about all domains: a replay, retention, the hub's own secrets."""
 CHANNEL: Final = "central_hub"
 """Where commits are hinted at; the head is the truth."""
+SIGNALS_CHANNEL: Final = "central_hub_signals"
+"""Where hubs that share the store speak to each other."""
+
+Take = Callable[[str], None]
 
 
 class Standing:
@@ -58,6 +64,23 @@ class Session:
         if pid != self.watch.get_server_pid():
             self.hinted.set()
 
+    async def share(self, sql: Sql, take: Take) -> None:
+        """Share the store: keep out hubs that do not, hold nobody up, and hear what the others say.
+
+        Raises:
+            HubError: `store_in_use` when a hub has the store for itself.
+        """
+        if not await self.write.fetchval(sql["take_shared_lock"]):
+            raise _in_use("A hub that does not share the store holds it.", "Start that hub with --advertise too.")
+
+        def heard(connection: object, pid: int, channel: str, payload: str) -> None:
+            if pid != self.watch.get_server_pid():
+                take(payload)
+
+        await self.write.execute(sql["impatient"])
+        await self.watch.execute(sql["unhurried"])
+        await self.watch.add_listener(SIGNALS_CHANNEL, heard)
+
     def end(self) -> None:
         """Give the connections up at once, whatever they are doing."""
         for each in (self.write, self.read, self.watch):
@@ -72,7 +95,7 @@ class Session:
         self.end()
 
 
-async def open_session(host: str, sql: Sql, *, exclusive: bool, own_pid: int = 0) -> Session:
+async def open_session(host: str, sql: Sql, *, exclusive: bool, own_pid: int = 0, take: Take | None = None) -> Session:
     """Connect three times to a host and judge it.
 
     Args:
@@ -80,6 +103,7 @@ async def open_session(host: str, sql: Sql, *, exclusive: bool, own_pid: int = 0
         sql: the queries.
         exclusive: take the lock of the one hub.
         own_pid: the server's process of this hub's last session, which is ended if it still holds the lock.
+        take: given what other hubs say, where the store is shared.
 
     Raises:
         HubError: `unsafe_store`, `unsafe_store_role`, `store_not_prepared`, `store_in_use`, …
@@ -95,6 +119,8 @@ async def open_session(host: str, sql: Sql, *, exclusive: bool, own_pid: int = 0
         await judge_role(session.write, sql)
         if exclusive:
             await _take_lock(session.write, sql, own_pid)
+        if take is not None:
+            await session.share(sql, take)
         session.here = await session.write.fetchval(sql["here"])
         session.write.add_log_listener(lambda _, message: session.warnings.append(str(message)))
         await session.watch.add_listener(CHANNEL, session.hint)
@@ -106,7 +132,13 @@ async def open_session(host: str, sql: Sql, *, exclusive: bool, own_pid: int = 0
 
 
 async def open_any(
-    address: Address, sql: Sql, *, exclusive: bool, own_pid: int = 0, known: Standing | None = None
+    address: Address,
+    sql: Sql,
+    *,
+    exclusive: bool,
+    own_pid: int = 0,
+    known: Standing | None = None,
+    take: Take | None = None,
 ) -> tuple[Session, Standing]:
     """Open a session with a host that takes writes: one whose history goes on from what is known before any other.
 
@@ -121,7 +153,7 @@ async def open_any(
     other: tuple[Session, Standing] | None = None
     for host, name in zip(address.hosts, address.names, strict=True):
         try:
-            session = await open_session(host, sql, exclusive=exclusive, own_pid=own_pid)
+            session = await open_session(host, sql, exclusive=exclusive, own_pid=own_pid, take=take)
         except HubError as refused:
             refusal = refused
             continue
@@ -179,9 +211,10 @@ async def _take_lock(connection: Connection, sql: Sql, own_pid: int) -> None:
         # The server has not missed the connection that this hub gave up.
         await connection.execute(sql["end_session"], own_pid)
         raise store_unavailable("this hub's last session is being ended")
-    raise HubError(
-        "store_in_use",
-        Kind.UNAVAILABLE,
-        "Another hub holds the store.",
-        next_step="Stop the other hub, or give this one a database of its own with --store.",
+    raise _in_use(
+        "Another hub holds the store.", "Stop the other hub, or give this one a database of its own with --store."
     )
+
+
+def _in_use(message: str, next_step: str) -> HubError:
+    return HubError("store_in_use", Kind.UNAVAILABLE, message, next_step=next_step)

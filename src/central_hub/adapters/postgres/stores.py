@@ -17,12 +17,15 @@ from central_hub.adapters.named_queries import named, text_of
 from central_hub.adapters.postgres.address import parse_address
 from central_hub.adapters.postgres.cursors import PostgresCursors
 from central_hub.adapters.postgres.log import PostgresLog
+from central_hub.adapters.postgres.members import Joining
 from central_hub.adapters.postgres.migrations import PACKAGE
 from central_hub.adapters.postgres.session import EVERY_DOMAIN
 from central_hub.adapters.postgres.snapshots import PostgresSnapshots
 from central_hub.adapters.stores import MASTER_KEY, Stores, key_providers, prepare_directory
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM
+from central_hub.kernel.ownership import Alone
+from central_hub.kernel.signals import Silence
 
 _log = structlog.get_logger("central_hub.store")
 
@@ -35,6 +38,7 @@ async def open_postgres(
     keys: KeyEncryption | None = None,
     pepper: bytes = b"",
     decision_key: bytes = b"",
+    joining: Joining | None = None,
 ) -> Stores:
     """Open a store in PostgreSQL.
 
@@ -44,6 +48,7 @@ async def open_postgres(
         mint: makes the id of a new history.
         keys: what wraps the data keys; a key in the directory by default.
         pepper, decision_key: secrets to take over where the store has none yet; fresh ones by default.
+        joining: share the store with other hubs, as this one.
 
     Raises:
         HubError: as `PostgresLog.open`; `invalid_store`, `master_key_missing`, `wrong_master_key`,
@@ -52,15 +57,18 @@ async def open_postgres(
     address = parse_address(text)
     if not address.is_local and not address.is_verified:
         _log.warning("store.unverified", sslmode=address.sslmode, advice="sslmode=verify-full&sslrootcert=FILE")
-    log = await PostgresLog.open(address, mint=mint)
+    log = await PostgresLog.open(address, mint=mint, joining=joining)
     try:
         sealer = await _keys(log, directory, keys)
         pepper = await _secret(log, sealer, "pepper", pepper or os.urandom(KEY_BYTES))
         decision_key = await _secret(log, sealer, "decisions", decision_key or os.urandom(KEY_BYTES))
+        if log.signals is not None:
+            log.signals.begin(await _secret(log, sealer, "cluster", os.urandom(KEY_BYTES)), log.incarnation)
     except BaseException:
         await log.close()
         raise
     sql = named(text_of(PACKAGE, "queries.sql"))
+    roster = None if log.members is None else log.members.ownership
     return Stores(
         log=log,
         sealer=sealer,
@@ -74,6 +82,11 @@ async def open_postgres(
         stale_ms=lambda: log.stale_ms,
         losses=lambda: log.losses,
         follow=log.follow,
+        ownership=roster or Alone(),
+        signals=log.signals or Silence(),
+        roster=roster,
+        join=log.join,
+        leave=log.leave,
     )
 
 
@@ -103,7 +116,11 @@ async def _secret(log: PostgresLog, sealer: KeyRing, name: str, given: bytes) ->
     async with log.errand(EVERY_DOMAIN) as connection:
         row = await connection.fetchrow(sql["secret"], name)
         if row is not None:
-            return sealer.open(PLATFORM, row["key_id"], row["sealed"], _associated(name))
+            try:
+                return sealer.open(PLATFORM, row["key_id"], row["sealed"], _associated(name))
+            except HubError:
+                await sealer.refresh()  # a hub that started at the same time made the key
+                return sealer.open(PLATFORM, row["key_id"], row["sealed"], _associated(name))
         await connection.execute(sql["put_secret"], name, *sealer.seal(PLATFORM, given, _associated(name)))
     return given
 

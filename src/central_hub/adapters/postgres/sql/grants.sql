@@ -7,7 +7,8 @@ GRANT SELECT ON central_hub.migrations TO %1$I;
 GRANT SELECT, INSERT, UPDATE ON central_hub.head, central_hub.heads, central_hub.anchors TO %1$I;
 GRANT SELECT, INSERT, DELETE ON central_hub.log, central_hub.results, central_hub.told,
   central_hub.snapshot_parts TO %1$I;
-GRANT SELECT, INSERT, UPDATE, DELETE ON central_hub.snapshots, central_hub.data_keys, central_hub.cursors TO %1$I;
+GRANT SELECT, INSERT, UPDATE, DELETE ON central_hub.snapshots, central_hub.data_keys, central_hub.cursors,
+  central_hub.members TO %1$I;
 GRANT SELECT, INSERT ON central_hub.secrets TO %1$I;
 $grants$, $1::text);
 

@@ -8,11 +8,11 @@ SELECT set_config('hub.domains', $1, true);
 SELECT pos, incarnation, set_config('hub.domains', $1, true) FROM central_hub.head FOR UPDATE;
 
 -- name: head
-SELECT pos, incarnation FROM central_hub.head;
+SELECT pos, incarnation, roster FROM central_hub.head;
 
 -- name: tell
 -- Hint at a commit, and look at the head as ever.
-SELECT pos, incarnation FROM central_hub.head, pg_notify('central_hub', '');
+SELECT pos, incarnation, roster FROM central_hub.head, pg_notify('central_hub', '');
 
 -- name: make_head
 INSERT INTO central_hub.head (pos, incarnation, place) VALUES (0, $1, $2) ON CONFLICT (one) DO NOTHING;
@@ -57,7 +57,9 @@ SELECT t.domain, t.name
   FROM central_hub.told t JOIN unnest($1::text[], $2::text[]) AS k(domain, name) USING (domain, name);
 
 -- name: append
--- A whole batch in one statement: records, ends of chains, first results, names told, the end of the log.
+-- A whole batch in one statement: records, ends of chains, first results, names told, the end of the log. It is undone
+-- when the head was not moved: then the hub that writes was taken off the roster meanwhile. Who takes it off holds the
+-- head's lock too, so this sees it.
 WITH records AS (
   INSERT INTO central_hub.log (pos, domain, domain_seq, streams, category, type, schema_rev, id, time_ms, actor,
                                key_id, prev_hash, hash, data)
@@ -75,7 +77,8 @@ WITH records AS (
   INSERT INTO central_hub.told (domain, name, time_ms)
   SELECT domain, name, $22::bigint FROM unnest($24::text[], $25::text[]) AS k(domain, name)
 )
-UPDATE central_hub.head SET pos = $23;
+UPDATE central_hub.head SET pos = $23
+ WHERE $26::text IS NULL OR EXISTS (SELECT FROM central_hub.members WHERE node = $26 AND epoch = $27::bigint);
 
 -- name: read
 SELECT pos, domain, domain_seq, streams, category, type, schema_rev, id, time_ms, actor, key_id, prev_hash, hash, data
@@ -165,6 +168,55 @@ DELETE FROM central_hub.snapshots WHERE pos = $1;
 -- name: take_hub_lock
 -- One hub at a time writes, for as long as its session lives.
 SELECT pg_try_advisory_lock(4207849486);
+
+-- name: take_shared_lock
+-- Hubs that share the store keep out those that do not.
+SELECT pg_try_advisory_lock_shared(4207849486);
+
+-- name: others_hold
+-- Whether another session holds the lock, alone or shared.
+SELECT EXISTS (SELECT FROM pg_locks
+ WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = '4207849486'::oid AND objsubid = 1
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid());
+
+-- name: unhurried
+-- Beats and hints need not survive a crash of the server.
+SET synchronous_commit = off;
+
+-- name: impatient
+-- A hub that stands still in the middle of a batch holds all the others up: not for long.
+SET idle_in_transaction_session_timeout = '2s';
+
+-- name: beat
+-- Say that this hub lives and which roster it goes by, and look at everybody. The head comes even without members.
+WITH mine AS (
+  UPDATE central_hub.members SET beats = $3, seen = $4, pos = $5 WHERE node = $1 AND epoch = $2 RETURNING node
+)
+SELECT h.roster, m.node, m.epoch, m.process, m.version, m.beats, m.seen, m.pos,
+       EXISTS (SELECT FROM mine) AS is_member
+  FROM central_hub.head h LEFT JOIN central_hub.members m ON true;
+
+-- name: on_roster
+-- Hold a member's row until the transaction ends; no row when it was taken off.
+SELECT true FROM central_hub.members WHERE node = $1 AND epoch = $2 FOR SHARE;
+
+-- name: member
+SELECT process, beats FROM central_hub.members WHERE node = $1;
+
+-- name: next_roster
+UPDATE central_hub.head SET roster = roster + 1 RETURNING roster;
+
+-- name: put_member
+INSERT INTO central_hub.members (node, epoch, process, version, beats, seen, pos) VALUES ($1, $2, $3, $4, 0, 0, $5)
+  ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, process = excluded.process, version = excluded.version,
+                                   beats = 0, seen = 0, pos = excluded.pos;
+
+-- name: drop_member
+-- Take a member off the roster, unless it gave a sign of life; null beats take it off all the same.
+DELETE FROM central_hub.members WHERE node = $1 AND epoch = $2 AND beats = COALESCE($3, beats);
+
+-- name: signal
+SELECT pg_notify('central_hub_signals', $1);
 
 -- name: who_holds
 -- The session that does.
