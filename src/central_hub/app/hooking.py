@@ -141,8 +141,9 @@ def hooking(core: Core, config: Configuring, flags: Flagging, *, sender: Sender 
         customers,
         core.clock,
         core.draw,
+        ownership=core.ownership,
     )
-    noticing = Noticing(core.webhooks, webhooks, values, core.sequencer, core.clock, _CONCERNING)
+    noticing = Noticing(core.webhooks, webhooks, values, core.sequencer, core.clock, _CONCERNING, core.ownership)
     core.runner.listen(deliveries.applied)
     core.runner.listen(noticing.applied)
     return Hooking(

@@ -24,6 +24,8 @@ from central_hub.kernel.ids import PLATFORM
 from central_hub.tenants.secrets import SECRET_RANDOM_BYTES, mint_bootstrap
 
 SNAPSHOT_LOOK_S: Final = 5.0
+WORK_SNAPSHOTS: Final = "snapshots"
+"""Writing snapshots and letting go of what is behind them, as work of one of several hubs."""
 DAY_MS: Final = 86_400_000
 RESULTS_KEPT_MS: Final = DAY_MS
 TOLD_KEPT_MS: Final = 7 * DAY_MS
@@ -118,8 +120,10 @@ class Hub:
             task.cancel()
         await asyncio.wait(background)
         await self._keep_cursors()
+        keeps_snapshots = self.core.ownership.owns(WORK_SNAPSHOTS, "")
         await self._leave()
-        await self._snapshot()
+        if keeps_snapshots:
+            await self._snapshot()
 
     async def _leave(self) -> None:
         """Let the other hubs have this one's work, now that it has written all of its own."""
@@ -137,7 +141,8 @@ class Hub:
     async def _keep_snapshots(self) -> None:
         while True:
             await asyncio.sleep(SNAPSHOT_LOOK_S)
-            if self.core.runner.pos - self._snapshot_pos >= self.core.settings.snapshot_every:
+            behind = self.core.runner.pos - self._snapshot_pos
+            if behind >= self.core.settings.snapshot_every and self.core.ownership.owns(WORK_SNAPSHOTS, ""):
                 await self._snapshot()
 
     async def _snapshot(self) -> None:

@@ -4,6 +4,7 @@ It never holds up the log or another tenant: what cannot be delivered now stays 
 round the tenants; a tenant has `IN_FLIGHT_PER_TENANT_MAX` attempts at once, and endpoints that have been failing share
 `FAILING_IN_FLIGHT_MAX`. What is done is kept durably within `CURSOR_EVERY_S`; after a crash what was delivered since
 is delivered again, under the same ids. When the store is away nothing is lost: what must be recorded is tried again.
+Of several hubs one delivers a tenant's events; one that takes a tenant over goes on from the cursors that are kept.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from central_hub.kernel.errors import HubError
 from central_hub.kernel.events import EventType, EventTypes
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.messaging import Result
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.records import Applied
 from central_hub.kernel.runner import Runner
 from central_hub.tenants.model import TenantShredded
@@ -46,6 +48,8 @@ STORE_RETRY_S: Final = 1.0
 LOOK_SLICE: Final = 64
 """Lines that nothing was for, looked at every `CURSOR_EVERY_S`: their cursors move with their tenants' logs."""
 DRAW_BITS: Final = 24
+WORK: Final = "delivery"
+"""Following a tenant's log for its endpoints, as work of one of several hubs."""
 
 _log = structlog.get_logger("central_hub.webhooks")
 _ENDPOINTS: Final = frozenset(fact.__name__ for fact in FACTS if not issubclass(fact, ValueChanged))
@@ -66,6 +70,7 @@ class Deliveries:
         clock: wall time for what is shown, monotonic for waits.
         draw: random bits for jitter.
         dead_letters_max: of one endpoint.
+        ownership: which hub delivers a tenant's events.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Deliveries:
         draw: Callable[[int], int],
         *,
         dead_letters_max: int = DEAD_LETTERS_MAX,
+        ownership: Ownership | None = None,
     ) -> None:
         self._view = view
         self._types = types
@@ -100,6 +106,10 @@ class Deliveries:
         self._looked_at: list[Line] = []
         self._keeper = CursorKeeper(cursors, runner.position)
         self._wake = asyncio.Event()
+        self._ownership = ownership or Alone()
+        self._ownership.on_change(self._shared_out_anew)
+        self._owned: set[DomainId] = set()
+        self._anew = False
         self.delivered = 0
         self.failed = 0
         self.parked = 0
@@ -115,6 +125,8 @@ class Deliveries:
         for domain in self._view.domains():
             position = self._runner.position(domain)
             lines = self._lines.setdefault(domain, {})
+            if self._ownership.owns(WORK, domain):
+                self._owned.add(domain)
             for webhook in self._view.webhooks(domain):
                 line = lines[webhook.id] = Line(domain, webhook, kept.pop(webhook.id, None), position)
                 self._offer(line)
@@ -136,7 +148,7 @@ class Deliveries:
         for domain in changed:
             self._sync(domain)
         for domain, told in by_domain.items():
-            for line in self._lines.get(domain, {}).values():
+            for line in self._lines.get(domain, {}).values() if self._owns(domain) else ():
                 if line.offer(told):
                     self._offer(line)
 
@@ -146,6 +158,8 @@ class Deliveries:
             group.create_task(self._keep_cursors())
             while True:
                 self._wake.clear()
+                if self._anew:
+                    await self._take_over()
                 self._due()
                 while (line := self._turns.take()) is not None:
                     group.create_task(self._turn(line))
@@ -167,7 +181,7 @@ class Deliveries:
         Raises:
             HubError: `store_unavailable`; what moved is kept next time.
         """
-        await self._keeper.keep(self._every_line())
+        await self._keeper.keep(line for line in self._every_line() if self._owns(line.domain))
 
     def line(self, domain: DomainId, webhook_id: str) -> Line | None:
         """Return where an endpoint stands; None when it is not there."""
@@ -185,7 +199,7 @@ class Deliveries:
                 self._runner.position(domain) - line.done
                 for domain, lines in self._lines.items()
                 for line in lines.values()
-                if line.webhook.status is Status.ENABLED and not (line.live and not line.queue)
+                if line.webhook.status is Status.ENABLED and self._owns(domain) and not (line.live and not line.queue)
             ),
             default=0,
         )
@@ -203,7 +217,40 @@ class Deliveries:
         if not self._looked_at:
             self._looked_at = self._every_line()
         some, self._looked_at = self._looked_at[:LOOK_SLICE], self._looked_at[LOOK_SLICE:]
-        return some
+        return [line for line in some if self._owns(line.domain)]
+
+    def _owns(self, domain: DomainId) -> bool:
+        """Say whether this hub delivers a tenant's events now, and has looked where they stand."""
+        return domain in self._owned and self._ownership.owns(WORK, domain)
+
+    def _shared_out_anew(self) -> None:
+        # At once: what is lost now and this hub's again later was somebody else's in between.
+        self._owned = {domain for domain in self._owned if self._ownership.owns(WORK, domain)}
+        self._anew = True
+        self._wake.set()
+
+    async def _take_over(self) -> None:
+        """Go on from the kept cursors with tenants that are this hub's now, and let go of those that are not."""
+        self._anew = False
+        try:
+            kept = await self._keeper.load()
+        except HubError as error:
+            _log.warning("webhooks.cursors_not_read", code=error.code)
+            self._anew = True
+            await asyncio.sleep(STORE_RETRY_S)
+            return
+        for domain, lines in list(self._lines.items()):
+            if domain in self._owned:
+                continue
+            for webhook_id, line in list(lines.items()):
+                self._turns.discard(line)
+                self._keeper.forget(line)
+                line.stop()
+                lines[webhook_id] = Line(domain, line.webhook, kept.get(webhook_id), self._runner.position(domain))
+            if self._ownership.owns(WORK, domain):
+                self._owned.add(domain)
+                for line in lines.values():
+                    self._offer(line)
 
     def _sync(self, domain: DomainId) -> None:
         """Take over what the view says of a domain's endpoints."""
@@ -220,6 +267,8 @@ class Deliveries:
             line = lines.get(webhook.id)
             if line is None:
                 line = lines[webhook.id] = Line(domain, webhook, None, self._runner.position(domain))
+                if self._ownership.owns(WORK, domain):
+                    self._owned.add(domain)
             if line.webhook.status is not webhook.status:
                 self._turns.discard(line)
                 line.stop()
@@ -239,7 +288,8 @@ class Deliveries:
 
     def _may_go(self, line: Line) -> bool:
         known = self._lines.get(line.domain, {}).get(line.webhook.id)
-        return known is line and line.webhook.status is Status.ENABLED and self._customers.is_told(line.domain)
+        there = known is line and line.webhook.status is Status.ENABLED and self._customers.is_told(line.domain)
+        return there and self._owns(line.domain)
 
     def _replaying(self, line: Line) -> DeadLetter | None:
         letters = self._view.letters(line.domain, line.webhook.id)
@@ -277,7 +327,7 @@ class Deliveries:
             self._wait(line, STORE_RETRY_S)
         finally:
             self._turns.give_back(line)
-            if line.has_moved:
+            if line.has_moved and self._owns(line.domain):
                 self._keeper.moved(line)
             self._offer(line)
             self._wake.set()

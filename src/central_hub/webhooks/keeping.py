@@ -38,6 +38,10 @@ class CursorKeeper:
         self._moved[line] = None
         self._something.set()
 
+    def forget(self, line: Line) -> None:
+        """Keep nothing of a line that is another hub's now."""
+        self._moved.pop(line, None)
+
     def drop(self, webhook_id: str) -> None:
         """Have the cursor of an endpoint that is gone forgotten."""
         self._dropped[webhook_id] = None

@@ -16,6 +16,7 @@ import structlog
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ownership import Alone, Ownership
 from central_hub.kernel.records import HUB_ACTOR, Applied
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.webhooks.model import VALUES_SWEEP_S, ValueKey
@@ -25,6 +26,8 @@ from central_hub.webhooks.view import WebhooksView
 
 AT_ONCE: Final = 32
 """Changes recorded together: they share a commit."""
+WORK: Final = "noticing"
+"""Looking at a tenant's values, as work of one of several hubs."""
 
 _log = structlog.get_logger("central_hub.webhooks")
 
@@ -39,6 +42,7 @@ class Noticing:
         sequencer: makes it durable.
         clock: wall time, by which grants end.
         concerning: names of facts after which a tenant's values may be others; told by the platform, everybody's.
+        ownership: which hub looks at a tenant's values.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Noticing:
         sequencer: Sequencer,
         clock: Clock,
         concerning: frozenset[str],
+        ownership: Ownership | None = None,
     ) -> None:
         self._view = view
         self._webhooks = webhooks
@@ -60,6 +65,8 @@ class Noticing:
         self._again: dict[DomainId, None] = {}
         self._dirty: dict[DomainId, None] = {}
         self._wake = asyncio.Event()
+        self._ownership = ownership or Alone()
+        self._ownership.on_change(self.mark_all)
         self.noticed = 0
 
     def applied(self, batch: Sequence[Applied]) -> None:
@@ -114,7 +121,9 @@ class Noticing:
 
     def _mark(self, domain: DomainId) -> None:
         domains = self._view.domains() if domain == PLATFORM else (domain,)
-        self._dirty.update((each, None) for each in domains if self._view.wanted_values(each))
+        self._dirty.update(
+            (each, None) for each in domains if self._view.wanted_values(each) and self._ownership.owns(WORK, each)
+        )
         if self._dirty:
             self._wake.set()
 
