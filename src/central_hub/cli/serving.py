@@ -86,14 +86,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run a hub; Ctrl-C or SIGTERM ends it in order."""
-    given = {
-        "host": host, "port": port, "data": data, "store": store, "open": open_mode, "lane": lane, "tiers": tiers,
-        "log_level": log_level, "log_format": log_format, "probe_loopback": probe_loopback,
-        "probe_networks": probe_networks, "webhook_networks": webhook_networks, "webhook_http": webhook_http,
-        "instances_per_tenant_max": instances_per_tenant_max, "reads_per_tenant_s": reads_per_tenant_s,
-        "writes_per_tenant_s": writes_per_tenant_s, "snapshot_every": snapshot_every, "cross_origins": cross_origins,
-        "retention_days": retention_days, "key_provider": key_provider, "advertise": advertise,
-    }  # fmt: skip
+    given = dict(locals())  # the parameters above, and nothing else yet
+    given["open"] = given.pop("open_mode")
     settings = _settings({name: value for name, value in given.items() if value is not None})
     _announce(settings)
     _run(settings)
