@@ -6,7 +6,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
 # How many test processes; benchmarks and timing tests always run alone, afterwards.
 JOBS   ?= 2
-# nginx, prometheus, wrk, curl and PostgreSQL that the tests need and the machine has not are unpacked below .tools, nothing is installed.
+# nginx, prometheus, wrk, curl, PostgreSQL, NATS and Redis that the tests need and the machine has not are unpacked below
+# .tools, nothing is installed; a current NATS where there is Go, Kafka where there are Java and Maven.
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/.tools/usr/sbin:$(CURDIR)/.tools/usr/bin
 
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
@@ -55,7 +56,7 @@ format: $(VENV)/.dev ## format and fix what can be fixed
 
 lock: $(VENV)/.dev ## resolve the dependencies again and write the lock files
 	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra dev --upgrade $(LOCK_OPTIONS) -o requirements/dev.lock
-	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra server --extra postgres -c requirements/dev.lock --upgrade $(LOCK_OPTIONS) -o requirements/server.lock
+	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra server --extra postgres --extra nats -c requirements/dev.lock --upgrade $(LOCK_OPTIONS) -o requirements/server.lock
 
 wheel: $(VENV)/.dev ## build the distribution into dist/
 	$(PIP) wheel --quiet --no-deps --no-build-isolation -w dist .
@@ -78,8 +79,9 @@ $(VENV)/.dev: requirements/dev.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.server
 
-$(VENV)/.system: tools/system_programs.py | $(BIN)/python
+$(VENV)/.system: tools/system_programs.py tools/broker_servers.py | $(BIN)/python
 	$(BIN)/python -m tools.system_programs nginx prometheus wrk curl postgres
+	$(BIN)/python -m tools.broker_servers
 	@touch $@
 
 # Libraries that benchmarks measure beside; whoever has no index to get them from is told which were left out.

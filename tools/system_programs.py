@@ -20,11 +20,11 @@ TOOLS: Final = ROOT / ".tools"
 SEARCH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 APT_TIMEOUT_S: Final = 300
 APT_RETRIES: Final = 3
-WITH_LIBRARIES: Final = frozenset({"wrk", "curl", "chromium-headless-shell", "postgresql"})
+WITH_LIBRARIES: Final = frozenset({"wrk", "curl", "chromium-headless-shell", "postgresql", "redis-server"})
 """Packages that need libraries which a small system has not."""
 PACKAGES: Final = {"postgres": "postgresql"}
 """Packages that are not called like their program."""
-UNWRAPPED: Final = frozenset({"postgresql"})
+UNWRAPPED: Final = frozenset({"postgresql", "redis-server"})
 """Packages whose programs are told where their libraries are by whoever runs them (`libraries`)."""
 BEHIND: Final = {
     "chromium-headless-shell": "usr/lib/chromium/chromium-headless-shell",

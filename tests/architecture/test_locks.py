@@ -12,7 +12,7 @@ from tests.architecture.source_tree import ROOT
 
 PINNED: Final = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 NAME: Final = re.compile(r"^[A-Za-z0-9._-]+")
-LOCKS: Final = {"server.lock": ("server", "postgres"), "dev.lock": ("server", "postgres", "dev")}
+LOCKS: Final = {"server.lock": ("server", "postgres", "nats"), "dev.lock": ("server", "postgres", "nats", "dev")}
 
 
 def _lock(name: str) -> str:

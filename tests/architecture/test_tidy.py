@@ -40,6 +40,7 @@ ROOT_NAMES: Final = {
     "plans",
     "quotas",
     "registry",
+    "relays",
     "rollouts",
     "sdk",
     "secrets",

@@ -35,6 +35,8 @@ def test_a_howto_works_as_printed(page: Path, shell: Shell, request: pytest.Fixt
     text = page.read_text("utf-8")
     if "$ nginx " in text and shutil.which("nginx", path=shell.environment["PATH"]) is None:
         pytest.skip("nginx is not on the path; make test unpacks it")
+    if "$ nats-server " in text and shutil.which("nats-server", path=shell.environment["PATH"]) is None:
+        pytest.skip("NATS is not on the path: python -m tools.broker_servers")
     if "$ psql " in text:
         _with_postgres(request, shell)
     todo = steps(with_free_ports(text))

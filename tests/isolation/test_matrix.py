@@ -52,6 +52,7 @@ REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 
 LAYER = {"features": {"advanced_ai": False}}
 EVENT = {"specversion": "1.0", "type": "com.example.placed", "source": "/services/private", "id": "e-1", "data": {}}
 ENDPOINT = {"url": "https://hooks.example/in"}
+RELAY = {"kind": "nats", "servers": ["127.0.0.1:1"]}
 ANY = {"if-match": "*"}
 
 ROWS: dict[str, Row] = {
@@ -135,6 +136,14 @@ ROWS: dict[str, Row] = {
     "show_encryption": Row("/encryption"),
     "rotate_keys": Row("/encryption/rotations", body={"what": "data_keys"}),
     "list_gateways": Row("/gateways"),
+    "create_relay": Row("/relays", body=RELAY | {"name": "fresh"}),
+    "list_relays": Row("/relays"),
+    "get_relay": Row("/relays/out"),
+    "put_relay": Row("/relays/out", body=RELAY),
+    "pause_relay": Row("/relays/out/pause"),
+    "resume_relay": Row("/relays/out/resume"),
+    "delete_relay": Row("/relays/out"),
+    "list_relay_parked": Row("/relays/out/parked"),
     "create_webhook": Row("/tenants/acme/webhooks", "/tenants/nobody/webhooks", body=ENDPOINT),
     "list_webhooks": Row("/tenants/acme/webhooks", "/tenants/nobody/webhooks"),
     "get_webhook": Row("/tenants/acme/webhooks/{webhook}", "/tenants/nobody/webhooks/{webhook}"),
@@ -318,6 +327,7 @@ async def _furnished(world: World) -> dict[str, str]:
         "POST", "/tenants/acme/allocations", key="acme", body={"resource": "concurrent_requests", "amount": 3}
     )
     hook = await world.must("POST", "/tenants/acme/webhooks", key="acme", body=ENDPOINT)
+    await world.must("POST", "/relays", key="root", body=RELAY | {"name": "out"})
     rollouts = [
         await world.must(
             "POST", path, key=key, body={"changes": [{"layer": layer, "if_match": "*", "document": LAYER}]}

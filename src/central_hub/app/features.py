@@ -11,6 +11,7 @@ from central_hub.app.flagging import Flagging, flagging
 from central_hub.app.hooking import Hooking, hooking
 from central_hub.app.limiting import collector_of, quotas_of, rows_of
 from central_hub.app.parts import Core, Discovery, Quotas
+from central_hub.app.relaying import Relaying, relaying
 from central_hub.app.rolling_out import RollingOut, follower_book, rolling_out
 from central_hub.app.safekeeping import Safekeeping, safekeeping
 from central_hub.app.telling import Telling, telling
@@ -34,6 +35,7 @@ class Features:
     flagging: Flagging
     hooking: Hooking
     telling: Telling
+    relaying: Relaying
 
     @classmethod
     def of(cls, core: Core, discovery: Discovery, sender: Sender | None) -> Self:
@@ -46,6 +48,7 @@ class Features:
         """
         followers = follower_book(core, discovery)
         quotas, keeping, config = quotas_of(core), safekeeping(core), configuring(core, followers)
+        told = telling(core)
         flags = flagging(core, (*TENANTS_VIEW_FACTS, *PLANS_FACTS))
         return cls(
             quotas=quotas,
@@ -54,7 +57,8 @@ class Features:
             rolling_out=rolling_out(core, discovery, config, followers),
             flagging=flags,
             hooking=hooking(core, config, flags, sender=sender),
-            telling=telling(core),
+            telling=told,
+            relaying=relaying(core, told.reading),
         )
 
     def operations(self, core: Core, version: str) -> tuple[Operation, ...]:
@@ -67,6 +71,7 @@ class Features:
             *self.safekeeping.operations(),
             *self.hooking.operations(),
             *self.telling.operations(version),
+            *self.relaying.operations(),
         )
 
     def collectors(self, core: Core) -> Sequence[Collector]:
@@ -78,6 +83,7 @@ class Features:
             self.safekeeping.collector(),
             self.hooking.collector(),
             self.telling.collector(),
+            self.relaying.collector(),
             collector_of(self.quotas),
         )
 
@@ -92,6 +98,7 @@ class Features:
             self.hooking.noticing.run(),
             self.hooking.deliveries.run(),
             self.telling.streams.run(),
+            self.relaying.following.run(),
         )
 
     def listen(self, core: Core) -> None:

@@ -39,6 +39,8 @@ from central_hub.quotas.view import QuotasView
 from central_hub.registry.leaving import Leaving
 from central_hub.registry.model import FACTS as REGISTRY_FACTS
 from central_hub.registry.view import RegistryView
+from central_hub.relays.model import FACTS as RELAYS_FACTS
+from central_hub.relays.view import RelaysView
 from central_hub.rollouts.model import FACTS as ROLLOUTS_FACTS
 from central_hub.rollouts.view import RolloutsView
 from central_hub.secrets.model import FACTS as SECRETS_FACTS
@@ -67,24 +69,9 @@ def core_of(
     book = PlanBook(plans, clock)
     tenants, registry, quotas = TenantsView(), RegistryView(book.rank_of), QuotasView()
     flags, configuration, webhooks = FlagsView(), ConfigurationView(), WebhooksView()
-    types = FactTypes(
-        (
-            *TENANTS_FACTS,
-            *PLANS_FACTS,
-            *REGISTRY_FACTS,
-            *HEALTH_FACTS,
-            *QUOTAS_FACTS,
-            *FLAGS_FACTS,
-            EventPublished,
-            *CONFIGURATION_FACTS,
-            *ROLLOUTS_FACTS,
-            *SECRETS_FACTS,
-            *WEBHOOKS_FACTS,
-        )
-    )
-    metered, secrets, rollouts = MeteredView(), SecretsView(), RolloutsView()
-    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks, secrets, rollouts)
-    runner = Runner(stores.log, stores.sealer, types, views)
+    metered, secrets, rollouts, relays = MeteredView(), SecretsView(), RolloutsView(), RelaysView()
+    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks, secrets, rollouts, relays)
+    runner = Runner(stores.log, stores.sealer, _types(), views)
     runner.incarnation = stores.incarnation
     protection = RateProtection(
         clock,
@@ -110,6 +97,7 @@ def core_of(
         rollouts=rollouts,
         secrets=secrets,
         webhooks=webhooks,
+        relays=relays,
         runner=runner,
         positions=HubPositions(runner, stores.stale_ms),
         sequencer=sequencer,
@@ -122,6 +110,26 @@ def core_of(
         egress=Egress(_policy(settings, listeners), clock),
         protection=protection,
         ownership=stores.ownership,
+    )
+
+
+def _types() -> FactTypes:
+    """Return what the log may hold."""
+    return FactTypes(
+        (
+            *TENANTS_FACTS,
+            *PLANS_FACTS,
+            *REGISTRY_FACTS,
+            *HEALTH_FACTS,
+            *QUOTAS_FACTS,
+            *FLAGS_FACTS,
+            EventPublished,
+            *CONFIGURATION_FACTS,
+            *ROLLOUTS_FACTS,
+            *SECRETS_FACTS,
+            *WEBHOOKS_FACTS,
+            *RELAYS_FACTS,
+        )
     )
 
 

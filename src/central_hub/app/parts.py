@@ -41,6 +41,7 @@ from central_hub.registry.scaling import Scaling
 from central_hub.registry.signals import Loads
 from central_hub.registry.view import RegistryView
 from central_hub.registry.watching import WatchHub
+from central_hub.relays.view import RelaysView
 from central_hub.rollouts.view import RolloutsView
 from central_hub.secrets.view import SecretsView
 from central_hub.settings import Settings
@@ -74,6 +75,7 @@ class Core:
     rollouts: RolloutsView
     secrets: SecretsView
     webhooks: WebhooksView
+    relays: RelaysView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer

@@ -73,6 +73,8 @@ PLATFORM_SCOPES: Final = (
         "flags:admin",
         "config:admin",
         "secret:admin",
+        "relays:read",
+        "relays:admin",
     }
 )
 """What a key of the platform may hold."""

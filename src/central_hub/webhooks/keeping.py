@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from central_hub.kernel.cursors import Cursor, Cursors
 from central_hub.kernel.ids import DomainId
 from central_hub.webhooks.lines import Line, Saved
+from central_hub.webhooks.model import WEBHOOK_ID_PREFIX
 
 
 class CursorKeeper:
@@ -31,7 +32,11 @@ class CursorKeeper:
         Raises:
             HubError: `store_unavailable`.
         """
-        return {cursor.consumer: cursor for cursor in await self._cursors.load()}
+        return {
+            cursor.consumer: cursor
+            for cursor in await self._cursors.load()
+            if cursor.consumer.startswith(WEBHOOK_ID_PREFIX)  # others have theirs in the same place
+        }
 
     def moved(self, line: Line) -> None:
         """Have a line's cursor kept."""

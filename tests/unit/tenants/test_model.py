@@ -32,6 +32,8 @@ def test_what_is_the_platforms_is_in_no_tenants_or_gateways_reach() -> None:
         "flags:admin",
         "config:admin",
         "secret:admin",
+        "relays:read",
+        "relays:admin",
     }
     assert only == model.PLATFORM_SCOPES - model.TENANT_SCOPES - model.GRANTED_SCOPES
     assert not only & (model.GATEWAY_SCOPES | model.TENANT_SCOPES | model.GRANTED_SCOPES | set(model.DEFAULT_SCOPES))

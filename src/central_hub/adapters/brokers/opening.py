@@ -1,0 +1,50 @@
+"""The `Brokers` port: opens links to whichever broker a relay names.
+
+The operator names brokers, as with the store, so their connections do not go through the egress module: no tenant can
+say where one leads, and nothing that a broker answers is shown to one.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from central_hub.kernel.brokers import BrokerError, BrokerKind, BrokerTarget, Link, Trouble
+
+
+class BrokerLinks:
+    """Opens links with the libraries that are installed."""
+
+    async def connect(self, target: BrokerTarget) -> Link:
+        """Open one; see the port."""
+        try:
+            match target.kind:
+                case BrokerKind.NATS:
+                    from central_hub.adapters.brokers.nats_link import NatsLink
+
+                    return await NatsLink.open(target, tls_of(target))
+                case BrokerKind.REDIS | BrokerKind.KAFKA:
+                    raise BrokerError(Trouble.NOT_INSTALLED, target.kind.value)
+        except ModuleNotFoundError as missing:
+            raise BrokerError(
+                Trouble.NOT_INSTALLED, f"pip install 'central-hub[{target.kind.value}]' ({missing.name} is missing)"
+            ) from None
+
+
+def tls_of(target: BrokerTarget) -> ssl.SSLContext | None:
+    """Return how a connection is encrypted; None for one in clear.
+
+    Raises:
+        BrokerError: the certificates cannot be read.
+    """
+    if not target.tls:
+        return None
+    try:
+        return ssl.create_default_context(cadata=target.ca or None)
+    except ssl.SSLError as error:
+        raise BrokerError(Trouble.TLS_FAILED, error.reason or "the certificates cannot be read") from None
+
+
+def user_of(target: BrokerTarget) -> tuple[str, str]:
+    """Return the user and the password of a credential; a token is a password without a user."""
+    user, colon, password = target.credential.partition(":")
+    return (user, password) if colon else ("", target.credential)
