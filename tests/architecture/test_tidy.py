@@ -45,6 +45,7 @@ ROOT_NAMES: Final = {
     "sdk",
     "secrets",
     "settings",
+    "subscriptions",
     "tenants",
     "webhooks",
 }

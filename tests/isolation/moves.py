@@ -33,6 +33,7 @@ def script(seed: int, *, tenant: str, mark: str) -> Iterator[Step]:
                 *_secrets(rng, tenant, other, mark),
                 *_webhooks(rng, tenant, other, mark),
                 *_events(rng, service, other, mark),
+                *_subscriptions(rng, other, mark),
             )
         )
 
@@ -252,6 +253,33 @@ def _events(rng: random.Random, service: str, other: str, mark: str) -> tuple[St
         ("GET", f"/events/types/{rng.choice([mark, 'TenantCreated'])}", None),
         ("POST", "/events", {**event, "type": "io.centralhub.integration.downstream-failed.v1", "data": failed}),
         ("GET", "/platform/events?after=start", None),
+    )
+
+
+def _subscriptions(rng: random.Random, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is done about subscriptions; both tenants use the same names and guess the same deliveries."""
+    every, name = "/subscriptions", rng.choice(["orders", "all", "nothing"])
+    one, delivery = f"{every}/{name}", f"memory.{rng.randrange(60)}.{rng.randrange(1, 3)}"
+    wanted = {"types": rng.choice([[], ["com.a.*"], ["*"]])}
+    return (
+        ("POST", every, {"name": name, "filter": wanted, "description": mark}),
+        ("POST", every, {"name": name, "deliver": {"policy": rng.choice(["all", "last"])}, "description": mark}),
+        ("POST", every, {"name": name, "deliver": {"policy": "by_position", "position": f"{other}.3"}}),
+        ("GET", every, None),
+        ("GET", one, None),
+        ("PATCH", one, {"filter": wanted, "terms": {"max_deliveries": 1}}),
+        ("POST", f"{one}/move", {"policy": "all"}),
+        ("POST", f"{one}/{rng.choice(['pause', 'resume'])}", None),
+        ("POST", f"{one}/pull?limit=3", None),
+        ("POST", f"{one}/pull?limit=3", None),
+        ("POST", f"{one}/settle", {"ack": [delivery], "extend": [delivery]}),
+        ("POST", f"{one}/settle", {"nack": [{"id": delivery, "reject": True, "reason": mark}]}),
+        ("GET", f"{one}/letters", None),
+        ("POST", f"{one}/letters/replay", {"limit": 2}),
+        ("POST", f"{one}/letters/discard", {"limit": 1}),
+        ("DELETE", one, None),
+        ("GET", "/platform/subscriptions", None),
+        ("POST", f"/platform/subscriptions/{name}/pull", None),
     )
 
 

@@ -298,6 +298,36 @@ ROWS: dict[str, Row] = {
     "delete_tenant": Row("/tenants/acme", "/tenants/nobody"),
     "restore_tenant": Row("/tenants/acme/restore", "/tenants/nobody/restore", status=409),
     "shred_tenant": Row("/tenants/acme/shred", "/tenants/nobody/shred", body={"confirm": "acme"}, status=409),
+    "create_subscription": Row("/subscriptions", body={"name": "fresh"}),
+    "list_subscriptions": Row("/subscriptions"),
+    "get_subscription": Row("/subscriptions/private", "/subscriptions/nowhere"),
+    "change_subscription": Row("/subscriptions/private", "/subscriptions/nowhere", body={"description": "d"}),
+    "delete_subscription": Row("/subscriptions/private"),
+    "move_subscription": Row("/subscriptions/private/move", "/subscriptions/nowhere/move", body={"policy": "all"}),
+    "pause_subscription": Row("/subscriptions/private/pause", "/subscriptions/nowhere/pause"),
+    "resume_subscription": Row("/subscriptions/private/resume", "/subscriptions/nowhere/resume"),
+    "pull_subscription": Row("/subscriptions/private/pull", "/subscriptions/nowhere/pull"),
+    "stream_subscription": Row("/subscriptions/private/stream", "/subscriptions/nowhere/stream"),
+    "settle_subscription": Row(
+        "/subscriptions/private/settle", "/subscriptions/nowhere/settle", body={"ack": ["a.1.1"]}
+    ),
+    "list_letters": Row("/subscriptions/private/letters", "/subscriptions/nowhere/letters"),
+    "replay_letters": Row("/subscriptions/private/letters/replay", "/subscriptions/nowhere/letters/replay", body={}),
+    "discard_letters": Row("/subscriptions/private/letters/discard", "/subscriptions/nowhere/letters/discard", body={}),
+    "create_platform_subscription": Row("/platform/subscriptions", body={"name": "fresh"}),
+    "list_platform_subscriptions": Row("/platform/subscriptions"),
+    "get_platform_subscription": Row("/platform/subscriptions/private"),
+    "change_platform_subscription": Row("/platform/subscriptions/private", body={"description": "d"}),
+    "delete_platform_subscription": Row("/platform/subscriptions/private"),
+    "move_platform_subscription": Row("/platform/subscriptions/private/move", body={"policy": "all"}),
+    "pause_platform_subscription": Row("/platform/subscriptions/private/pause"),
+    "resume_platform_subscription": Row("/platform/subscriptions/private/resume"),
+    "pull_platform_subscription": Row("/platform/subscriptions/private/pull"),
+    "stream_platform_subscription": Row("/platform/subscriptions/private/stream"),
+    "settle_platform_subscription": Row("/platform/subscriptions/private/settle", body={"ack": ["a.1.1"]}),
+    "list_platform_letters": Row("/platform/subscriptions/private/letters"),
+    "replay_platform_letters": Row("/platform/subscriptions/private/letters/replay", body={}),
+    "discard_platform_letters": Row("/platform/subscriptions/private/letters/discard", body={}),
     "watch_services": Row("/watch?services=private"),
     "who_am_i": Row("/whoami"),
 }
@@ -328,6 +358,8 @@ async def _furnished(world: World) -> dict[str, str]:
     )
     hook = await world.must("POST", "/tenants/acme/webhooks", key="acme", body=ENDPOINT)
     await world.must("POST", "/relays", key="root", body=RELAY | {"name": "out"})
+    for at, caller in (("/subscriptions", "acme"), ("/platform/subscriptions", "root")):
+        await world.must("POST", at, key=caller, body={"name": "private", "description": "10.0.0.1"})
     rollouts = [
         await world.must(
             "POST", path, key=key, body={"changes": [{"layer": layer, "if_match": "*", "document": LAYER}]}

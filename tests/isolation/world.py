@@ -28,6 +28,7 @@ SCOPES = [
     "secret:list", "secret:read", "secret:write",
     "webhooks:read", "webhooks:admin",
     "events:read", "events:write",
+    "subscriptions:read", "subscriptions:admin", "subscriptions:consume",
 ]  # fmt: skip
 
 

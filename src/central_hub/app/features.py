@@ -14,6 +14,7 @@ from central_hub.app.parts import Core, Discovery, Quotas
 from central_hub.app.relaying import Relaying, relaying
 from central_hub.app.rolling_out import RollingOut, follower_book, rolling_out
 from central_hub.app.safekeeping import Safekeeping, safekeeping
+from central_hub.app.subscribing import Subscribing, subscribing
 from central_hub.app.telling import Telling, telling
 from central_hub.edge.operations import Operation
 from central_hub.kernel.messaging import Sender
@@ -36,6 +37,7 @@ class Features:
     hooking: Hooking
     telling: Telling
     relaying: Relaying
+    subscribing: Subscribing
 
     @classmethod
     def of(cls, core: Core, discovery: Discovery, sender: Sender | None) -> Self:
@@ -59,6 +61,7 @@ class Features:
             hooking=hooking(core, config, flags, sender=sender),
             telling=told,
             relaying=relaying(core, told.reading),
+            subscribing=subscribing(core, told.reading),
         )
 
     def operations(self, core: Core, version: str) -> tuple[Operation, ...]:
@@ -72,6 +75,7 @@ class Features:
             *self.hooking.operations(),
             *self.telling.operations(version),
             *self.relaying.operations(),
+            *self.subscribing.operations(),
         )
 
     def collectors(self, core: Core) -> Sequence[Collector]:
@@ -84,6 +88,7 @@ class Features:
             self.hooking.collector(),
             self.telling.collector(),
             self.relaying.collector(),
+            self.subscribing.collector(),
             collector_of(self.quotas),
         )
 
@@ -99,6 +104,9 @@ class Features:
             self.hooking.deliveries.run(),
             self.telling.streams.run(),
             self.relaying.following.run(),
+            self.subscribing.following.run(),
+            self.subscribing.lapses.run(),
+            self.subscribing.keeper.run(),
         )
 
     def listen(self, core: Core) -> None:
@@ -111,8 +119,20 @@ class Features:
         """Take in what the rebuilt views hold, before serving."""
         await self.quotas.endings.prime()
         await self.hooking.deliveries.prime()
+        await self.subscribing.book.prime()
+
+    async def flush(self) -> None:
+        """Keep how far followers of the log have come.
+
+        Raises:
+            HubError: `store_unavailable`.
+        """
+        await self.subscribing.flush()
+        await self.hooking.deliveries.flush()
+        await self.relaying.following.flush()
 
     def close_streams(self) -> None:
         """End every open stream in order: the hub is going away."""
         self.flagging.streams.close_all()
         self.telling.streams.close_all()
+        self.subscribing.following.close_all()

@@ -46,6 +46,8 @@ from central_hub.rollouts.view import RolloutsView
 from central_hub.secrets.model import FACTS as SECRETS_FACTS
 from central_hub.secrets.view import SecretsView
 from central_hub.settings import Settings
+from central_hub.subscriptions.model import FACTS as SUBSCRIPTIONS_FACTS
+from central_hub.subscriptions.view import SubscriptionsView
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
 from central_hub.tenants.lifecycle import LifeCycle
@@ -70,7 +72,9 @@ def core_of(
     tenants, registry, quotas = TenantsView(), RegistryView(book.rank_of), QuotasView()
     flags, configuration, webhooks = FlagsView(), ConfigurationView(), WebhooksView()
     metered, secrets, rollouts, relays = MeteredView(), SecretsView(), RolloutsView(), RelaysView()
-    views = (tenants, plans, registry, quotas, metered, flags, configuration, webhooks, secrets, rollouts, relays)
+    subscriptions = SubscriptionsView()
+    told = (webhooks, subscriptions)
+    views = (tenants, plans, registry, quotas, metered, flags, configuration, *told, secrets, rollouts, relays)
     runner = Runner(stores.log, stores.sealer, _types(), views)
     runner.incarnation = stores.incarnation
     protection = RateProtection(
@@ -98,6 +102,7 @@ def core_of(
         secrets=secrets,
         webhooks=webhooks,
         relays=relays,
+        subscriptions=subscriptions,
         runner=runner,
         positions=HubPositions(runner, stores.stale_ms),
         sequencer=sequencer,
@@ -129,6 +134,7 @@ def _types() -> FactTypes:
             *SECRETS_FACTS,
             *WEBHOOKS_FACTS,
             *RELAYS_FACTS,
+            *SUBSCRIPTIONS_FACTS,
         )
     )
 

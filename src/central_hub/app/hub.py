@@ -134,8 +134,7 @@ class Hub:
 
     async def _keep_cursors(self) -> None:
         try:
-            await self.features.hooking.deliveries.flush()
-            await self.features.relaying.following.flush()
+            await self.features.flush()
         except HubError as error:
             _log.warning("app.cursors_not_kept", code=error.code)
 

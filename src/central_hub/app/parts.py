@@ -45,6 +45,7 @@ from central_hub.relays.view import RelaysView
 from central_hub.rollouts.view import RolloutsView
 from central_hub.secrets.view import SecretsView
 from central_hub.settings import Settings
+from central_hub.subscriptions.view import SubscriptionsView
 from central_hub.tenants.authentication import Authentication
 from central_hub.tenants.denials import DenialLog
 from central_hub.tenants.lifecycle import LifeCycle
@@ -76,6 +77,7 @@ class Core:
     secrets: SecretsView
     webhooks: WebhooksView
     relays: RelaysView
+    subscriptions: SubscriptionsView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer

@@ -25,6 +25,7 @@ from central_hub.plans.events import EVENTS as PLANS_EVENTS
 from central_hub.quotas.events import EVENTS as QUOTAS_EVENTS
 from central_hub.registry.events import EVENTS as REGISTRY_EVENTS
 from central_hub.rollouts.events import EVENTS as ROLLOUTS_EVENTS
+from central_hub.subscriptions.events import EVENTS as SUBSCRIPTIONS_EVENTS
 from central_hub.tenants.events import EVENTS as TENANTS_EVENTS
 from central_hub.webhooks.events import EVENTS as WEBHOOKS_EVENTS
 
@@ -39,6 +40,7 @@ EVENT_TYPES = EventTypes(
         *WEBHOOKS_EVENTS,
         *PLANS_EVENTS,
         *ROLLOUTS_EVENTS,
+        *SUBSCRIPTIONS_EVENTS,
     ),
     REPORTED,
 )

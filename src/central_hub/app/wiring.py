@@ -29,7 +29,6 @@ from central_hub.edge.lane.commands import commands_of
 from central_hub.edge.lane.entries import Epochs
 from central_hub.edge.operations import Table
 from central_hub.edge.pipeline import Pipeline
-from central_hub.events.streaming import EventStreams
 from central_hub.flags.portable import PortableOverrides
 from central_hub.health.lane_signals import HeartbeatLane
 from central_hub.health.model import SCOPE_WRITE
@@ -109,7 +108,7 @@ def build(
     core.runner.listen(discovery.changes.applied)
     core.runner.listen(discovery.scaling.applied)
     features.listen(core)
-    core.runner.listen(_access_listener(epochs, discovery.changes, features.telling.streams, core.registry))
+    core.runner.listen(_access_listener(epochs, discovery.changes, features, core.registry))
     discovery.keeper.on_change(discovery.catalogue.signal)
     discovery.monitor.journal.on_unwritten(discovery.watch.verdict_changed)
     return Hub(
@@ -182,7 +181,7 @@ def describe() -> tuple[Table, dict[str, Any]]:  # Any: a JSON document
 
 
 def _access_listener(
-    epochs: Epochs, changes: Changes, streams: EventStreams, registry: RegistryView
+    epochs: Epochs, changes: Changes, features: Features, registry: RegistryView
 ) -> Callable[[Sequence[Applied]], None]:
     """Forget what the lane knew of callers, and look at streams and blocking reads, when who may do what changed."""
 
@@ -195,6 +194,7 @@ def _access_listener(
                 registry.ranks_changed()
             for domain in domains:
                 changes.access_changed(domain)
-                streams.access_changed(domain)
+                features.telling.streams.access_changed(domain)
+                features.subscribing.following.access_changed(domain)
 
     return applied

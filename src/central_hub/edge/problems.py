@@ -14,6 +14,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "/problems/"
 
 STATUS: Final[dict[Kind, int]] = {
+    Kind.ELSEWHERE: 307,
     Kind.INVALID: 400,
     Kind.UNAUTHENTICATED: 401,
     Kind.DENIED: 403,
@@ -34,6 +35,7 @@ STATUS: Final[dict[Kind, int]] = {
 }
 
 TITLES: Final[dict[Kind, str]] = {
+    Kind.ELSEWHERE: "Another hub does this",
     Kind.INVALID: "The request is not valid",
     Kind.UNAUTHENTICATED: "Who is calling could not be established",
     Kind.DENIED: "The caller may not do this",
@@ -91,6 +93,9 @@ def problem_of(error: HubError, decision_id: str = "") -> tuple[int, bytes, tupl
     allow = error.fields.get("allow")
     if status == STATUS[Kind.METHOD] and isinstance(allow, str):
         headers.append(("allow", allow))
+    location = error.fields.get("location")
+    if status == STATUS[Kind.ELSEWHERE] and isinstance(location, str):
+        headers.append(("location", location))
     return status, msgspec.json.encode(document), tuple(headers)
 
 

@@ -28,13 +28,15 @@ from central_hub.events.model import (
 from central_hub.events.ports import Applying, DomainLog
 from central_hub.events.schemas import EventFilter, StreamQuery
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.events import EventTypes, cloud_event
+from central_hub.kernel.events import EventTypes, cloud_event, source_of
 from central_hub.kernel.ids import DomainId, is_name
 from central_hub.kernel.records import Applied
 
 START: Final = "start"
 NOW: Final = "now"
 ANY_LIKE: Final = "*"
+SNAPSHOT: Final = {"services": "/services/", "watch": "/watch", "events": "/events?after=start"}
+"""Where the present state is read by who cannot go on from a position."""
 
 _POSITION: Final = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,18})\Z")
 _TYPE: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{TYPE_MAX}}}\*?\Z")
@@ -64,6 +66,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     category: str
     body: bytes
     publisher: str = ""
+    source: str = ""
+    subject: str = ""
 
     def is_for(self, wanted: Wanted) -> bool:
         """Say whether a reader wants it."""
@@ -99,6 +103,11 @@ class EventReading:
         self._applying = applying
         self._types = types
 
+    @property
+    def incarnation(self) -> str:
+        """Which history positions belong to."""
+        return self._applying.incarnation
+
     def head(self, domain: DomainId) -> int:
         """Return the position of the last record of a domain."""
         return self._applying.position(domain)
@@ -122,6 +131,8 @@ class EventReading:
                 category=fact.category.value if reported is None else reported.category,
                 body=encoded(applied, fact, incarnation),
                 publisher=publisher,
+                source=fact.source,
+                subject=fact.subject,
             )
         kind = self._types.of(applied.type)
         if kind is None:
@@ -133,6 +144,8 @@ class EventReading:
             service=kind.service(fact),
             category=kind.category,
             body=cloud_event(kind, applied, incarnation),
+            source=source_of(applied.domain),
+            subject=kind.subject(fact),
         )
 
     async def begin(self, domain: DomainId, query: StreamQuery, last_id: str = "") -> int:
@@ -241,6 +254,7 @@ def position_gone(reason: str) -> HubError:
         f"Nobody can go on from that position: {reason}.",
         next_step="Read the present state (GET /services/, GET /config/{tenant_id}) and go on with after=now, "
         "or read what is kept with after=start.",
+        fields={"snapshot": SNAPSHOT},
     )
 
 

@@ -14,6 +14,8 @@ class Kind(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     DENIED = "denied"
     NOT_FOUND = "not_found"
+    ELSEWHERE = "elsewhere"
+    """Another hub does it; `location` among the fields says where to ask the same."""
     METHOD = "method"
     TIMEOUT = "timeout"
     CONFLICT = "conflict"

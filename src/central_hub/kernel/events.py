@@ -16,7 +16,7 @@ import msgspec
 
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.facts import Fact
-from central_hub.kernel.ids import PLATFORM, SHARED
+from central_hub.kernel.ids import PLATFORM, SHARED, DomainId
 from central_hub.kernel.records import Applied
 
 TYPE_PREFIX: Final = "io.centralhub."
@@ -160,6 +160,11 @@ def fields_of(*names: str) -> FieldsOf:
     return FieldsOf(names)
 
 
+def source_of(domain: DomainId) -> str:
+    """Return the source of what the hub itself tells of a domain."""
+    return f"/{domain}" if domain in (SHARED, PLATFORM) else f"/tenants/{domain}"
+
+
 def cloud_event(kind: EventType, applied: Applied, incarnation: str) -> bytes:
     """Encode an event of a tenant.
 
@@ -172,7 +177,7 @@ def cloud_event(kind: EventType, applied: Applied, incarnation: str) -> bytes:
     event: dict[str, object] = {
         "specversion": SPEC_VERSION,
         "id": applied.id,
-        "source": f"/tenants/{applied.domain}" if own else f"/{applied.domain}",
+        "source": source_of(applied.domain),
         "type": kind.name,
         "subject": kind.subject(applied.fact),
         "time": rfc3339(applied.time_ms),

@@ -25,6 +25,10 @@ from central_hub.rollouts.model import State
 from central_hub.rollouts.rules import GATES
 from central_hub.rollouts.stepping import Stepping
 from central_hub.rollouts.view import RolloutsView
+from central_hub.subscriptions.crowd import Crowd
+from central_hub.subscriptions.giving import Giving
+from central_hub.subscriptions.lapses import Lapses
+from central_hub.subscriptions.settling import Settling
 from central_hub.webhooks.delivering import Deliveries
 from central_hub.webhooks.noticing import Noticing
 
@@ -204,6 +208,23 @@ def events_collector(publishing: Publishing, streams: EventStreams) -> Collector
         yield counter("central_hub_events_told_total", "Events sent to open streams.", streams.told)
         yield gauge("central_hub_event_streams", "Open streams of events.", streams.open_streams)
         yield counter("central_hub_event_streams_cut_total", "Streams that did not keep up.", streams.cut)
+
+    return collect
+
+
+def subscriptions_collector(crowd: Crowd, giving: Giving, lapses: Lapses, settling: Settling) -> Collector:
+    """Return the collector of subscriptions; of all tenants together."""
+
+    def collect() -> Iterable[Family]:
+        yield gauge("central_hub_subscription_consumers", "Consumers that follow subscriptions.", crowd.size)
+        yield by_label(
+            "central_hub_subscription_deliveries_total", MetricKind.COUNTER, "Events given out, first and again.",
+            "attempt", {"first": giving.given - giving.given_again, "again": giving.given_again},
+        )  # fmt: skip
+        yield by_label(
+            "central_hub_subscription_settled_total", MetricKind.COUNTER, "What became of deliveries.", "result",
+            {"acked": settling.acked, "nacked": settling.nacked, "expired": lapses.expired, "parked": lapses.parked},
+        )  # fmt: skip
 
     return collect
 

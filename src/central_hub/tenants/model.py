@@ -54,6 +54,9 @@ TENANT_SCOPES: Final = frozenset(
         "secret:write",
         "webhooks:read",
         "webhooks:admin",
+        "subscriptions:read",
+        "subscriptions:admin",
+        "subscriptions:consume",
     }
 )
 """What a key of a tenant may hold."""
@@ -92,6 +95,9 @@ DEFAULT_SCOPES: Final = (
     "quota:write",
     "events:read",
     "events:write",
+    "subscriptions:read",
+    "subscriptions:admin",
+    "subscriptions:consume",
 )
 
 
