@@ -114,7 +114,7 @@ class House:
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
         self.access = OpenAccess()
         self.reading = EventReading(self.log, self.runner, EventTypes(EVENTS))
-        self.publishing = Publishing(self.sequencer, self.access)
+        self.publishing = Publishing(self.sequencer, self.access, EventTypes(EVENTS))
         self.customers = Everyone()
         self.subscriptions = Subscriptions(self.view, self.sequencer, self.reading, self.customers)
         self.keeper = PlaceKeeper(self.cursors)
