@@ -50,8 +50,8 @@ PLAIN: Final = {
     "disabled", "unknown", "unhealthy", "protected: true", "hub.db", "hub.db-wal", "snapshots/", "doctor", "chk_",
     "plan show", "sslmode", "sslrootcert", "sslcert", "verify-full", "LimitNOFILE", "nofile", "psql",
     "too many connections", "certificate has expired", "certificate verify failed", "keys/master.key",
-    "canceling wait for synchronous replication", "trouble", "ca", "relay", "parked", "GET /events?after=…", "max_payload",
-    "max_msg_size", "relay resume", "pip install 'central-hub[nats]'",
+    "canceling wait for synchronous replication", "trouble", "ca", "relay", "parked", "max_payload",
+    "GET /events?after=…", "max_msg_size", "relay resume", "pip install 'central-hub[nats]'",
 }  # fmt: skip
 """Headers, paths, values and files."""
 OTHER_PROGRAMS: Final = ("systemctl ", "timedatectl ", "du ", "dmesg", "vmstat ", "vault ", "ss ", "openssl ", "curl ",
