@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.cli.conftest import Hub
 
@@ -54,3 +55,24 @@ def test_what_is_told_can_be_listed_and_what_is_wrong_is_said(hub: Hub, unique: 
     refused = hub.run("event", "publish", "io.centralhub.x", key=key)
     assert (refused.returncode, "what the hub itself tells" in refused.stderr) == (2, True)
     assert hub.run("event", "replay", "--after", "other.5", key=key).returncode == 3
+
+
+def test_a_tenant_s_own_type_is_registered_tried_and_retired(hub: Hub, unique: str, tmp_path: Path) -> None:
+    hub.tenant(unique)
+    words = ("key", "create", unique, "--scope", "events:read", "--scope", "events:write", "--scope", "events:admin")
+    key = hub.json(*words)["api_key"]
+    schema = tmp_path / "placed.json"
+    schema.write_text('{"type": "object", "required": ["symbol"], "properties": {"symbol": {"type": "string"}}}')
+    words = ("event", "register", "com.example.placed", "--schema", str(schema), "--description", "An order.")
+    assert hub.json(*words, "--dry-run", key=key)["version"] == 1
+    assert (hub.json(*words, key=key)["is_new"], hub.json(*words, key=key)["is_new"]) == (True, False)
+    assert hub.json("event", "describe", "com.example.placed", key=key)["summary"] == "An order."
+    refused = hub.run("event", "publish", "com.example.placed", "--data", "{}", key=key)
+    assert (refused.returncode, "symbol" in refused.stderr) == (2, True)
+    schema.write_text('{"type": "object", "required": ["symbol", "side"]}')
+    assert hub.run(*words, key=key).returncode == 5
+    assert hub.json("event", "policy", "--unknown", "refused", key=key) == {"unknown_types": "refused"}
+    assert hub.json("event", "policy", key=key) == {"unknown_types": "refused"}
+    assert hub.run("event", "retire", "com.example.placed", key=key).returncode == 0
+    assert hub.run("event", "publish", "com.example.placed", key=key).returncode == 2
+    assert hub.run("event", "register", "com.x", "--schema", str(tmp_path / "none"), key=key).returncode == 2

@@ -239,6 +239,10 @@ def _events(rng: random.Random, service: str, other: str, mark: str) -> tuple[St
         "specversion": "1.0", "type": f"com.{rng.choice(['a', 'b'])}.placed", "source": f"/services/{service}",
         "id": f"e-{rng.randrange(40)}", "subject": mark, "data": {"mark": mark, "n": rng.randrange(9)},
     }  # fmt: skip
+    described = {
+        "type": "object", "required": rng.choice([[], ["mark"]]),
+        "properties": {"mark": {"enum": [mark]}, "n": {"type": "integer", "maximum": rng.choice([5, 9])}},
+    }  # fmt: skip
     failed = {"caller": service, "callee": rng.choice(SERVICES), "route": "", "reason": mark, "failures": 1}
     return (
         ("POST", "/events", event),
@@ -253,6 +257,15 @@ def _events(rng: random.Random, service: str, other: str, mark: str) -> tuple[St
         ("GET", f"/events/types/{rng.choice([mark, 'TenantCreated'])}", None),
         ("POST", "/events", {**event, "type": "io.centralhub.integration.downstream-failed.v1", "data": failed}),
         ("GET", "/platform/events?after=start", None),
+        ("PUT", f"/events/types/com.{rng.choice(['a', 'b'])}.placed", {"json_schema": described, "description": mark}),
+        ("PUT", f"/events/types/com.{mark}", {"json_schema": described}),
+        ("PUT", "/events/types/com.a.placed", {"json_schema": {"type": mark}}),
+        ("DELETE", f"/events/types/com.{rng.choice(['a', mark])}.placed", None),
+        ("GET", f"/events/types/com.{rng.choice(['a', 'b'])}.placed", None),
+        ("GET", "/events/types/com.a.placed/versions", None),
+        ("GET", f"/events/types/com.a.placed/schema?version={rng.randrange(1, 4)}", None),
+        ("PUT", "/events/policy", {"unknown_types": rng.choice(["allowed", "refused", mark])}),
+        ("GET", "/events/policy", None),
     )
 
 

@@ -61,8 +61,15 @@ ROWS: dict[str, Row] = {
     "list_events": Row("/events?after=start"),
     "stream_events": Row("/events/stream?after=start"),
     "list_event_types": Row("/events/types"),
-    "get_event_type": Row("/events/types/TenantCreated"),
-    "get_event_schema": Row("/events/types/TenantCreated/schema"),
+    "get_event_type": Row("/events/types/com.acme.private", "/events/types/com.acme.nowhere"),
+    "get_event_schema": Row("/events/types/com.acme.private/schema", "/events/types/com.acme.nowhere/schema"),
+    "list_event_type_versions": Row(
+        "/events/types/com.acme.private/versions", "/events/types/com.acme.nowhere/versions"
+    ),
+    "describe_event_type": Row("/events/types/com.acme.fresh", body={"json_schema": {"type": "object"}}),
+    "retire_event_type": Row("/events/types/com.acme.private"),
+    "get_event_policy": Row("/events/policy"),
+    "set_event_policy": Row("/events/policy", body={"unknown_types": "refused"}),
     "list_platform_events": Row("/platform/events?after=start"),
     "stream_platform_events": Row("/platform/events/stream"),
     "list_platform_audit": Row("/audit"),
@@ -360,6 +367,8 @@ async def _furnished(world: World) -> dict[str, str]:
     await world.must("POST", "/relays", key="root", body=RELAY | {"name": "out"})
     for at, caller in (("/subscriptions", "acme"), ("/platform/subscriptions", "root")):
         await world.must("POST", at, key=caller, body={"name": "private", "description": "10.0.0.1"})
+    schema = {"json_schema": {"type": "object"}, "description": "10.0.0.1"}
+    await world.must("PUT", "/events/types/com.acme.private", key="acme", body=schema)
     rollouts = [
         await world.must(
             "POST", path, key=key, body={"changes": [{"layer": layer, "if_match": "*", "document": LAYER}]}

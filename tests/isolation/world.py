@@ -27,7 +27,7 @@ SCOPES = [
     "flags:read", "flags:write",
     "secret:list", "secret:read", "secret:write",
     "webhooks:read", "webhooks:admin",
-    "events:read", "events:write",
+    "events:read", "events:write", "events:admin",
     "subscriptions:read", "subscriptions:admin", "subscriptions:consume",
 ]  # fmt: skip
 

@@ -82,3 +82,23 @@ async def test_a_publisher_may_send_again_and_a_reader_may_go_on(tmp_path: Path)
                 await hub.publish("not a type")
     finally:
         await process.kill()
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+async def test_a_type_is_described_and_what_is_published_is_held_against_it(tmp_path: Path) -> None:
+    process = HubProcess(tmp_path, "--open")
+    await process.start()
+    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+    try:
+        async with client(process.url) as hub:
+            said = await hub.describe_event_type("com.acme.placed", schema, description="An order.", dry_run=True)
+            assert (said["version"], said["dry_run"]) == (1, True)
+            assert (await hub.describe_event_type("com.acme.placed", schema))["is_new"]
+            assert not (await hub.describe_event_type("com.acme.placed", schema))["is_new"]
+            await hub.publish("com.acme.placed", {"n": 1})
+            with pytest.raises(HubError, match="invalid_event_data"):
+                await hub.publish("com.acme.placed", {"n": "one"})
+            with pytest.raises(HubError, match="incompatible_schema"):
+                await hub.describe_event_type("com.acme.placed", {**schema, "required": ["n", "m"]})
+    finally:
+        await process.kill()

@@ -18,7 +18,8 @@ from central_hub.app.parts import Core, Draw, HubPositions
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge.protection import RateProtection
-from central_hub.events.model import EventPublished
+from central_hub.events.model import FACTS as EVENTS_FACTS
+from central_hub.events.view import EventsView
 from central_hub.flags.model import FACTS as FLAGS_FACTS
 from central_hub.flags.view import FlagsView
 from central_hub.health.model import FACTS as HEALTH_FACTS
@@ -72,8 +73,8 @@ def core_of(
     tenants, registry, quotas = TenantsView(), RegistryView(book.rank_of), QuotasView()
     flags, configuration, webhooks = FlagsView(), ConfigurationView(), WebhooksView()
     metered, secrets, rollouts, relays = MeteredView(), SecretsView(), RolloutsView(), RelaysView()
-    subscriptions = SubscriptionsView()
-    told = (webhooks, subscriptions)
+    subscriptions, events = SubscriptionsView(), EventsView()
+    told = (webhooks, subscriptions, events)
     views = (tenants, plans, registry, quotas, metered, flags, configuration, *told, secrets, rollouts, relays)
     runner = Runner(stores.log, stores.sealer, _types(), views)
     runner.incarnation = stores.incarnation
@@ -103,6 +104,7 @@ def core_of(
         webhooks=webhooks,
         relays=relays,
         subscriptions=subscriptions,
+        events=events,
         runner=runner,
         positions=HubPositions(runner, stores.stale_ms),
         sequencer=sequencer,
@@ -128,7 +130,7 @@ def _types() -> FactTypes:
             *HEALTH_FACTS,
             *QUOTAS_FACTS,
             *FLAGS_FACTS,
-            EventPublished,
+            *EVENTS_FACTS,
             *CONFIGURATION_FACTS,
             *ROLLOUTS_FACTS,
             *SECRETS_FACTS,

@@ -9,6 +9,7 @@ from central_hub.adapters.egress import Egress
 from central_hub.adapters.stores import Stores
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge.protection import RateProtection
+from central_hub.events.view import EventsView
 from central_hub.flags.view import FlagsView
 from central_hub.health.keeper import Keeper
 from central_hub.health.monitor import Monitor
@@ -78,6 +79,7 @@ class Core:
     webhooks: WebhooksView
     relays: RelaysView
     subscriptions: SubscriptionsView
+    events: EventsView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer

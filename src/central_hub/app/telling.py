@@ -10,12 +10,16 @@ from central_hub.configuration.events import EVENTS as CONFIGURATION_EVENTS
 from central_hub.edge.openapi import text_of
 from central_hub.edge.operations import Operation
 from central_hub.events import contract
+from central_hub.events.describing import OwnTypes
 from central_hub.events.reading import EventReading
 from central_hub.events.reported import REPORTED
 from central_hub.events.routes import EventRoutes
 from central_hub.events.routes import operations as events_operations
 from central_hub.events.streaming import EventStreams
+from central_hub.events.type_routes import EventTypeRoutes
+from central_hub.events.type_routes import operations as types_operations
 from central_hub.events.usecases import Publishing
+from central_hub.events.validating import Validating
 from central_hub.flags.events import EVENTS as FLAGS_EVENTS
 from central_hub.health.events import EVENTS as HEALTH_EVENTS
 from central_hub.kernel.events import EventTypes
@@ -54,14 +58,14 @@ class Telling:
     publishing: Publishing
     reading: EventReading
     streams: EventStreams
+    own_types: OwnTypes
 
     def operations(self, version: str) -> tuple[Operation, ...]:
         """Return the rows of events, and of their contract."""
-        routes = EventRoutes(
-            publishing=self.publishing, reading=self.reading, streams=self.streams, types=EVENT_TYPES
-        )  # fmt: skip
+        routes = EventRoutes(publishing=self.publishing, reading=self.reading, streams=self.streams)
+        types = EventTypeRoutes(types=EVENT_TYPES, own=self.own_types)
         text = partial(asyncapi_text, version)
-        return (*events_operations(routes), *contract.operations(text))
+        return (*events_operations(routes), *types_operations(types), *contract.operations(text))
 
     def collector(self) -> Collector:
         """Return the collector of what is counted here."""
@@ -78,6 +82,10 @@ def telling(core: Core) -> Telling:
     reading = EventReading(core.stores.log, core.runner, EVENT_TYPES)
     streams = EventStreams(reading, core.authentication, core.clock)
     core.runner.listen(streams.applied)
+    validating = Validating(core.events)
     return Telling(
-        publishing=Publishing(core.sequencer, core.authentication, EVENT_TYPES), reading=reading, streams=streams
+        publishing=Publishing(core.sequencer, core.authentication, EVENT_TYPES, validating),
+        reading=reading,
+        streams=streams,
+        own_types=OwnTypes(core.events, core.sequencer, core.authentication),
     )

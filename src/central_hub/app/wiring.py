@@ -29,6 +29,7 @@ from central_hub.edge.lane.commands import commands_of
 from central_hub.edge.lane.entries import Epochs
 from central_hub.edge.operations import Table
 from central_hub.edge.pipeline import Pipeline
+from central_hub.events.portable import PortableEventTypes
 from central_hub.flags.portable import PortableOverrides
 from central_hub.health.lane_signals import HeartbeatLane
 from central_hub.health.model import SCOPE_WRITE
@@ -155,6 +156,7 @@ def _table(core: Core, discovery: Discovery, features: Features, observing: Obse
         PortableConfiguration(core.configuration, config.configuration),
         PortableOverrides(core.flags, flags.flags),
         keeping.portable,
+        PortableEventTypes(features.telling.own_types),
     )
     table = Table(
         (

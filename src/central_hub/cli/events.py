@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from central_hub.cli.connection import Json
+from central_hub.cli.event_types import add_type_commands
 from central_hub.cli.failures import ExitCode, Failure
 from central_hub.cli.output import Output
 from central_hub.cli.session import Session, client_command
@@ -34,6 +35,7 @@ def add_commands(app: typer.Typer) -> None:
     client_command(group, "replay")(replay)
     client_command(group, "types")(types)
     client_command(group, "describe")(describe)
+    add_type_commands(group)
     app.add_typer(group, name="event")
 
 

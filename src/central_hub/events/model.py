@@ -45,6 +45,27 @@ PENDING_MAX: Final = 4_096
 
 SCOPE_READ: Final = "events:read"
 SCOPE_WRITE: Final = "events:write"
+SCOPE_ADMIN: Final = "events:admin"
+
+OWN_TYPES_MAX: Final = 500
+"""Types that a tenant describes itself."""
+VERSIONS_MAX: Final = 10
+"""Versions of one type that are kept; the oldest goes with the next one."""
+SCHEMA_BYTES_MAX: Final = 16_384
+SCHEMAS_BYTES_MAX: Final = 1_048_576
+"""All schemas of a tenant together."""
+SCHEMA_DEPTH_MAX: Final = 16
+SCHEMA_NODES_MAX: Final = 500
+"""Schemas within one, where what is referred to counts once for each reference."""
+SCHEMA_WORDS_MAX: Final = 2_000
+"""Names and values that lists in a schema hold together: names that are required, values of an enum."""
+DESCRIPTION_MAX: Final = 256
+VALIDATORS_KEPT_MAX: Final = 1_000
+DATA_ERRORS_MAX: Final = 8
+"""Faults of one event's data that are named."""
+
+TYPES_STREAM: Final = "event-types"
+"""The aggregate of what a tenant describes."""
 
 EVENT_STREAM: Final = "event"
 """Prefix of the aggregates that published events belong to."""
@@ -55,6 +76,59 @@ class Category(StrEnum):
 
     DOMAIN = "domain"
     INTEGRATION = "integration"
+
+
+class Compatibility(StrEnum):
+    """What a type's new version owes the ones before it; all of them, not just the last.
+
+    `backward`: whoever reads by the new one reads what was published before. `forward`: whoever reads by an old one
+    reads what is published from now on. `full`: both. `none`: nothing.
+    """
+
+    BACKWARD = "backward"
+    FORWARD = "forward"
+    FULL = "full"
+    NONE = "none"
+
+
+class UnknownTypes(StrEnum):
+    """What becomes of an event whose type the tenant has not described."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+
+
+class TypeVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One version of a tenant's own type; `schema` is JSON text."""
+
+    version: int
+    schema: bytes
+    compatibility: Compatibility
+    description: str = ""
+    registered_at_ms: int = 0
+    registered_by: str = ""
+
+
+class EventTypeRegistered(Fact, frozen=True, kw_only=True):
+    """A tenant's own type of event has a schema, or a new one."""
+
+    type: str
+    version: int
+    schema: bytes
+    compatibility: Compatibility = Compatibility.BACKWARD
+    description: str = ""
+
+
+class EventTypeRetired(Fact, frozen=True, kw_only=True):
+    """A tenant's own type of event is described no more."""
+
+    type: str
+
+
+class EventTypesPolicySet(Fact, frozen=True, kw_only=True):
+    """What becomes of events whose type the tenant has not described."""
+
+    unknown: UnknownTypes
 
 
 class EventPublished(Fact, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -77,6 +151,14 @@ class EventPublished(Fact, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     attributes: tuple[tuple[str, str | int | bool], ...] = ()
     data: bytes = b""
     binary: bool = False
+
+
+FACTS: Final[tuple[type[Fact], ...]] = (
+    EventPublished,
+    EventTypeRegistered,
+    EventTypeRetired,
+    EventTypesPolicySet,
+)
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):

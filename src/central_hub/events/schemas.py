@@ -9,12 +9,15 @@ import msgspec
 
 from central_hub.events.model import (
     BATCH_MAX,
+    DESCRIPTION_MAX,
     PAGE,
     PAGE_MAX,
     TEXT_MAX,
     TYPE_MAX,
     WAIT_S,
     WAIT_S_MAX,
+    Compatibility,
+    UnknownTypes,
 )
 
 Attribute = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX)]
@@ -102,15 +105,16 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Teller(StrEnum):
-    """Who makes events of a type: the hub itself, or services in a shape of the hub's."""
+    """Who makes events of a type: the hub, services in a shape of the hub's, or the tenant in one of its own."""
 
     HUB = "hub"
     SERVICES = "services"
+    TENANT = "tenant"
 
 
 class EventTypeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A type of event. `version` is the major one in its name, `order` what its subject reads like: events of one
-    subject are in order, as all of a tenant's are."""
+    """A type of event. `version` is the major one in its name, of a tenant's own type that of its schema; `order` is
+    what its subject reads like: events of one subject are in order, as all of a tenant's are."""
 
     type: str
     name: str
@@ -122,13 +126,70 @@ class EventTypeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTypeShown(EventTypeAnswer, frozen=True, kw_only=True):
-    """A type of event with the JSON Schema of its data, and an event that could have been."""
+    """A type of event with the JSON Schema of its data, and (none of a tenant's own) an event that could have been."""
 
     json_schema: dict[str, Any]  # Any: a JSON Schema
-    example: dict[str, Any]  # Any: an event
+    example: dict[str, Any] | None  # Any: an event
 
 
 class EventTypeList(msgspec.Struct, frozen=True, kw_only=True):
-    """Every type of event whose shape is the hub's, in order of name."""
+    """Every type of event that is described, in order of name."""
 
     types: list[EventTypeAnswer]
+
+
+class EventTypeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A type's data as a JSON Schema (2020-12), which refers to nothing but its own `$defs`.
+
+    `compatibility` is what the new version owes all before it: `backward` (what was published can be read by it),
+    `forward` (what is published can be read by those before), `full` or `none`.
+    """
+
+    json_schema: dict[str, Any]  # Any: a JSON Schema
+    compatibility: Compatibility = Compatibility.BACKWARD
+    description: Annotated[str, msgspec.Meta(max_length=DESCRIPTION_MAX)] = ""
+
+
+class EventTypeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`dry_run` says what would become of it, and changes nothing."""
+
+    dry_run: bool = False
+
+
+class VersionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`version` of a tenant's own type; the newest without."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=10**9)] | None = None
+
+
+class DescribedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A type's version; `is_new` is false where it said the same already."""
+
+    type: str
+    version: int
+    is_new: bool
+    dry_run: bool
+
+
+class TypeVersionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a tenant's own type."""
+
+    version: int
+    json_schema: dict[str, Any]  # Any: a JSON Schema
+    compatibility: Compatibility
+    description: str
+    registered_at: str
+    registered_by: str
+
+
+class TypeVersionList(msgspec.Struct, frozen=True, kw_only=True):
+    """The versions of a type that are kept, oldest first."""
+
+    type: str
+    versions: list[TypeVersionAnswer]
+
+
+class EventPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of events of types that the tenant has not described."""
+
+    unknown_types: UnknownTypes

@@ -11,6 +11,7 @@ import msgspec
 from central_hub.events.envelope import Given, published
 from central_hub.events.model import BATCH_MAX, DECIDED_AT_ONCE, EVENT_STREAM, EventPublished
 from central_hub.events.ports import Access
+from central_hub.events.validating import Validating
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.events import EventTypes
@@ -36,12 +37,14 @@ class Publishing:
         sequencer: makes them durable.
         access: whether a caller still may.
         types: what services report is held against its shape.
+        validating: what is of a tenant's own types is held against those.
     """
 
-    def __init__(self, sequencer: Sequencer, access: Access, types: EventTypes) -> None:
+    def __init__(self, sequencer: Sequencer, access: Access, types: EventTypes, validating: Validating) -> None:
         self._sequencer = sequencer
         self._access = access
         self._reported = types.reported
+        self._validating = validating
         self.accepted = 0
         self.duplicates = 0
 
@@ -54,7 +57,8 @@ class Publishing:
             key: idempotency key; it names those events that bring no id of their own.
 
         Raises:
-            HubError: `invalid_event` (422), `event_too_large`, `batch_too_large` (413), `tenant_mismatch` (403).
+            HubError: `invalid_event`, `invalid_event_data`, `undescribed_event_type` (422), `event_too_large`,
+                `batch_too_large` (413), `tenant_mismatch` (403).
         """
         if len(given) > BATCH_MAX:
             raise HubError(
@@ -65,6 +69,9 @@ class Publishing:
             published(event, extensions, ctx.tenant_id, where=-1 if one else at, reported=self._reported)
             for at, (event, extensions) in enumerate(given)
         ]
+        for at, fact in enumerate(facts):
+            if fact.type not in self._reported:
+                self._validating.check(ctx.domain, fact, -1 if one else at)
         if key is not None:
             facts = [fact if fact.id else _named(fact, f"{key}.{at}") for at, fact in enumerate(facts)]
         accepted = seq = 0

@@ -295,6 +295,34 @@ class HubClient(ConfigurationCalls):
         """
         return self._events.stream(types=types, services=services, category=category, after=after)
 
+    async def describe_event_type(
+        self,
+        name: str,
+        schema: Mapping[str, object],
+        *,
+        compatibility: str = "backward",
+        description: str = "",
+        dry_run: bool = False,
+    ) -> Json:
+        """Describe one of the tenant's own types of events, or give it a new version; needs `events:admin`.
+
+        Args:
+            name: the type.
+            schema: JSON Schema (2020-12) of its data.
+            compatibility: what it owes the versions before it: "backward", "forward", "full" or "none".
+            description: one sentence for its readers.
+            dry_run: say what would become of it, and change nothing.
+
+        Returns:
+            `{type, version, is_new, dry_run}`.
+
+        Raises:
+            HubError: `invalid_event_schema` (422), `incompatible_schema` (409), ….
+        """
+        return await self._events.describe(
+            name, schema, compatibility=compatibility, description=description, dry_run=dry_run
+        )
+
     def acting_for(
         self, tenant_id: str, *, user_id: str | None = None, tier: str | None = None, correlation_id: str = ""
     ) -> AbstractContextManager[RequestContext]:

@@ -17,7 +17,7 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import UUID_RANDOM_BYTES, uuid7
 from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.link import HubLink
-from central_hub.sdk.protocol import read
+from central_hub.sdk.protocol import read, segment
 from central_hub.sdk.sse import SseParser
 
 START: Final = "start"
@@ -111,6 +111,15 @@ class Events:
             else:
                 least_s = 0
             await asyncio.sleep(backoff.next_s(random.random(), at_least_s=least_s))  # noqa: S311  # jitter
+
+    async def describe(
+        self, name: str, schema: Mapping[str, object], *, compatibility: str, description: str, dry_run: bool
+    ) -> Json:
+        """Describe a type by a JSON Schema, or give it a new version; see `HubClient.describe_event_type`."""
+        path = f"/events/types/{segment(name)}" + ("?dry_run=true" if dry_run else "")
+        body = {"json_schema": schema, "compatibility": compatibility, "description": description}
+        answer: Json = read(await self._link.send_until(self._link.protocol.command("PUT", path, body)))
+        return answer
 
     def _completed(self, one: Mapping[str, object]) -> Json:
         whole: Json = {"specversion": SPEC_VERSION, "source": self._source, **one}

@@ -298,6 +298,10 @@ class SyncHubClient:
         """Roll out changes of the layer of everyone; as `HubClient.update_global_config`."""
         return self._run(self._client.update_global_config(changes, reason=reason, strategy=strategy))
 
+    def describe_event_type(self, name: str, schema: Mapping[str, object], **said: Any) -> Json:
+        """Describe one of the tenant's own types of events; as `HubClient.describe_event_type`."""
+        return self._run(self._client.describe_event_type(name, schema, **said))
+
     def ask(self, path: str, **query: object) -> Json:
         """Read from the hub's own API; as `HubClient.ask`."""
         return self._run(self._client.ask(path, **query))

@@ -49,6 +49,7 @@ TENANT_SCOPES: Final = frozenset(
         "quota:admin",
         "events:read",
         "events:write",
+        "events:admin",
         "secret:list",
         "secret:read",
         "secret:write",

@@ -194,3 +194,73 @@ async def test_attributes_in_headers_make_an_event_too() -> None:
             await world.ask("POST", "/events", key="acme", body={}, headers={**attributes, "ce-tenantid": "globex"})
         )
         assert (status, problem["code"]) == (403, "tenant_mismatch")
+
+
+PLACED = {"type": "object", "required": ["symbol"], "properties": {"symbol": {"type": "string"}}}
+
+
+async def test_a_tenant_describes_a_type_and_its_events_are_held_against_it() -> None:
+    path = "/events/types/com.example.placed"
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        body = {"json_schema": PLACED, "description": "An order was placed."}
+        tried = await world.must("PUT", f"{path}?dry_run=true", key="acme", body=body)
+        assert (tried["version"], tried["is_new"], tried["dry_run"]) == (1, True, True)
+        for status in (201, 200):
+            assert (await world.ask("PUT", path, key="acme", body=body)).status == status
+        shown = await world.must("GET", path, key="acme")
+        assert (shown["told_by"], shown["version"], shown["json_schema"]) == ("tenant", 1, PLACED)
+        assert (shown["summary"], shown["example"]) == ("An order was placed.", None)
+        schema = await world.must("GET", f"{path}/schema?version=1", key="acme")
+        assert schema["$id"] == f"{path}/schema?version=1"
+        assert (await world.ask("GET", f"{path}/schema?version=2", key="acme")).status == 404
+        status, problem = told(await world.ask("POST", "/events", key="acme", body=EVENT))
+        assert (status, problem["code"], problem["errors"][0]["path"]) == (422, "invalid_event_data", "/")
+        await world.must("POST", "/events", key="acme", body=EVENT | {"data": {"symbol": "EUR"}})
+        listed = [one for one in (await world.must("GET", "/events/types", key="acme"))["types"] if not one["name"]]
+        assert [one["type"] for one in listed] == ["com.example.placed"]
+
+
+async def test_a_version_that_breaks_its_word_is_refused_with_every_reason() -> None:
+    path = "/events/types/com.example.placed"
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await world.must("PUT", path, key="acme", body={"json_schema": PLACED})
+        stricter = {**PLACED, "required": ["symbol", "side"]}
+        status, problem = told(await world.ask("PUT", path, key="acme", body={"json_schema": stricter}))
+        assert (status, problem["code"]) == (409, "incompatible_schema")
+        assert [(one["version"], one["path"]) for one in problem["reasons"]] == [(1, "/side")]
+        await world.must("PUT", path, key="acme", body={"json_schema": stricter, "compatibility": "none"})
+        versions = (await world.must("GET", f"{path}/versions", key="acme"))["versions"]
+        assert [(one["version"], one["compatibility"]) for one in versions] == [(1, "backward"), (2, "none")]
+
+
+async def test_types_that_are_not_described_can_be_refused() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        assert await world.must("GET", "/events/policy", key="acme") == {"unknown_types": "allowed"}
+        await world.must("PUT", "/events/types/com.example.placed", key="acme", body={"json_schema": {}})
+        await world.must("PUT", "/events/policy", key="acme", body={"unknown_types": "refused"})
+        status, problem = told(
+            await world.ask("POST", "/events", key="acme", body=EVENT | {"type": "com.example.place"})
+        )
+        assert (status, problem["code"]) == (422, "undescribed_event_type")
+        assert "Did you mean 'com.example.placed'?" in problem["detail"]
+        assert (await world.ask("DELETE", "/events/types/com.example.placed", key="acme")).status == 204
+        assert (await world.ask("POST", "/events", key="acme", body=EVENT)).status == 422
+
+
+async def test_a_tenant_s_types_are_taken_along() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await world.must("PUT", "/events/types/com.example.placed", key="acme", body={"json_schema": PLACED})
+        await world.must("PUT", "/events/policy", key="acme", body={"unknown_types": "refused"})
+        document = await world.must("GET", "/tenants/acme/export", key="root")
+        await world.must("POST", "/tenants/import", key="root", body={"document": document, "id": "moved"})
+        made = await world.must(
+            "POST", "/tenants/moved/keys", key="root", body={"name": "k", "scopes": ["events:read"]}
+        )
+        world.keys["moved"] = made["api_key"]
+        shown = await world.must("GET", "/events/types/com.example.placed", key="moved")
+        assert shown["json_schema"] == PLACED
+        assert await world.must("GET", "/events/policy", key="moved") == {"unknown_types": "refused"}

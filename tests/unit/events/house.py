@@ -13,12 +13,15 @@ from central_hub.adapters.clock import SystemClock
 from central_hub.adapters.keyring import KeyRing, MemoryKeys
 from central_hub.adapters.memory import MemoryLog
 from central_hub.edge.streams import Frame, Sink
+from central_hub.events.describing import OwnTypes
 from central_hub.events.envelope import read
-from central_hub.events.model import EventPublished
+from central_hub.events.model import FACTS as EVENTS_FACTS
 from central_hub.events.reading import EventReading, Wanted
 from central_hub.events.reported import REPORTED
 from central_hub.events.streaming import EventStreams
 from central_hub.events.usecases import Outcome, Publishing
+from central_hub.events.validating import Validating
+from central_hub.events.view import EventsView
 from central_hub.kernel.clock import ManualClock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.events import EventTypes
@@ -88,8 +91,9 @@ class House:
 
     def __init__(self) -> None:
         self.log = MemoryLog()
+        self.view = EventsView()
         self.keys = KeyRing(bytes(32), MemoryKeys())
-        self.runner = Runner(self.log, self.keys, FactTypes((*FACTS, EventPublished)), [])
+        self.runner = Runner(self.log, self.keys, FactTypes((*FACTS, *EVENTS_FACTS)), [self.view])
         self.runner.incarnation = "inc1"
         self.clock = ManualClock()
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
@@ -97,7 +101,8 @@ class House:
         self.types = EventTypes(EVENTS, REPORTED)
         self.reading = EventReading(self.log, self.runner, self.types)
         self.streams = EventStreams(self.reading, self.access, SystemClock(), per_tenant_max=4)
-        self.publishing = Publishing(self.sequencer, self.access, self.types)
+        self.publishing = Publishing(self.sequencer, self.access, self.types, Validating(self.view))
+        self.own = OwnTypes(self.view, self.sequencer, self.access)
         self.runner.listen(self.streams.applied)
 
     async def publish(

@@ -13,6 +13,7 @@ import pytest
 from central_hub.app.telling import EVENT_TYPES, asyncapi_text
 from central_hub.configuration.model import FACTS as CONFIGURATION
 from central_hub.events.contract import data_schema, example_of, schema_of
+from central_hub.events.model import FACTS as EVENTS
 from central_hub.flags.model import FACTS as FLAGS
 from central_hub.health.model import FACTS as HEALTH
 from central_hub.kernel.events import EventType, ReportedType
@@ -33,12 +34,14 @@ FIXED = {
 """Names that the first users wrote against."""
 
 ROOMS = (
-    TENANTS, PLANS, REGISTRY, HEALTH, QUOTAS, FLAGS, CONFIGURATION, ROLLOUTS, SECRETS, WEBHOOKS,
+    TENANTS, EVENTS, PLANS, REGISTRY, HEALTH, QUOTAS, FLAGS, CONFIGURATION, ROLLOUTS, SECRETS, WEBHOOKS,
 )  # fmt: skip
 UNTOLD = {
     # Credentials and who may speak for whom: for the audit trail alone.
     "KeyCreated", "KeyRotated", "KeyRevoked", "GatewayAdded", "GatewayRemoved", "LegacyPolicySet", "AccessDenied",
     "SecretPut", "SecretDeleted", "SecretRead", "EncryptionRotationBegun", "EncryptionRotationEnded",
+    # What tenants say of their own types, and what is told in its own words.
+    "EventTypeRegistered", "EventTypeRetired", "EventTypesPolicySet", "EventPublished",
     # Steps of the hub's own bookkeeping.
     "TenantBudgetReserved", "UsageRecorded", "TenantTrialExtended", "ConfigurationSchemaSet",
     "ConfigurationTemplateSet", "SegmentDefined", "SegmentRemoved", "WebhookCreated", "WebhookSecretRotated",

@@ -17,7 +17,7 @@ def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
         "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write",
         "keys:admin", "audit:read",
         "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin", "webhooks:read", "webhooks:admin",
-        "secret:list", "secret:read", "secret:write", "events:read", "events:write",
+        "secret:list", "secret:read", "secret:write", "events:read", "events:write", "events:admin",
         "subscriptions:read", "subscriptions:admin", "subscriptions:consume",
     }  # fmt: skip
     assert set(model.GRANTED_SCOPES) == {"registry:shared", "metrics:read"}
