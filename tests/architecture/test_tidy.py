@@ -29,6 +29,7 @@ ROOT_NAMES: Final = {
     "app",
     "breakers",
     "cli",
+    "cluster",
     "configuration",
     "edge",
     "events",

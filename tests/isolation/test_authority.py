@@ -64,6 +64,7 @@ ASKED = {
     "flag_events": "anyone",
     "get_allocation": "quota:read {tenant_id}",
     "get_asyncapi": "anyone",
+    "get_cluster": "platform:admin platform",
     "get_config": "config:read {tenant_id}",
     "get_entitlement": "config:read {tenant_id}",
     "get_event_policy": "events:read",

@@ -109,6 +109,7 @@ ROWS: dict[str, Row] = {
     "list_config_schemas": Row("/config/schemas"),
     "put_config_schema": Row("/config/schemas/risk", body={"type": "object", "properties": {}}),
     "delete_config_schema": Row("/config/schemas/risk"),
+    "get_cluster": Row("/cluster"),
     "explain_decision": Row("/decisions/{decision}", "/decisions/abc"),
     "list_dependencies": Row("/dependencies"),
     "list_flags": Row("/flags"),

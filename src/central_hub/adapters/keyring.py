@@ -140,7 +140,9 @@ class KeyRing:
         for provider in self._providers:
             await provider.open()
         wrapped = await self._kept.load_keys()
-        self._shredded.update(domain for domain, key_id, _ in wrapped if key_id == SHREDDED)
+        for domain in {domain for domain, key_id, _ in wrapped if key_id == SHREDDED} - self._shredded:
+            self._shredded.add(domain)
+            self._forget(domain)
         groups: dict[KeyEncryption, list[tuple[str, str, bytes]]] = {}
         for each in wrapped:
             if each[0] not in self._shredded and each[:2] not in self._ciphers:
@@ -320,6 +322,9 @@ class KeyRing:
         except BaseException:
             self._shredded.discard(domain)
             raise
+        self._forget(domain)
+
+    def _forget(self, domain: str) -> None:
         self._current.pop(domain, None)
         self._count.pop(domain, None)
         for key in [key for key in self._ciphers if key[0] == domain]:

@@ -14,6 +14,7 @@ from central_hub.app.parts import Core, Discovery, Quotas
 from central_hub.app.relaying import Relaying, relaying
 from central_hub.app.rolling_out import RollingOut, follower_book, rolling_out
 from central_hub.app.safekeeping import Safekeeping, safekeeping
+from central_hub.app.sharing import Sharing, sharing
 from central_hub.app.subscribing import Subscribing, subscribing
 from central_hub.app.telling import Telling, telling
 from central_hub.edge.operations import Operation
@@ -38,6 +39,7 @@ class Features:
     telling: Telling
     relaying: Relaying
     subscribing: Subscribing
+    sharing: Sharing
 
     @classmethod
     def of(cls, core: Core, discovery: Discovery, sender: Sender | None) -> Self:
@@ -62,6 +64,8 @@ class Features:
             telling=told,
             relaying=relaying(core, told.reading),
             subscribing=subscribing(core, told.reading),
+            telling=telling(core),
+            sharing=sharing(core, discovery, quotas),
         )
 
     def operations(self, core: Core, version: str) -> tuple[Operation, ...]:
@@ -76,6 +80,7 @@ class Features:
             *self.telling.operations(version),
             *self.relaying.operations(),
             *self.subscribing.operations(),
+            *self.sharing.operations(),
         )
 
     def collectors(self, core: Core) -> Sequence[Collector]:
@@ -89,6 +94,7 @@ class Features:
             self.telling.collector(),
             self.relaying.collector(),
             self.subscribing.collector(),
+            self.sharing.collector,
             collector_of(self.quotas),
         )
 
@@ -107,6 +113,8 @@ class Features:
             self.subscribing.following.run(),
             self.subscribing.lapses.run(),
             self.subscribing.keeper.run(),
+            self.sharing.passing.run(),
+            self.sharing.keys.run(),
         )
 
     def listen(self, core: Core) -> None:

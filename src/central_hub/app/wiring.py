@@ -83,7 +83,14 @@ def build(
     discovery = discovery_of(core, probe or Probes(core.egress))
     features = Features.of(core, discovery, sender)
     observing = observing_of(core, discovery)
-    heartbeats = Heartbeats(discovery.keeper, core.registry, discovery.loads, core.clock, discovery.monitor.changed)
+    heartbeats = Heartbeats(
+        discovery.keeper,
+        core.registry,
+        discovery.loads,
+        core.clock,
+        discovery.monitor.changed,
+        features.sharing.passing,
+    )
     table = _table(core, discovery, features, observing, heartbeats)
     pipeline = Pipeline(
         table,

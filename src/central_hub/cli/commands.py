@@ -10,6 +10,7 @@ import typer
 from central_hub.cli import (
     access,
     audit,
+    cluster,
     config,
     doctor,
     events,
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
     for module in (
         serving,
         store,
+        cluster,
         demo,
         doctor,
         services,

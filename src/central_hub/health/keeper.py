@@ -388,19 +388,10 @@ class Keeper:
         confirmed = kept.standing.fails > 0 or kept.standing.status is Status.UNHEALTHY
         if kept.kept_by != BY_HEARTBEAT or confirmed or silent_ms >= protection_ms(kept.ttl_ms):
             return False
-        if not (self._fell_silent(kept.group, at_ms) or self._fell_silent(kept.group.domain, at_ms)):
+        if not (_fell_silent(kept.group, at_ms) or _fell_silent(kept.group.domain, at_ms)):
             return False
         self.judge(kept, protected(kept.standing, REASON_MASS_SILENCE, now_ms=now_ms))
         return True
-
-    def _fell_silent(self, group: Group | Domain, at_ms: float) -> bool:
-        if group.late[0] >= 0 and at_ms - group.late[0] < LATE_REMEMBERED_MS:
-            return group.late[1]
-        beating = [kept for kept in group.sample() if kept.kept_by == BY_HEARTBEAT and self.judges(kept)]
-        late = sum(1 for kept in beating if is_late(at_ms - kept.renewed_ms, kept.gap_ms, kept.ttl_ms))
-        verdict = is_mass_silence(late, len(beating))
-        group.late = (at_ms, verdict)
-        return verdict
 
     # -- terms ------------------------------------------------------------------------------------
 
@@ -462,3 +453,13 @@ def _unknown(standing: Standing, now_ms: int) -> Standing:
     return msgspec.structs.replace(
         standing, status=Status.UNKNOWN, reason="", since_ms=now_ms, protected=False, passes=0, fails=0, refusals=0
     )
+
+
+def _fell_silent(group: Group | Domain, at_ms: float) -> bool:
+    if group.late[0] >= 0 and at_ms - group.late[0] < LATE_REMEMBERED_MS:
+        return group.late[1]
+    beating = [kept for kept in group.sample() if kept.kept_by == BY_HEARTBEAT]
+    late = sum(1 for kept in beating if is_late(at_ms - kept.renewed_ms, kept.gap_ms, kept.ttl_ms))
+    verdict = is_mass_silence(late, len(beating))
+    group.late = (at_ms, verdict)
+    return verdict

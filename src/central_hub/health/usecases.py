@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from central_hub.health.keeper import Keeper
+from central_hub.health.passing import Passing
 from central_hub.health.schemas import BatchBeat, BatchRenewed, Heartbeat, InstanceRef
 from central_hub.health.view import Group, Kept
 from central_hub.kernel.clock import Clock
@@ -38,6 +39,7 @@ class Heartbeats:
         loads: where load reports go.
         clock: wall and monotonic time.
         changed: called when a heartbeat may have changed what is to be journaled.
+        passing: passes heartbeats on to other hubs.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Heartbeats:
         loads: Loads,
         clock: Clock,
         changed: Callable[[], None] | None = None,
+        passing: Passing | None = None,
     ) -> None:
         self._keeper = keeper
         self._registry = registry
         self._loads = loads
         self._clock = clock
         self._changed = changed or _nothing
+        self._passing = passing
 
     def beat(self, ctx: TenantContext, service: str, instance_id: str, said: Heartbeat | None) -> LeaseTerms:
         """Renew one lease and take what the instance reports about itself.
@@ -74,6 +78,8 @@ class Heartbeats:
         self._keeper.renew(kept, at_ms, now_ms)
         if said is not None:
             self._take(kept, said, at_ms, now_ms)
+        elif self._passing is not None:
+            self._passing.heard(kept)
         self._changed()
         return self._keeper.terms_of(kept)
 
@@ -125,6 +131,8 @@ class Heartbeats:
 
     def _take(self, kept: Kept, said: Heartbeat | BatchBeat, at_ms: float, now_ms: int) -> None:
         in_flight, load, latency, acked = said.in_flight, said.load, said.latency_ms_p95, said.acked_seq
+        if self._passing is not None:
+            self._passing.heard(kept, in_flight=in_flight, load=load, latency_ms_p95=latency, acked_seq=acked)
         if in_flight is None and load is None and latency is None and acked is None:
             return
         self._loads.report(

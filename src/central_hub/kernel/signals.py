@@ -33,6 +33,10 @@ class Signals(Protocol):
         """Whether there is another hub to hear it."""
         ...
 
+    def counts(self) -> dict[str, int]:
+        """Return how many signals were sent, taken, refused (not sealed by a hub of this store) and lost."""
+        ...
+
 
 SIGNAL_BYTES_MAX = 4_096
 """Of one signal; several travel together."""
@@ -51,3 +55,7 @@ class Silence:
     def anybody(self) -> bool:
         """Say that there is nobody."""
         return False
+
+    def counts(self) -> dict[str, int]:
+        """Count nothing."""
+        return {}

@@ -84,10 +84,9 @@ class SealedSignals:
         """Call `heard` with what another hub sends; see the port."""
         self._heard[kind] = heard
 
-    @property
-    def waiting(self) -> bool:
-        """Whether something is to be sent."""
-        return bool(self._waiting)
+    def counts(self) -> dict[str, int]:
+        """Return how many signals were sent, taken, refused and lost; see the port."""
+        return {"sent": self.sent, "taken": self.taken, "refused": self.refused, "lost": self.lost}
 
     def packets(self) -> Iterator[str]:
         """Yield what is to be sent now, as PostgreSQL takes it."""
