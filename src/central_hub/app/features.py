@@ -64,7 +64,6 @@ class Features:
             telling=told,
             relaying=relaying(core, told.reading),
             subscribing=subscribing(core, told.reading),
-            telling=telling(core),
             sharing=sharing(core, discovery, quotas),
         )
 
