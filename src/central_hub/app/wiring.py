@@ -83,14 +83,7 @@ def build(
     discovery = discovery_of(core, probe or Probes(core.egress))
     features = Features.of(core, discovery, sender)
     observing = observing_of(core, discovery)
-    heartbeats = Heartbeats(
-        discovery.keeper,
-        core.registry,
-        discovery.loads,
-        core.clock,
-        discovery.monitor.changed,
-        features.sharing.passing,
-    )
+    heartbeats = _heartbeats(core, discovery, features)
     table = _table(core, discovery, features, observing, heartbeats)
     pipeline = Pipeline(
         table,
@@ -129,6 +122,17 @@ def build(
         pipeline=pipeline,
         lane=lane,
         edge=Edge(pipeline, hot=settings.lane is not LaneSetting.OFF),
+    )
+
+
+def _heartbeats(core: Core, discovery: Discovery, features: Features) -> Heartbeats:
+    return Heartbeats(
+        discovery.keeper,
+        core.registry,
+        discovery.loads,
+        core.clock,
+        discovery.monitor.changed,
+        features.sharing.passing,
     )
 
 
