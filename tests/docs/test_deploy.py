@@ -24,6 +24,7 @@ from central_hub.settings import Settings
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = (REPOSITORY / "deploy" / "Dockerfile").read_text("utf-8")
 UNIT = (REPOSITORY / "deploy" / "central-hub.service").read_text("utf-8")
+TEMPLATE = (REPOSITORY / "deploy" / "central-hub@.service").read_text("utf-8")
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 BUILD_S = 60.0
 READY_S = 20.0
@@ -111,7 +112,7 @@ def test_the_image_copies_only_what_is_let_into_its_context() -> None:
     assert {source.rstrip("/").split("/")[0] for source in copied()} <= let_in
 
 
-@pytest.mark.parametrize("text", [DOCKERFILE, UNIT], ids=["image", "unit"])
+@pytest.mark.parametrize("text", [DOCKERFILE, UNIT, TEMPLATE], ids=["image", "unit", "template"])
 def test_every_variable_that_is_set_is_a_setting(text: str) -> None:
     names = set(re.findall(r"\bHUB_([A-Z_]+)=", text))
     assert names
@@ -119,14 +120,23 @@ def test_every_variable_that_is_set_is_a_setting(text: str) -> None:
 
 
 @pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="no systemd-analyze here: apt-get install systemd")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "text"), [("central-hub.service", UNIT), ("central-hub@a.service", TEMPLATE)])
+def test_systemd_takes_the_unit(name: str, text: str, tmp_path: Path) -> None:
     assert SYSTEMD_ANALYZE is not None
-    (program,) = re.findall(r"^ExecStart=(\S+) serve$", UNIT, re.MULTILINE)
-    unit = tmp_path / "central-hub.service"
-    unit.write_text(UNIT.replace(program, sys.executable))
+    (program,) = re.findall(r"^ExecStart=(\S+) serve$", text, re.MULTILINE)
+    unit = tmp_path / name
+    unit.write_text(text.replace(program, sys.executable))
     done = subprocess.run([SYSTEMD_ANALYZE, "verify", unit], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     unit.write_text(unit.read_text().replace("Restart=on-failure", "Restart=sometimes"))
     worse = subprocess.run([SYSTEMD_ANALYZE, "verify", unit], capture_output=True, text=True, timeout=60, check=False)
     assert "restart" in worse.stderr
+
+
+def test_one_of_several_hubs_is_held_as_tightly_as_one() -> None:
+    def walls(unit: str) -> str:
+        return unit.partition("NoNewPrivileges=")[2].partition("[Install]")[0]
+
+    assert walls(TEMPLATE) == walls(UNIT) != ""
+    assert "HUB_DATA=/var/lib/central-hub/%i" in TEMPLATE
