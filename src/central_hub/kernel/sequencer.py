@@ -56,7 +56,8 @@ APPLY_SLICE_BYTES: Final = 6_144
 
 HUB: Final = HUB_ACTOR.kind
 
-CONFLICT_RETRIES_MAX: Final = 3
+CONFLICT_RETRIES_MAX: Final = 8
+"""Decisions of one command at most. Two hubs after one stream lose to each other about every other time."""
 
 T = TypeVar("T")
 
