@@ -56,7 +56,7 @@ format: $(VENV)/.dev ## format and fix what can be fixed
 
 lock: $(VENV)/.dev ## resolve the dependencies again and write the lock files
 	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra dev --upgrade $(LOCK_OPTIONS) -o requirements/dev.lock
-	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra server --extra postgres --extra nats -c requirements/dev.lock --upgrade $(LOCK_OPTIONS) -o requirements/server.lock
+	$(BIN)/uv pip compile pyproject.toml requirements/build.in --extra server --extra postgres --extra nats --extra redis --extra kafka -c requirements/dev.lock --upgrade $(LOCK_OPTIONS) -o requirements/server.lock
 
 wheel: $(VENV)/.dev ## build the distribution into dist/
 	$(PIP) wheel --quiet --no-deps --no-build-isolation -w dist .

@@ -17,6 +17,9 @@ from typing import Any
 
 import nats
 import pytest
+import redis.asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,7 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from central_hub.kernel.brokers import BrokerKind
 from central_hub.relays.model import Server, Settings
-from tools.broker_servers import BrokerServer, MissingError, NatsServer
+from tools.broker_servers import BrokerServer, KafkaServer, MissingError, NatsServer, RedisServer
 
 USER, PASSWORD = "relay", "a-password-of-tests"
 _numbers = itertools.count(1)
@@ -97,6 +100,75 @@ class NatsPlace(Place):
             await client.close()
 
 
+class RedisPlace(Place):
+    """A stream of Redis."""
+
+    kind = BrokerKind.REDIS
+
+    def __init__(self, server: BrokerServer, **options: Any) -> None:
+        super().__init__(server, "{hub}:events")
+        self._options = options
+
+    def client(self) -> Any:
+        """Return a connection of the test's own."""
+        return redis.asyncio.Redis(host="127.0.0.1", port=self.server.port, **self._options)
+
+    async def read(self) -> list[Got]:
+        async with self.client() as client:
+            entries = await client.xrange(self.destination)
+        return [
+            Got(fields[b"id"].decode(), "", fields[b"key"].decode(), json.loads(fields[b"event"]))
+            for _, fields in entries
+        ]
+
+
+class KafkaPlace(Place):
+    """A topic of Kafka."""
+
+    kind = BrokerKind.KAFKA
+    deduplicates = False
+
+    def __init__(self, server: BrokerServer, **options: Any) -> None:
+        super().__init__(server, f"hub.events-{next(_numbers)}")
+        self._options = options
+
+    async def make_topic(self, *, partitions: int) -> None:
+        """Make the topic."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{self.server.port}", **self._options)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(self.destination, partitions, 1)])
+        finally:
+            await admin.close()
+
+    async def read(self) -> list[Got]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=f"127.0.0.1:{self.server.port}", **self._options)
+        await consumer.start()
+        try:
+            parts = [TopicPartition(self.destination, one) for one in await _partitions(consumer, self.destination)]
+            consumer.assign(parts)
+            await consumer.seek_to_beginning(*parts)
+            ends = await consumer.end_offsets(parts)
+            found: list[Got] = []
+            for part in parts:
+                while await consumer.position(part) < ends[part]:
+                    for one in (await consumer.getmany(part, timeout_ms=1_000)).get(part, []):
+                        headers = dict(one.headers)
+                        place = f"{one.topic}/{one.partition}"
+                        found.append(Got(headers["hub-id"].decode(), place, one.key.decode(), json.loads(one.value)))
+            return found
+        finally:
+            await consumer.stop()
+
+
+async def _partitions(consumer: Any, topic: str) -> set[int]:
+    """Return a topic's partitions; a consumer knows a topic once it has asked for it."""
+    while not consumer.partitions_for_topic(topic):
+        consumer._client.add_topic(topic)
+        await consumer._client.force_metadata_update()
+    return consumer.partitions_for_topic(topic)
+
+
 @dataclass(frozen=True)
 class Certificates:
     """A certificate authority of a test's own, and a server's certificate for loopback."""
@@ -152,6 +224,7 @@ def nats_place(*, current: bool, config: str = "", **options: Any) -> NatsPlace:
 MAKERS: dict[str, Callable[[], Place]] = {
     "nats-debian": lambda: nats_place(current=False),
     "nats-current": lambda: nats_place(current=True),
+    "redis": lambda: RedisPlace(RedisServer()),
 }
 """Every broker that the contract holds for."""
 
@@ -169,7 +242,27 @@ def started(make: Callable[[], Place]) -> Iterator[Place]:
         place.server.remove()
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[KafkaServer]:
+    """The Kafka that tests share: it takes seconds to start. Whoever kills it starts it again."""
+    try:
+        server = KafkaServer()
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=[*MAKERS, "kafka"])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A place on each broker."""
-    yield from started(MAKERS[request.param])
+    if request.param == "kafka":
+        server: KafkaServer = request.getfixturevalue("kafka_server")
+        if not server.is_ready():
+            server.start()
+        yield KafkaPlace(server)
+    else:
+        yield from started(MAKERS[request.param])

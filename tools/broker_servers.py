@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -88,7 +89,7 @@ class BrokerServer:
         self._end(signal.SIGTERM)
 
     @contextlib.contextmanager
-    def frozen(self):  # a generator of nothing
+    def frozen(self) -> Generator[None]:
         """Let it hang for a while, with its connections open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -202,7 +203,7 @@ class KafkaServer(BrokerServer):
         MissingError: Java or the broker's archives are not here.
     """
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         java = find("java")
         if java is None or not any(KAFKA_JARS.glob("kafka_2.13-*.jar")):
             raise MissingError(f"Apache Kafka is not here (it needs Java and Maven): {GET}")
@@ -222,13 +223,14 @@ class KafkaServer(BrokerServer):
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
-            "num.partitions": "4",
+            "num.partitions": "1",
             "num.network.threads": "1",
             "num.io.threads": "2",
             "log.flush.interval.messages": "1",
             "initial.broker.registration.timeout.ms": "20000",
             "broker.session.timeout.ms": "6000",
-        } | {name.replace("_", "."): value for name, value in settings.items()}
+            **(settings or {}),
+        }
         self._properties = self.directory / "server.properties"
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), "utf-8")
         logging = "rootLogger.level=warn\nrootLogger.appenderRefs=out\nrootLogger.appenderRef.out.ref=out\n"

@@ -12,7 +12,8 @@ from tests.architecture.source_tree import ROOT
 
 PINNED: Final = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 NAME: Final = re.compile(r"^[A-Za-z0-9._-]+")
-LOCKS: Final = {"server.lock": ("server", "postgres", "nats"), "dev.lock": ("server", "postgres", "nats", "dev")}
+EXTRAS: Final = ("server", "postgres", "nats", "redis", "kafka")
+LOCKS: Final = {"server.lock": EXTRAS, "dev.lock": (*EXTRAS, "dev")}
 
 
 def _lock(name: str) -> str:

@@ -15,6 +15,7 @@ import pytest
 from central_hub.cli.demo.processes import free_ports
 from tests.docs.console_blocks import Command, File, Shell, steps
 from tools.postgres_server import SUPERUSER, MissingError, PostgresServer, programs
+from tools.system_programs import TOOLS, find, libraries
 
 HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = [page for page in sorted(HOWTOS.glob("*.md")) if "```console" in page.read_text("utf-8")]
@@ -35,10 +36,13 @@ def test_a_howto_works_as_printed(page: Path, shell: Shell, request: pytest.Fixt
     text = page.read_text("utf-8")
     if "$ nginx " in text and shutil.which("nginx", path=shell.environment["PATH"]) is None:
         pytest.skip("nginx is not on the path; make test unpacks it")
-    if "$ nats-server " in text and shutil.which("nats-server", path=shell.environment["PATH"]) is None:
-        pytest.skip("NATS is not on the path: python -m tools.broker_servers")
+    for program in ("nats-server", "redis-server"):
+        if f"$ {program} " in text and find(program) is None:
+            pytest.skip(f"{program} is not here: python -m tools.broker_servers")
     if "$ psql " in text:
         _with_postgres(request, shell)
+    if "$ redis-server " in text and TOOLS in (find("redis-server") or Path()).parents:
+        shell.run(Command(f'export LD_LIBRARY_PATH="{libraries()}"', []))
     todo = steps(with_free_ports(text))
     assert any(isinstance(step, Command) for step in todo)
     for step in todo:

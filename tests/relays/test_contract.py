@@ -5,36 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import msgspec
-import pytest
 
-from central_hub.adapters.brokers.opening import BrokerLinks
 from central_hub.kernel.brokers import Trouble
 from central_hub.kernel.ids import PLATFORM
 from central_hub.relays.model import Server, Start
-from tests.brokers import Got, Place, place
-from tests.unit.relays.house import ACME, House, ctx, opened
-
-__all__ = ["place"]
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("central_hub.relays.rules.BACKOFF_S", (0.05, 0.1))
-
-
-@asynccontextmanager
-async def linked(before: House | None = None, *, orderly: bool = False) -> AsyncIterator[House]:
-    async with opened(lambda: House(before=before, brokers=BrokerLinks()), orderly=orderly) as house:
-        yield house
-
-
-def numbers(got: list[Got]) -> list[int]:
-    """Return the events' numbers, each where it came first."""
-    return list(dict.fromkeys(one.number for one in got))
+from tests.brokers import Place
+from tests.relays.support import linked, numbers
+from tests.unit.relays.house import ACME, House, ctx
 
 
 async def test_an_event_is_a_cloudevent_with_its_tenant_and_position(place: Place) -> None:

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from central_hub.adapters.brokers.opening import BrokerLinks
 from central_hub.kernel.brokers import Trouble
 from central_hub.kernel.ids import PLATFORM
 from tests.brokers import PASSWORD, USER, NatsPlace, certificates, nats_place, started
-from tests.relays.test_contract import numbers
-from tests.unit.relays.house import House, ctx, opened
+from tests.relays.support import linked, numbers, trouble_of
+from tests.unit.relays.house import ctx
 
 BOTH = pytest.mark.parametrize("current", [False, True], ids=["debian", "current"])
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("central_hub.relays.rules.BACKOFF_S", (0.05,))
-
-
-@asynccontextmanager
-async def linked(**options: Any) -> AsyncIterator[House]:
-    async with opened(lambda: House(brokers=BrokerLinks(), **options)) as house:
-        yield house
 
 
 def ready(*, current: bool, config: str = "", **options: Any) -> Iterator[NatsPlace]:
@@ -50,10 +37,6 @@ def small(request: pytest.FixtureRequest) -> Iterator[NatsPlace]:
 def guarded(request: pytest.FixtureRequest) -> Iterator[NatsPlace]:
     config = f"authorization {{ user: {USER}, password: {PASSWORD} }}\n"
     yield from ready(current=request.param, config=config, proof={"user": USER, "password": PASSWORD})
-
-
-async def trouble_of(house: House, trouble: Trouble) -> None:
-    await house.until(lambda: house.line().failing.trouble is trouble)
 
 
 async def test_subjects_name_tenant_category_and_type(plain: NatsPlace) -> None:

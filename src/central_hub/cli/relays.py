@@ -23,6 +23,8 @@ class Kind(StrEnum):
     """Brokers that can be named."""
 
     NATS = "nats"
+    REDIS = "redis"
+    KAFKA = "kafka"
 
 
 class Begin(StrEnum):

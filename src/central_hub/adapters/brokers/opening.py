@@ -22,8 +22,14 @@ class BrokerLinks:
                     from central_hub.adapters.brokers.nats_link import NatsLink
 
                     return await NatsLink.open(target, tls_of(target))
-                case BrokerKind.REDIS | BrokerKind.KAFKA:
-                    raise BrokerError(Trouble.NOT_INSTALLED, target.kind.value)
+                case BrokerKind.REDIS:
+                    from central_hub.adapters.brokers.redis_link import RedisLink
+
+                    return await RedisLink.open(target, tls_of(target))
+                case BrokerKind.KAFKA:
+                    from central_hub.adapters.brokers.kafka_link import KafkaLink
+
+                    return await KafkaLink.open(target, tls_of(target))
         except ModuleNotFoundError as missing:
             raise BrokerError(
                 Trouble.NOT_INSTALLED, f"pip install 'central-hub[{target.kind.value}]' ({missing.name} is missing)"
@@ -42,9 +48,3 @@ def tls_of(target: BrokerTarget) -> ssl.SSLContext | None:
         return ssl.create_default_context(cadata=target.ca or None)
     except ssl.SSLError as error:
         raise BrokerError(Trouble.TLS_FAILED, error.reason or "the certificates cannot be read") from None
-
-
-def user_of(target: BrokerTarget) -> tuple[str, str]:
-    """Return the user and the password of a credential; a token is a password without a user."""
-    user, colon, password = target.credential.partition(":")
-    return (user, password) if colon else ("", target.credential)
