@@ -45,6 +45,7 @@ def test_a_delivery_is_verified_and_read() -> None:
     event = verify_webhook(signed(body), body, SECRET)
     assert (event.id, event.tenantid, event.data) == ("e1", "acme", {"webhook_id": "w"})
     assert verify_webhook(signed(body), body, [OTHER, SECRET]) == event
+    assert verify_webhook(signed(body, event_id="r-1"), body, SECRET).message_id == "r-1", "no publisher's own id"
     assert verify_webhook(signed(body, stamp=99), body, SECRET, now_s=100.0) == event
 
 
@@ -56,9 +57,8 @@ def test_a_delivery_is_verified_and_read() -> None:
         ({}, body_of(), SECRET),
         (signed(body_of(), stamp=1), body_of(), SECRET),
         (signed(b"{}"), b"{}", SECRET),
-        (signed(body_of("e2"), event_id="e1"), body_of("e2"), SECRET),
     ],
-    ids=["altered", "another secret", "unsigned", "too old", "no event", "another event's id"],
+    ids=["altered", "another secret", "unsigned", "too old", "no event"],
 )
 def test_anything_else_is_refused(headers: Mapping[str, str], body: bytes, secret: str) -> None:
     with pytest.raises(HubError) as refused:

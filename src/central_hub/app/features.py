@@ -60,7 +60,7 @@ class Features:
             configuring=config,
             rolling_out=rolling_out(core, discovery, config, followers),
             flagging=flags,
-            hooking=hooking(core, config, flags, sender=sender),
+            hooking=hooking(core, config, flags, told.reading, sender=sender),
             telling=told,
             relaying=relaying(core, told.reading),
             subscribing=subscribing(core, told.reading),

@@ -8,10 +8,12 @@ from central_hub.adapters.webhook_sender import WebhookSender
 from central_hub.app.configuring import Configuring
 from central_hub.app.flagging import Flagging
 from central_hub.app.parts import Core
+from central_hub.app.telling import EVENT_TYPES as TOLD_TYPES
 from central_hub.configuration.effective import Effective
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
 from central_hub.configuration.ports import Defaults
 from central_hub.edge.operations import Operation
+from central_hub.events.reading import EventReading
 from central_hub.flags.evaluation import Asker, FlagSets
 from central_hub.flags.model import DEFAULT_ENVIRONMENT
 from central_hub.flags.model import FACTS as FLAGS_FACTS
@@ -24,6 +26,7 @@ from central_hub.monitoring.metrics import Collector
 from central_hub.plans.model import FACTS as PLANS_FACTS
 from central_hub.quotas.events import EVENTS as QUOTAS_EVENTS
 from central_hub.quotas.model import TenantResourcesAllocated, TenantResourcesFreed
+from central_hub.subscriptions.starting import Starting
 from central_hub.tenants.events import EVENTS as TENANTS_EVENTS
 from central_hub.tenants.model import State, TenantChanged, TenantCreated, TenantShredded
 from central_hub.tenants.view import TenantsView
@@ -43,7 +46,7 @@ NOT_DELIVERED = (TenantCreated, TenantShredded, TenantResourcesAllocated, Tenant
 EVENT_TYPES = EventTypes(
     one for one in (*TENANTS_EVENTS, *QUOTAS_EVENTS, *WEBHOOKS_EVENTS) if one.fact not in NOT_DELIVERED
 )
-"""What tenants can be told."""
+"""What an endpoint is told that names no types."""
 
 _CONCERNING = frozenset(
     fact.__name__ for fact in (*CONFIGURATION_FACTS, *FLAGS_FACTS, *PLANS_FACTS, TenantChanged)
@@ -107,32 +110,37 @@ class Hooking:
         return webhooks_collector(self.deliveries, self.noticing)
 
 
-def hooking(core: Core, config: Configuring, flags: Flagging, *, sender: Sender | None = None) -> Hooking:
+def hooking(
+    core: Core, config: Configuring, flags: Flagging, reading: EventReading, *, sender: Sender | None = None
+) -> Hooking:
     """Wire webhooks.
 
     Args:
         core: what everything stands on.
         config: what applies to tenants.
         flags: what flags say to tenants.
+        reading: the log as events.
         sender: the transport, over the network by default.
     """
     sender = sender or WebhookSender(core.egress)
     values = TenantValues(config.effective, config.defaults, flags.sets, core.tenants)
     customers, sealer = ToldTenants(core.tenants), core.stores.sealer
-    sending = Sending(sender, sealer, core.clock, lambda: core.runner.incarnation)
+    sending = Sending(sender, sealer, core.clock)
     webhooks = Webhooks(
         core.webhooks,
         core.sequencer,
         sealer,
-        EVENT_TYPES,
+        frozenset(one.name for one in TOLD_TYPES.described()),
         values,
         sender,
         customers,
+        Starting(reading),
         plain=core.settings.webhook_http or core.settings.open,
     )
     deliveries = Deliveries(
         core.webhooks,
-        EVENT_TYPES,
+        reading.told,
+        EVENT_TYPES.names,
         core.stores.log,
         core.runner,
         sending,

@@ -20,6 +20,7 @@ from central_hub.subscriptions.outcomes import Outcomes
 from central_hub.subscriptions.routes import SubscriptionRoutes
 from central_hub.subscriptions.routes import operations as subscriptions_operations
 from central_hub.subscriptions.settling import Settling
+from central_hub.subscriptions.starting import Starting
 from central_hub.subscriptions.streams import Frames
 from central_hub.subscriptions.usecases import Subscriptions
 from central_hub.tenants.model import State
@@ -87,7 +88,7 @@ def subscribing(core: Core, reading: EventReading) -> Subscribing:
     giving = Giving(crowd, lapses, keeper, reading, core.clock)
     following = Following(view, book, crowd, giving, lapses, reading, core.authentication)
     settling = Settling(book, lapses, keeper, outcomes, view)
-    subscriptions = Subscriptions(view, core.sequencer, reading, Told(core.tenants))
+    subscriptions = Subscriptions(view, core.sequencer, Starting(reading), Told(core.tenants))
     core.runner.listen(following.applied)
     core.ownership.on_change(following.ownership_changed)
     return Subscribing(

@@ -40,13 +40,26 @@ def create(
     session: Session,
     tenant_id: Tenant,
     url: Annotated[str, typer.Argument(metavar="URL", help="Where it is told.")],
-    event: Annotated[list[str], typer.Option(help="Type of event; repeat it; all when left out.")] = [],
+    event: Annotated[
+        list[str],
+        typer.Option(
+            help="Type of event, in which '*' stands for anything; repeat it. What is about the tenant if none."
+        ),
+    ] = [],
+    category: Annotated[list[str], typer.Option(help="Only of this category; repeat it.")] = [],
+    source: Annotated[list[str], typer.Option(help="Only from here, such as '/services/*'; repeat it.")] = [],
+    about: Annotated[list[str], typer.Option(help="Only about this service, or published by it; repeat it.")] = [],
+    deliver: Annotated[str, typer.Option(help="Where to begin: new, all or last.")] = "new",
     service: Annotated[str, typer.Option(help="Service whose configuration it is told of.")] = "",
     environment: Annotated[str, typer.Option(help="Environment whose configuration and flags it is told of.")] = "",
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Create a webhook; its signing secret is printed once and cannot be shown again."""
     body: dict[str, object] = {"url": url, "events": event, "description": description}
+    if category or source or about:
+        body["filter"] = {"categories": category, "sources": source, "services": about}
+    if deliver != "new":
+        body["deliver"] = {"policy": deliver}
     if service:
         body["service"] = service
     if environment:
@@ -191,5 +204,5 @@ def _fields(webhook: Json) -> dict[str, object]:
         "reason": webhook["reason"],
         "failures": webhook["failures"],
         "dead letters": webhook["dead_letters"],
-        "events": ", ".join(webhook["events"]) or "all",
+        "events": ", ".join(webhook["events"]) or "about the tenant",
     }

@@ -28,18 +28,21 @@ _log: Final = logging.getLogger("central_hub")
 class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A verified event, as CloudEvents 1.0 has it; `data` is what its type says.
 
-    `hubseq` orders the events of one tenant: incarnation and position, separated by a dot.
+    `hubseq` orders the events of one tenant: incarnation and position, separated by a dot. `message_id` is the same
+    whenever the event is delivered, and no other event's; `id` is its publisher's.
     """
 
     id: str
     type: str
     source: str
-    subject: str
-    time: str
-    tenantid: str
-    data: dict[str, Any]  # Any: JSON
+    subject: str = ""
+    time: str = ""
+    tenantid: str = ""
+    data: Any = None  # Any: JSON
+    data_base64: str = ""
     hubseq: str = ""
     correlationid: str = ""
+    message_id: str = ""
 
 
 _read: Final = msgspec.json.Decoder(WebhookEvent).decode
@@ -76,9 +79,7 @@ def verify_webhook(
         raise _invalid(str(error)) from None
     except msgspec.DecodeError:
         raise _invalid("its body is no event") from None
-    if event.id != message_id:
-        raise _invalid("its body is another event")
-    return event
+    return msgspec.structs.replace(event, message_id=message_id)
 
 
 class WebhookReceiver:
@@ -106,7 +107,7 @@ class WebhookReceiver:
             self.refused += 1
             _log.warning("webhook refused: %s", error.message)
             return 401
-        if event.id in self._seen:
+        if event.message_id in self._seen:
             self.repeated += 1
             return 204
         try:
@@ -114,7 +115,7 @@ class WebhookReceiver:
         except Exception:
             _log.exception("webhook %s (%s) was not handled; the hub sends it again", event.id, event.type)
             return 500
-        self._seen[event.id] = None
+        self._seen[event.message_id] = None
         while len(self._seen) > IDS_KEPT:
             self._seen.popitem(last=False)
         return 204

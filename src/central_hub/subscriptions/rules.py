@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
 from central_hub.kernel.errors import HubError, Kind
@@ -24,6 +25,8 @@ from central_hub.subscriptions.model import (
 
 STAR: Final = "*"
 DELIVERY_LENGTH_MAX: Final = 128
+PATTERNS_KEPT: Final = 4_096
+"""Filters whose patterns are kept compiled."""
 
 _PATTERN: Final = re.compile(rf"[A-Za-z0-9._*-]{{1,{PATTERN_LENGTH_MAX}}}\Z")
 _SOURCE: Final = re.compile(rf"[!-~]{{1,{PATTERN_LENGTH_MAX}}}\Z")
@@ -118,8 +121,8 @@ class Matcher:
     __slots__ = ("_categories", "_own", "_services", "_source", "_types", "everything")
 
     def __init__(self, wanted: Filter, *, own: str = "") -> None:
-        self._types = _any_of(wanted.types)
-        self._source = _any_of(wanted.sources)
+        self._types = any_of(wanted.types)
+        self._source = any_of(wanted.sources)
         self._categories = frozenset(wanted.categories)
         self._services = frozenset(wanted.services)
         self._own = own
@@ -171,7 +174,9 @@ def subscription_missing() -> HubError:
     )
 
 
-def _any_of(patterns: Sequence[str]) -> Callable[[str], object] | None:
+@lru_cache(maxsize=PATTERNS_KEPT)
+def any_of(patterns: tuple[str, ...]) -> Callable[[str], object] | None:
+    """Return what says whether a word is like any of some patterns; None for no patterns, which all words are like."""
     if not patterns:
         return None
     # A pattern holds few stars and a word is short, so that no pattern takes long to say no.

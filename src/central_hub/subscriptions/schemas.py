@@ -35,7 +35,7 @@ from central_hub.subscriptions.model import (
     Terms,
 )
 from central_hub.subscriptions.rules import DELIVERY_LENGTH_MAX
-from central_hub.subscriptions.usecases import Deliver, Policy
+from central_hub.subscriptions.starting import Deliver, Policy
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=PATTERN_LENGTH_MAX)]

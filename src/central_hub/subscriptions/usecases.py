@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 import msgspec
 
-from central_hub.events.reading import START, EventReading, Wanted
-from central_hub.events.schemas import StreamQuery
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import Fact
@@ -18,8 +15,6 @@ from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.subscriptions.model import (
     COUNT_SUBSCRIPTIONS,
     ID_PREFIX,
-    LAST_SCANNED_MAX,
-    READ_PAGE,
     REPLAY_MAX,
     SUBSCRIPTIONS_PER_TENANT_MAX,
     Cause,
@@ -41,27 +36,10 @@ from central_hub.subscriptions.model import (
     subscription_stream,
 )
 from central_hub.subscriptions.ports import Customers
-from central_hub.subscriptions.rules import Matcher, check_filter, check_terms, subscription_missing
+from central_hub.subscriptions.rules import check_filter, check_terms, subscription_missing
+from central_hub.subscriptions.starting import Deliver, Starting
 from central_hub.subscriptions.view import SubscriptionsView
 from central_hub.tenants.usecases import tenant_missing
-
-
-class Policy(StrEnum):
-    """Where a subscription begins."""
-
-    ALL = "all"
-    NEW = "new"
-    LAST = "last"
-    BY_POSITION = "by_position"
-    BY_TIME = "by_time"
-
-
-class Deliver(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a subscription begins: `position` goes with `by_position`, `time` (RFC 3339) with `by_time`."""
-
-    policy: Policy = Policy.NEW
-    position: str = ""
-    time: str = ""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,16 +65,14 @@ class Subscriptions:
     Args:
         view: what there is.
         sequencer: makes facts durable.
-        reading: the log as events, to find where one begins.
+        starting: finds where one begins.
         customers: which tenants are there.
     """
 
-    def __init__(
-        self, view: SubscriptionsView, sequencer: Sequencer, reading: EventReading, customers: Customers
-    ) -> None:
+    def __init__(self, view: SubscriptionsView, sequencer: Sequencer, starting: Starting, customers: Customers) -> None:
         self._view = view
         self._sequencer = sequencer
-        self._reading = reading
+        self._starting = starting
         self._customers = customers
 
     def get(self, domain: DomainId, name: str) -> Subscription:
@@ -126,7 +102,7 @@ class Subscriptions:
             raise tenant_missing()
         name = check_name(wish.name, "subscription")
         wanted, terms = check_filter(wish.filter), check_terms(wish.terms)
-        start = await self._start(domain, wish.deliver, wanted)
+        start = await self._starting.after(domain, wish.deliver, wanted)
 
         def decide(tx: Tx) -> None:
             tx.touch(domain, name_stream(name))
@@ -193,7 +169,7 @@ class Subscriptions:
         Raises:
             HubError: `subscription_not_found` (404), `position_gone` (410), `invalid_position`, `invalid_query` (400).
         """
-        start = await self._start(domain, deliver, self.get(domain, name).filter)
+        start = await self._starting.after(domain, deliver, self.get(domain, name).filter)
 
         def decide(tx: Tx) -> None:
             found = self._touched(tx, domain, name)
@@ -327,40 +303,6 @@ class Subscriptions:
         found = self.get(domain, name)
         tx.touch(domain, subscription_stream(found.id))
         return self.get(domain, name)
-
-    async def _start(self, domain: DomainId, deliver: Deliver, wanted: Filter) -> int | None:
-        """Return the position that a subscription begins after; None for that of the command itself."""
-        if (deliver.policy is Policy.BY_POSITION) != bool(deliver.position) or (
-            (deliver.policy is Policy.BY_TIME) != bool(deliver.time)
-        ):
-            raise HubError(
-                "invalid_query", Kind.INVALID, "'position' goes with the policy 'by_position', 'time' with 'by_time'.",
-                next_step="Give the one that the policy needs, and no other.",
-            )  # fmt: skip
-        match deliver.policy:
-            case Policy.NEW:
-                return None
-            case Policy.ALL:
-                return await self._reading.begin(domain, StreamQuery(after=START))
-            case Policy.BY_POSITION:
-                return await self._reading.begin(domain, StreamQuery(after=deliver.position))
-            case Policy.BY_TIME:
-                return await self._reading.begin(domain, StreamQuery(since=deliver.time))
-            case Policy.LAST:
-                return await self._before_last(domain, Matcher(wanted))
-
-    async def _before_last(self, domain: DomainId, matcher: Matcher) -> int | None:
-        """Return the position before the last event that is wanted; looks at the latest records only."""
-        first = await self._reading.begin(domain, StreamQuery(after=START))
-        head = until = self._reading.head(domain)
-        while until > first and head - until < LAST_SCANNED_MAX:
-            after = max(first, until - READ_PAGE)
-            page = await self._reading.page(domain, after, Wanted(), READ_PAGE)
-            found = [one.seq for one in page.events if one.seq <= until and matcher.wants(one)]
-            if found:
-                return found[-1] - 1
-            until = after
-        return None
 
 
 def _exists(name: str) -> HubError:

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Final
 
 import structlog
 
+from central_hub.events.model import EventPublished
+from central_hub.events.reading import Told as Event
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.cursors import Cursors
 from central_hub.kernel.errors import HubError
-from central_hub.kernel.events import EventType, EventTypes
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.messaging import Result
 from central_hub.kernel.ownership import Alone, Ownership
-from central_hub.kernel.records import Applied
+from central_hub.kernel.records import Applied, Category
 from central_hub.kernel.runner import Runner
 from central_hub.tenants.model import TenantShredded
 from central_hub.webhooks.keeping import CursorKeeper
@@ -51,6 +52,8 @@ DRAW_BITS: Final = 24
 WORK: Final = "delivery"
 """Following a tenant's log for its endpoints, as work of one of several hubs."""
 
+Tell = Callable[[Applied], Event | None]
+
 _log = structlog.get_logger("central_hub.webhooks")
 _ENDPOINTS: Final = frozenset(fact.__name__ for fact in FACTS if not issubclass(fact, ValueChanged))
 
@@ -60,7 +63,8 @@ class Deliveries:
 
     Args:
         view: the endpoints.
-        types: what is an event.
+        tell: a record as it is told; None for what is told to nobody.
+        usual: the types that an endpoint is told that names none.
         log: read where an endpoint has fallen behind.
         runner: where domains stand, and how records are opened.
         sending: signs and sends.
@@ -76,7 +80,8 @@ class Deliveries:
     def __init__(
         self,
         view: WebhooksView,
-        types: EventTypes,
+        tell: Tell,
+        usual: Set[str],
         log: DomainLog,
         runner: Runner,
         sending: Sending,
@@ -90,7 +95,8 @@ class Deliveries:
         ownership: Ownership | None = None,
     ) -> None:
         self._view = view
-        self._types = types
+        self._tell = tell
+        self._usual = usual
         self._log = log
         self._runner = runner
         self._sending = sending
@@ -128,23 +134,22 @@ class Deliveries:
             if self._ownership.owns(WORK, domain):
                 self._owned.add(domain)
             for webhook in self._view.webhooks(domain):
-                line = lines[webhook.id] = Line(domain, webhook, kept.pop(webhook.id, None), position)
+                line = lines[webhook.id] = Line(domain, webhook, kept.pop(webhook.id, None), position, self._usual)
                 self._offer(line)
         for gone in kept:
             self._keeper.drop(gone)
 
     def applied(self, batch: Sequence[Applied]) -> None:
         """Follow what became true; a listener of the runner."""
-        by_domain: dict[DomainId, list[tuple[EventType, Applied]]] = {}
+        by_domain: dict[DomainId, list[Told]] = {}
         changed: set[DomainId] = set()
         for one in batch:
             if one.type in _ENDPOINTS:
                 changed.add(one.domain)
             elif isinstance(one.fact, TenantShredded):
                 changed.add(DomainId(one.fact.tenant_id))
-            kind = self._types.of(one.type)
-            if kind is not None:
-                by_domain.setdefault(one.domain, []).append((kind, one))
+            if one.domain in self._lines and (told := self._told(one)) is not None:
+                by_domain.setdefault(one.domain, []).append(told)
         for domain in changed:
             self._sync(domain)
         for domain, told in by_domain.items():
@@ -209,6 +214,15 @@ class Deliveries:
         """How many attempts are under way."""
         return self._turns.under_way
 
+    def _told(self, applied: Applied) -> Told | None:
+        """Return a record as it is told; what services publish only where an endpoint may want it."""
+        if applied.category is Category.EVENT and isinstance(applied.fact, EventPublished):
+            lines = self._lines.get(applied.domain, {})
+            if not any(line.takes_published for line in lines.values()):
+                return None
+        event = self._tell(applied)
+        return None if event is None else Told(event, applied)
+
     def _every_line(self) -> list[Line]:
         return [line for lines in self._lines.values() for line in lines.values()]
 
@@ -246,7 +260,8 @@ class Deliveries:
                 self._turns.discard(line)
                 self._keeper.forget(line)
                 line.stop()
-                lines[webhook_id] = Line(domain, line.webhook, kept.get(webhook_id), self._runner.position(domain))
+                position = self._runner.position(domain)
+                lines[webhook_id] = Line(domain, line.webhook, kept.get(webhook_id), position, self._usual)
             if self._ownership.owns(WORK, domain):
                 self._owned.add(domain)
                 for line in lines.values():
@@ -266,7 +281,8 @@ class Deliveries:
         for webhook in there.values():
             line = lines.get(webhook.id)
             if line is None:
-                line = lines[webhook.id] = Line(domain, webhook, None, self._runner.position(domain))
+                position = self._runner.position(domain)
+                line = lines[webhook.id] = Line(domain, webhook, None, position, self._usual)
                 if self._ownership.owns(WORK, domain):
                     self._owned.add(domain)
             if line.webhook.status is not webhook.status:
@@ -339,7 +355,8 @@ class Deliveries:
             _log.warning("webhooks.history_missed", tenant=line.domain, webhook=line.webhook.id, after=line.scanned)
         read_to = found[-1].domain_seq if found else self._runner.position(line.domain)
         opened = [applied for record in found if (applied := self._runner.opened(record)) is not None]
-        line.fill(self._types, opened, read_to=read_to, position=self._runner.position(line.domain))
+        events = [told for applied in opened if (told := self._told(applied)) is not None]
+        line.fill(events, read_to=read_to, position=self._runner.position(line.domain))
 
     async def _deliver(self, line: Line, told: Told) -> None:
         outcome = await self._sending.send(line.domain, line.webhook, told)
@@ -372,11 +389,10 @@ class Deliveries:
         """Send a dead letter once more; what fails again is a dead letter again."""
         found = await self._log.read_domain(line.domain, letter.seq - 1, 1)
         applied = self._runner.opened(found[0]) if found and found[0].domain_seq == letter.seq else None
-        kind = None if applied is None else self._types.of(applied.type)
-        if applied is None or kind is None:
+        told = None if applied is None else self._told(applied)
+        if told is None:
             await self._outcomes.end(line, letter.seq, Result.EXPIRED)
             return
-        told = Told(kind, applied)
         outcome = await self._sending.send(line.domain, line.webhook, told)
         line.note(told, outcome, letter.attempts + 1, self._clock.now_ms())
         if outcome.result is Result.DELIVERED:

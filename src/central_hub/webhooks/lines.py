@@ -8,15 +8,16 @@ from its cursor on until it has caught up.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import msgspec
 
+from central_hub.events.reading import Told as Event
 from central_hub.kernel.cursors import Cursor
-from central_hub.kernel.events import EventType, EventTypes
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.messaging import Outcome, Result
 from central_hub.kernel.records import Applied
+from central_hub.subscriptions.rules import Matcher
 from central_hub.webhooks.model import (
     QUEUE_MAX,
     RECENT_KEPT,
@@ -30,9 +31,9 @@ from central_hub.webhooks.rules import Failing
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
-    """An event that is for an endpoint."""
+    """An event that may be for an endpoint: as it is told, and the record that it tells."""
 
-    kind: EventType
+    event: Event
     applied: Applied
 
 
@@ -61,13 +62,24 @@ class Line:
         webhook: the endpoint.
         kept: its cursor, None for one that never had any.
         position: where the tenant's log ends; a cursor beyond it is of another history.
+        usual: the types that an endpoint is told that names none.
     """
 
     __slots__ = (
-        "domain", "done", "due_ms", "failing", "live", "queue", "recent", "saved", "scanned", "webhook",
+        "_matcher", "_usual", "domain", "done", "due_ms", "failing", "live", "queue", "recent", "saved", "scanned",
+        "webhook",
     )  # fmt: skip
 
-    def __init__(self, domain: DomainId, webhook: Webhook, kept: Cursor | None, position: int) -> None:
+    def __init__(
+        self,
+        domain: DomainId,
+        webhook: Webhook,
+        kept: Cursor | None,
+        position: int,
+        usual: Set[str] = frozenset(),
+    ) -> None:
+        self._usual = usual
+        self._matcher = Matcher(webhook.filter)
         self.domain = domain
         self.webhook = webhook
         self.done = webhook.from_seq
@@ -87,36 +99,51 @@ class Line:
         """Whether it stands elsewhere than its kept cursor says."""
         return (self.done, self.failing) != self.saved
 
-    def offer(self, batch: Sequence[tuple[EventType, Applied]]) -> bool:
+    @property
+    def takes_published(self) -> bool:
+        """Whether what services publish may be for it."""
+        return bool(self.webhook.events)
+
+    def wants(self, told: Told) -> bool:
+        """Say whether an event is for it: later than it begins, one of its types, of its service and environment."""
+        webhook, applied, fact = self.webhook, told.applied, told.applied.fact
+        if applied.domain_seq <= webhook.from_seq:
+            return False
+        name = told.event.type
+        if not (webhook.wants(name) if webhook.events else name in self._usual) or not self._matcher.wants(told.event):
+            return False
+        if isinstance(fact, TenantConfigurationValueChanged | TenantFlagsValueChanged):
+            return value_key(fact) in values_of(webhook)
+        # What became of an endpoint is for the others: telling it of its own dead letters would make more of them.
+        return getattr(fact, "webhook_id", None) != webhook.id
+
+    def offer(self, batch: Sequence[Told]) -> bool:
         """Take what was applied in the tenant's domain; says whether something waits now."""
         if not self.live:
             return True
-        for kind, applied in batch:
-            if applied.domain_seq <= self.scanned:
+        for told in batch:
+            seq = told.applied.domain_seq
+            if seq <= self.scanned:
                 continue
-            if not is_for(self.webhook, kind, applied):
-                self.scanned = applied.domain_seq
+            if not self.wants(told):
+                self.scanned = seq
             elif len(self.queue) < QUEUE_MAX:
-                self.queue.append(Told(kind, applied))
-                self.scanned = applied.domain_seq
+                self.queue.append(told)
+                self.scanned = seq
             else:
                 self.live = False
                 return True
         return bool(self.queue)
 
-    def fill(self, types: EventTypes, found: Sequence[Applied], *, read_to: int, position: int) -> None:
+    def fill(self, found: Sequence[Told], *, read_to: int, position: int) -> None:
         """Take what was read from the log.
 
         Args:
-            types: what is an event.
-            found: what was read, in order.
+            found: the events among it, in order.
             read_to: the last position that was read, whether or not it could be opened.
             position: where the tenant's log ends in the views.
         """
-        for applied in found:
-            kind = types.of(applied.type)
-            if kind is not None and applied.domain_seq > self.scanned and is_for(self.webhook, kind, applied):
-                self.queue.append(Told(kind, applied))
+        self.queue.extend(told for told in found if told.applied.domain_seq > self.scanned and self.wants(told))
         self.scanned = max(self.scanned, read_to)
         self.live = self.scanned >= position
 
@@ -152,7 +179,7 @@ class Line:
             Attempt(
                 seq=told.applied.domain_seq,
                 event_id=told.applied.id,
-                event_type=told.kind.name,
+                event_type=told.event.type,
                 attempt=attempt,
                 result=outcome.result,
                 status=outcome.status,
@@ -160,14 +187,3 @@ class Line:
                 at_ms=now_ms,
             )
         )
-
-
-def is_for(webhook: Webhook, kind: EventType, applied: Applied) -> bool:
-    """Say whether an event is for an endpoint: one of its types, later than it, and of its service and environment."""
-    if applied.domain_seq <= webhook.from_seq or not webhook.wants(kind.name):
-        return False
-    fact = applied.fact
-    if isinstance(fact, TenantConfigurationValueChanged | TenantFlagsValueChanged):
-        return value_key(fact) in values_of(webhook)
-    # What became of an endpoint is for the others: telling it of its own dead letters would make more of them.
-    return getattr(fact, "webhook_id", None) != webhook.id

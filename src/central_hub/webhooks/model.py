@@ -10,6 +10,8 @@ import msgspec
 from central_hub.kernel.events import TYPE_PREFIX
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.messaging import Result
+from central_hub.subscriptions.model import Filter
+from central_hub.subscriptions.rules import any_of
 
 ENDPOINTS_PER_TENANT_MAX: Final = 16
 URL_LENGTH_MAX: Final = 2_048
@@ -101,8 +103,10 @@ class ValueKey(NamedTuple):
 class Webhook(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An endpoint: where it is, what it wants, and its one or two live secrets, sealed under its domain's data key.
 
-    `events` are types; empty is all. `service` and `environment` say whose configuration and flags it is told of.
-    `from_seq` is the position of its creation: what is later is for it.
+    `events` are patterns of types; an endpoint that has none is told what the hub tells of the tenant itself. `filter`
+    says more about the events that are wanted, but no types. `service` and `environment` say whose configuration and
+    flags it is told of.
+    `from_seq` is the position that it begins after: of its creation, or `start_seq` where that is given.
     """
 
     id: str
@@ -121,10 +125,13 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created_at_ms: int = 0
     created_by: str = ""
     from_seq: int = 0
+    start_seq: int = -1
+    filter: Filter = Filter()
 
     def wants(self, event_type: str) -> bool:
-        """Say whether a type of event is for it."""
-        return not self.events or event_type in self.events
+        """Say whether a type of event is among those that it names; all are where it names none."""
+        like = any_of(self.events)
+        return like is None or bool(like(event_type))
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -43,7 +43,7 @@ class Outcomes:
         letter = DeadLetter(
             seq=told.applied.domain_seq,
             event_id=told.applied.id,
-            event_type=told.kind.name,
+            event_type=told.event.type,
             result=outcome.result,
             status=outcome.status,
             attempts=attempts,

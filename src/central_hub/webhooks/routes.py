@@ -76,6 +76,8 @@ class WebhookRoutes:
             service=body.service or "",
             environment=body.environment or "",
             description=body.description,
+            filter=body.filter.filter(),
+            deliver=body.deliver.deliver(),
         )
         minted = await self._webhooks.create(call.ctx, _domain(call), wanted, key=call.idempotency_key)
         return self._secret(_domain(call), minted)
@@ -186,7 +188,10 @@ def operations(routes: WebhookRoutes) -> tuple[Operation, ...]:
         Operation(
             id="create_webhook", method="POST", path=every, handler=routes.create_webhook, body=CreateWebhook,
             answer=WebhookSecretAnswer, status=201,
-            problems=("invalid_webhook_url", "unknown_event_type", "webhook_address_denied", "environment_denied"),
+            problems=(
+                "invalid_webhook_url", "unknown_event_type", "invalid_filter", "webhook_address_denied",
+                "environment_denied", "invalid_position", "position_gone", "invalid_query",
+            ),
             summary="Create an endpoint that is told what becomes true; its signing secret is shown once.", **writes,
         ),
         Operation(

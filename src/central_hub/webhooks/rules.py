@@ -10,7 +10,10 @@ from typing import Final
 import msgspec
 
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.events import TYPE_PREFIX
 from central_hub.kernel.messaging import Outcome, Result, Target
+from central_hub.subscriptions.model import Filter
+from central_hub.subscriptions.rules import STAR, check_filter
 from central_hub.webhooks.model import (
     BACKOFF_MIN_S,
     BACKOFF_S,
@@ -80,26 +83,28 @@ def target_of(url: str, *, plain: bool) -> Target:
 
 
 def check_events(wanted: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
-    """Return the types of events that an endpoint wants, each once, in order of name.
+    """Return the patterns of types that an endpoint wants, each once, in order.
+
+    What begins like the hub's own types is one of them, or has a `*` in it; anything else may be published some day.
 
     Raises:
-        HubError: `unknown_event_type` (422).
+        HubError: `unknown_event_type`, `invalid_filter` (422).
     """
     if len(wanted) > EVENTS_PER_ENDPOINT_MAX:
         raise HubError(
             "unknown_event_type", Kind.MALFORMED, f"An endpoint names at most {EVENTS_PER_ENDPOINT_MAX} types.",
-            next_step="Leave `events` out for all of them.",
+            next_step="Use '*' for several at once.",
         )  # fmt: skip
     for name in wanted:
-        if name not in known:
+        if name.startswith(TYPE_PREFIX) and STAR not in name and name not in known:
             close = difflib.get_close_matches(name[:128], known, n=1)
             raise HubError(
                 "unknown_event_type",
                 Kind.MALFORMED,
                 f"There is no type of event '{name[:128]}'." + (f" Is '{close[0]}' meant?" if close else ""),
-                next_step=f"Use any of {', '.join(sorted(known))}, or none for all.",
+                next_step=f"Use one that GET /events/types lists, or a pattern such as '{TYPE_PREFIX}tenant.*'.",
             )
-    return tuple(sorted(set(wanted)))
+    return check_filter(Filter(types=tuple(wanted))).types
 
 
 def after(outcome: Outcome, before: Failing, now_ms: int, *, dead_letters: int, dead_letters_max: int) -> Next:

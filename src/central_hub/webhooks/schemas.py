@@ -9,6 +9,8 @@ import msgspec
 from central_hub.kernel.clock import rfc3339
 from central_hub.kernel.ids import NAME_PATTERN
 from central_hub.kernel.messaging import Outcome
+from central_hub.subscriptions.model import Filter
+from central_hub.subscriptions.schemas import DeliverBody, Patterns
 from central_hub.webhooks.lines import Attempt
 from central_hub.webhooks.model import (
     DESCRIPTION_MAX,
@@ -30,15 +32,33 @@ TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Seq = Annotated[int, msgspec.Meta(ge=1)]
 
 
+class MoreFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events are wanted, beside their types; all that are given must hold. `*` stands for anything in sources."""
+
+    categories: Patterns = []
+    services: Patterns = []
+    sources: Patterns = []
+
+    def filter(self) -> Filter:
+        """Return what it says."""
+        return Filter(categories=tuple(self.categories), services=tuple(self.services), sources=tuple(self.sources))
+
+
 class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An endpoint to create. Without `events` it is told everything; `service` and `environment` say whose
-    configuration and flags it is told of."""
+    """An endpoint to create.
+
+    `events` are types, in which `*` stands for anything; without any it is told what the hub tells of the tenant
+    itself, and nothing that services publish. `filter` says more about what is wanted, `deliver` where to begin.
+    `service` and `environment` say whose configuration and flags it is told of.
+    """
 
     url: Url
     events: Annotated[list[TypeName], msgspec.Meta(max_length=EVENTS_PER_ENDPOINT_MAX)] = []
     service: Name | None = None
     environment: Name | None = None
     description: Annotated[str, msgspec.Meta(max_length=DESCRIPTION_MAX)] = ""
+    filter: MoreFilter = MoreFilter()
+    deliver: DeliverBody = DeliverBody()
 
 
 class WebhookPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,6 +98,7 @@ class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
     service: str | None
     environment: str | None
     description: str
+    filter: Filter
     status: str
     reason: str
     created_at: str
@@ -164,6 +185,7 @@ def webhook_answer(webhook: Webhook, *, done_seq: int, failures: int, dead_lette
         service=webhook.service or None,
         environment=webhook.environment or None,
         description=webhook.description,
+        filter=webhook.filter,
         status=webhook.status.value,
         reason=webhook.reason,
         created_at=rfc3339(webhook.created_at_ms),

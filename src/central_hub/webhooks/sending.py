@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from central_hub.kernel.clock import Clock, rfc3339
-from central_hub.kernel.events import MEDIA_TYPE, SPEC_VERSION, cloud_event
+from central_hub.kernel.events import MEDIA_TYPE, SPEC_VERSION
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.messaging import Outcome, Result, Sender
 from central_hub.kernel.ports import Sealer
@@ -27,14 +26,12 @@ class Sending:
         sender: the transport.
         sealer: opens secrets.
         clock: wall time, for the signature.
-        incarnation: which history positions belong to.
     """
 
-    def __init__(self, sender: Sender, sealer: Sealer, clock: Clock, incarnation: Callable[[], str]) -> None:
+    def __init__(self, sender: Sender, sealer: Sealer, clock: Clock) -> None:
         self._sender = sender
         self._sealer = sealer
         self._clock = clock
-        self._incarnation = incarnation
 
     async def send(self, domain: DomainId, webhook: Webhook, told: Told) -> Outcome:
         """Try to deliver one event once.
@@ -42,8 +39,8 @@ class Sending:
         Raises:
             HubError: `unreadable_record` when the tenant's key is gone.
         """
-        body = cloud_event(told.kind, told.applied, self._incarnation())
-        return await self._send(domain, webhook, told.applied.id, body)
+        # A publisher's own id is unique among its events only; the record's is among all.
+        return await self._send(domain, webhook, told.applied.id, told.event.body)
 
     async def ping(self, domain: DomainId, webhook: Webhook, event_id: str) -> Outcome:
         """Try to deliver an event that says nothing but that the endpoint is reached.

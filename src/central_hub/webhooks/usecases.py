@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import msgspec
 
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.kernel.events import EventTypes
 from central_hub.kernel.facts import Fact
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.messaging import Sender
 from central_hub.kernel.ports import Idempotency, Sealer
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.kernel.signatures import secret_text
+from central_hub.subscriptions.model import Filter
+from central_hub.subscriptions.rules import check_filter
+from central_hub.subscriptions.starting import Deliver, Starting
 from central_hub.tenants.usecases import tenant_missing
 from central_hub.webhooks.model import (
     COUNT_WEBHOOKS,
@@ -54,6 +56,8 @@ class NewWebhook(msgspec.Struct, frozen=True, kw_only=True):
     service: str = ""
     environment: str = ""
     description: str = ""
+    filter: Filter = Filter()
+    deliver: Deliver = Deliver()
 
 
 class Minted(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,10 +74,11 @@ class Webhooks:
         view: what there is.
         sequencer: makes facts durable.
         sealer: seals secrets under the tenant's own data key.
-        types: what can be told.
+        types: the types of events that the hub tells, and that services report.
         values: what endpoints are told of by fingerprint.
         sender: says which addresses may be reached.
         customers: which tenants are there.
+        starting: finds where an endpoint begins.
         plain: whether `http` is allowed.
     """
 
@@ -82,10 +87,11 @@ class Webhooks:
         view: WebhooksView,
         sequencer: Sequencer,
         sealer: Sealer,
-        types: EventTypes,
+        types: Set[str],
         values: Values,
         sender: Sender,
         customers: Customers,
+        starting: Starting,
         *,
         plain: bool,
     ) -> None:
@@ -96,16 +102,18 @@ class Webhooks:
         self._values = values
         self._sender = sender
         self._customers = customers
+        self._starting = starting
         self._plain = plain
 
     async def create(
         self, ctx: TenantContext, domain: DomainId, wanted: NewWebhook, *, key: str | None = None
     ) -> Minted:
-        """Create an endpoint; it is told what becomes true from then on.
+        """Create an endpoint; it is told what becomes true from where it begins.
 
         Raises:
             HubError: `tenant_not_found` (404), `invalid_webhook_url`, `unknown_event_type` (422),
-                `webhook_address_denied`, `environment_denied` (403), `limit_reached` (429).
+                `webhook_address_denied`, `environment_denied` (403), `limit_reached` (429), `invalid_filter` (422),
+                `position_gone` (410), `invalid_position`, `invalid_query` (400).
         """
         if not self._customers.is_told(domain):
             raise tenant_missing()
@@ -114,7 +122,8 @@ class Webhooks:
             raise _address_denied()
         if ctx.principal.environment not in ("", wanted.environment):
             raise _environment_denied()
-        events = check_events(wanted.events, self._types.names)
+        events, more = check_events(wanted.events, self._types), check_filter(wanted.filter)
+        start = await self._starting.after(domain, wanted.deliver, msgspec.structs.replace(more, types=events))
         secrets: list[str] = []
 
         def decide(tx: Tx) -> str:
@@ -133,6 +142,8 @@ class Webhooks:
                 description=wanted.description,
                 created_at_ms=tx.now_ms,
                 created_by=ctx.principal.id,
+                start_seq=-1 if start is None else start,
+                filter=more,
             )
             # What its values are now comes first: the endpoint is told of later changes only.
             for value in values_of(webhook):

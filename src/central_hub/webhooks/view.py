@@ -104,7 +104,8 @@ class WebhooksView:
         match applied.fact:
             case WebhookCreated(webhook=webhook):
                 own = self._own.setdefault(domain, _Own())
-                own.webhooks[webhook.id] = msgspec.structs.replace(webhook, from_seq=applied.domain_seq)
+                start = applied.domain_seq if webhook.start_seq < 0 else webhook.start_seq
+                own.webhooks[webhook.id] = msgspec.structs.replace(webhook, from_seq=start)
             case WebhookSecretRotated() as fact:
                 before = self._own[domain].webhooks[fact.webhook_id]
                 self._change(

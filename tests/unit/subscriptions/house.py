@@ -35,6 +35,7 @@ from central_hub.subscriptions.lapses import Lapses
 from central_hub.subscriptions.model import FACTS, Filter, Subscription, Terms
 from central_hub.subscriptions.outcomes import Outcomes
 from central_hub.subscriptions.settling import NotDone, Said, Settled, Settling
+from central_hub.subscriptions.starting import Starting
 from central_hub.subscriptions.usecases import Subscriptions, Wish
 from central_hub.subscriptions.view import SubscriptionsView
 from central_hub.tenants.model import FACTS as TENANTS_FACTS
@@ -116,7 +117,7 @@ class House:
         self.reading = EventReading(self.log, self.runner, EventTypes(EVENTS))
         self.publishing = Publishing(self.sequencer, self.access, EventTypes(EVENTS))
         self.customers = Everyone()
-        self.subscriptions = Subscriptions(self.view, self.sequencer, self.reading, self.customers)
+        self.subscriptions = Subscriptions(self.view, self.sequencer, Starting(self.reading), self.customers)
         self.keeper = PlaceKeeper(self.cursors)
         self.book = LineBook(self.view, self.keeper, self.runner, ownership or Alone(), self.clock)
         outcomes = Outcomes(self.view, self.sequencer, self.clock, dead_letters_max=dead_letters_max)

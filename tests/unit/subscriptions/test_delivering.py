@@ -15,7 +15,7 @@ from central_hub.subscriptions.crowd import Crowd
 from central_hub.subscriptions.lines import Line, Place
 from central_hub.subscriptions.model import READY_MAX, RECENT_MAX, Cause, Filter, Status, Subscription, Terms
 from central_hub.subscriptions.settling import NotDone
-from central_hub.subscriptions.usecases import Deliver, Policy
+from central_hub.subscriptions.starting import Deliver, Policy
 from tests.unit.subscriptions.house import ACME, House, ctx_of, event_id, opened, refusal
 
 ALL = Deliver(policy=Policy.ALL)

@@ -14,6 +14,9 @@ from central_hub.adapters.cursor_store import MemoryCursors
 from central_hub.adapters.keyring import KeyRing, MemoryKeys
 from central_hub.adapters.memory import MemoryLog
 from central_hub.app.hooking import EVENT_TYPES
+from central_hub.app.telling import EVENT_TYPES as TOLD_TYPES
+from central_hub.events.model import EventPublished
+from central_hub.events.reading import EventReading
 from central_hub.kernel.clock import Clock, ManualClock
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.facts import FactTypes
@@ -25,6 +28,7 @@ from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.kernel.signatures import verify
 from central_hub.quotas.model import FACTS as QUOTAS_FACTS
 from central_hub.quotas.model import TenantQuotaLevelReached
+from central_hub.subscriptions.starting import Starting
 from central_hub.tenants.model import FACTS as TENANTS_FACTS
 from central_hub.webhooks.delivering import Deliveries
 from central_hub.webhooks.model import FACTS, ValueKey
@@ -116,16 +120,26 @@ class House:
         self.receiver = before.receiver if before else Receiver()
         self.world = before.world if before else World()
         self.view = WebhooksView()
-        types = FactTypes((*FACTS, *QUOTAS_FACTS, *TENANTS_FACTS))
+        types = FactTypes((*FACTS, *QUOTAS_FACTS, *TENANTS_FACTS, EventPublished))
         self.runner = Runner(self.log, self.keys, types, [self.view])
         self.runner.incarnation = "inc1"
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
-        self.sending = Sending(self.receiver, self.keys, self.clock, lambda: "inc1")
+        self.reading = EventReading(self.log, self.runner, TOLD_TYPES)
+        self.sending = Sending(self.receiver, self.keys, self.clock)
         self.webhooks = Webhooks(
-            self.view, self.sequencer, self.keys, TYPES, self.world, self.receiver, self.world, plain=False
+            self.view,
+            self.sequencer,
+            self.keys,
+            TOLD_TYPES.names,
+            self.world,
+            self.receiver,
+            self.world,
+            Starting(self.reading),
+            plain=False,
         )
         self.deliveries = Deliveries(
-            self.view, TYPES, self.log, self.runner, self.sending, Outcomes(self.view, self.sequencer, self.clock),
+            self.view, self.reading.told, TYPES.names, self.log, self.runner, self.sending,
+            Outcomes(self.view, self.sequencer, self.clock),
             self.cursors, self.world, self.clock, lambda _bits: draw, dead_letters_max=3,
         )  # fmt: skip
         self.noticing = Noticing(

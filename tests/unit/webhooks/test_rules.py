@@ -77,14 +77,17 @@ def test_whatever_is_read_cannot_break_a_request_line(text: str) -> None:
     assert " " not in target.path
 
 
-def test_types_of_events_are_known_each_once_and_in_order() -> None:
-    assert check_events(["b", "a", "b"], {"a", "b"}) == ("a", "b")
+def test_types_of_events_are_known_or_published_each_once_and_in_order() -> None:
+    assert check_events(["b", "a", "b"], {"io.centralhub.x.v1"}) == ("a", "b")
     assert check_events([], {"a"}) == ()
-    with pytest.raises(HubError, match=r"Is 'config\.changed' meant") as refused:
-        check_events(["config.change"], {"config.changed"})
+    assert check_events(["io.centralhub.*", "*.placed"], set()) == ("*.placed", "io.centralhub.*")
+    with pytest.raises(HubError, match=r"Is 'io\.centralhub\.config\.changed' meant") as refused:
+        check_events(["io.centralhub.config.change"], {"io.centralhub.config.changed"})
     assert refused.value.code == "unknown_event_type"
-    with pytest.raises(HubError):
-        check_events(["a"] * (EVENTS_PER_ENDPOINT_MAX + 1), {"a"})
+    for bad, code in ((["a"] * (EVENTS_PER_ENDPOINT_MAX + 1), "unknown_event_type"), (["a b"], "invalid_filter")):
+        with pytest.raises(HubError) as refused:
+            check_events(bad, {"a"})
+        assert refused.value.code == code
 
 
 @given(OUTCOMES, FAILINGS, st.integers(0, 10**10), st.integers(0, 3))

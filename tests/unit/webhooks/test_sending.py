@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 
-import msgspec
 import pytest
 
-from central_hub.kernel.events import TYPE_PREFIX, EventTypes
+from central_hub.events.reading import Told as Event
+from central_hub.kernel.events import TYPE_PREFIX, EventTypes, cloud_event
 from central_hub.kernel.messaging import Result
 from central_hub.kernel.records import Actor, Applied, Category
 from central_hub.quotas.model import TenantQuotaLevelReached
@@ -18,21 +18,17 @@ from tests.unit.webhooks.house import ACME, LEVEL, TYPES, House, opened
 
 
 def told(*, correlation: str = "", padding: int = 0) -> Told:
-    kind = TYPES.of("TenantQuotaLevelReached")
-    assert kind is not None
-    data = kind.data
-    padded = (
-        dataclasses.replace(kind, data=lambda fact: {**msgspec.to_builtins(data(fact)), "x": "x" * padding})
-        if padding
-        else kind
-    )
     fact = TenantQuotaLevelReached(name="max_jobs", period_start_ms=1_700_000_000_000, level=95, reserved=95, limit=100)
     applied = Applied(
         pos=7, domain=ACME, domain_seq=3, streams=("quota",), category=Category.EVENT, type="TenantQuotaLevelReached",
         id="018bcfe5-6800-7000-8000-000000000000", time_ms=1_700_000_000_000,
         actor=Actor(principal="key:k", kind="key", origin="10.0.0.1", correlation=correlation), fact=fact,
     )  # fmt: skip
-    return Told(padded, applied)
+    kind = TYPES.of(applied.type)
+    assert kind is not None
+    body = cloud_event(kind, applied, "inc1") + b" " * padding
+    event = Event(seq=3, type=kind.name, title=kind.title, service="", category=kind.category, body=body)
+    return Told(event, applied)
 
 
 async def webhook(house: House) -> Webhook:
