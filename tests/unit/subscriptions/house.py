@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from central_hub.adapters.cursor_store import MemoryCursors
-from central_hub.events.envelope import read
+from central_hub.events.envelope import published, read
 from central_hub.events.model import EventPublished
 from central_hub.events.reading import EventReading
-from central_hub.events.usecases import Publishing
 from central_hub.kernel.clock import Clock, ManualClock
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
 from central_hub.kernel.errors import HubError
@@ -22,8 +21,9 @@ from central_hub.kernel.events import EventTypes
 from central_hub.kernel.facts import FactTypes
 from central_hub.kernel.ids import DomainId, TenantId
 from central_hub.kernel.ownership import Alone, Ownership
+from central_hub.kernel.records import HUB_ACTOR, Category
 from central_hub.kernel.runner import Runner
-from central_hub.kernel.sequencer import Sequencer
+from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.subscriptions.book import LineBook
 from central_hub.subscriptions.consumers import Consumer, Given
 from central_hub.subscriptions.crowd import Crowd
@@ -40,7 +40,7 @@ from central_hub.subscriptions.usecases import Subscriptions, Wish
 from central_hub.subscriptions.view import SubscriptionsView
 from central_hub.tenants.model import FACTS as TENANTS_FACTS
 from tests.unit.events.house import House as EventHouse
-from tests.unit.events.house import caller, event
+from tests.unit.events.house import event
 from tests.unit.registry.support import OpenAccess
 
 ACME, GLOBEX = DomainId("acme"), DomainId("globex")
@@ -115,7 +115,6 @@ class House:
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
         self.access = OpenAccess()
         self.reading = EventReading(self.log, self.runner, EventTypes(EVENTS))
-        self.publishing = Publishing(self.sequencer, self.access, EventTypes(EVENTS))
         self.customers = Everyone()
         self.subscriptions = Subscriptions(self.view, self.sequencer, Starting(self.reading), self.customers)
         self.keeper = PlaceKeeper(self.cursors)
@@ -137,9 +136,15 @@ class House:
         return await self.subscriptions.create(ctx_of(tenant), DomainId(tenant), wish)
 
     async def publish(self, *numbers: int | str, tenant: str = "acme", **more: object) -> None:
+        domain = DomainId(tenant)
         body = msgspec.json.encode([event(one, **more) for one in numbers])
-        given = read(body, ((b"content-type", b"application/json"),))
-        await self.publishing.publish(caller(tenant), given)
+        facts = [published(*one, tenant) for one in read(body, ((b"content-type", b"application/json"),))]
+
+        def decide(tx: Tx) -> None:
+            for fact in facts:
+                tx.append(domain, fact, streams=("event/x",), category=Category.EVENT)
+
+        await self.sequencer.submit(HUB_ACTOR, (domain,), decide)
 
     async def follow(self, name: str = "orders", tenant: str = "acme", *, room: int = 1_000) -> tuple[Taken, Consumer]:
         domain = DomainId(tenant)
