@@ -157,6 +157,13 @@ class World:
     def position_of(self, ctx: TenantContext) -> HubSeq:
         return self.seq
 
+    @property
+    def may_be_behind(self) -> bool:
+        return False
+
+    async def reached(self, ctx: TenantContext, position: str) -> bool | None:
+        return True
+
     def share(self, ctx: TenantContext) -> Share:
         tenant = ctx.tenant_id or ""
         rate = 0.5 if tenant == "initech" else 1_000_000.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from central_hub.app.limiting import slack_of
+from central_hub.app.limiting import patience_of, slack_of
 from central_hub.app.parts import Core, Discovery
 from central_hub.configuration.announcing import Announcements
 from central_hub.edge.operations import Operation
@@ -58,6 +58,7 @@ def discovery_of(core: Core, probe: Probe) -> Discovery:
             core.runner,
             core.clock,
             lambda: core.draw(8),
+            patience_s=patience_of(core),
         ),
     )
 

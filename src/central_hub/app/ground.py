@@ -106,7 +106,7 @@ def core_of(
         subscriptions=subscriptions,
         events=events,
         runner=runner,
-        positions=HubPositions(runner, stores.stale_ms),
+        positions=HubPositions(runner, stores.stale_ms, shared=stores.roster is not None),
         sequencer=sequencer,
         life=LifeCycle(
             tenants, sequencer, stores.sealer, (Leaving(registry, sequencer), LeasesLeaving(quotas, sequencer))

@@ -7,6 +7,7 @@ from typing import Final
 
 from central_hub.app.parts import Core, Quotas
 from central_hub.edge.operations import Operation
+from central_hub.kernel.patience import CAUGHT_UP_S
 from central_hub.kernel.records import Applied
 from central_hub.monitoring.collectors import quotas_collector
 from central_hub.monitoring.metrics import Collector
@@ -33,6 +34,11 @@ _ABOVE: Final = frozenset(fact.__name__ for fact in PLANS_FACTS)
 def slack_of(core: Core) -> float:
     """Return how late, in milliseconds, what another hub heard may come here."""
     return 0.0 if core.stores.roster is None else SIGNALS_LATE_MS
+
+
+def patience_of(core: Core) -> float:
+    """Return how long a reader waits, in seconds, for what another hub wrote."""
+    return 0.0 if core.stores.roster is None else CAUGHT_UP_S
 
 
 def quotas_of(core: Core) -> Quotas:

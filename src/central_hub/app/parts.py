@@ -17,6 +17,7 @@ from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.ids import SHARED
 from central_hub.kernel.ownership import Ownership
+from central_hub.kernel.patience import CAUGHT_UP_S, come_true
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.seq import HubSeq
 from central_hub.kernel.sequencer import Sequencer
@@ -132,11 +133,34 @@ class Observing:
 
 
 class HubPositions:
-    """Implements the edge's `Positions` on the runner."""
+    """Implements the edge's `Positions` on the runner.
 
-    def __init__(self, runner: Runner, stale_ms: Callable[[], int]) -> None:
+    Args:
+        runner: applies the log.
+        stale_ms: how long ago the store last said where the log ends.
+        shared: whether other hubs write to it.
+    """
+
+    def __init__(self, runner: Runner, stale_ms: Callable[[], int], *, shared: bool = False) -> None:
         self._runner = runner
         self._stale_ms = stale_ms
+        self._shared = shared
+
+    @property
+    def may_be_behind(self) -> bool:
+        """Whether other hubs write to the log too."""
+        return self._shared
+
+    async def reached(self, ctx: TenantContext, position: str) -> bool | None:
+        """Wait until a position is applied, `CAUGHT_UP_S` at most; at once where nobody else writes; see the port."""
+        incarnation, own, shared, *_ = position.split(".")
+        wanted = {SHARED: int(shared)} if ctx.tenant_id is None else {ctx.domain: int(own), SHARED: int(shared)}
+        if incarnation != self._runner.incarnation:
+            return None
+        return await come_true(
+            lambda: all(self._runner.position(domain) >= seq for domain, seq in wanted.items()),
+            CAUGHT_UP_S if self._shared else 0.0,
+        )
 
     def position_of(self, ctx: TenantContext) -> HubSeq:
         """Return where the caller's own domain and the shared one stand."""

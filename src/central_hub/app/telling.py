@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from central_hub.app.limiting import patience_of
 from central_hub.app.parts import Core
 from central_hub.configuration.events import EVENTS as CONFIGURATION_EVENTS
 from central_hub.edge.openapi import text_of
@@ -79,7 +80,7 @@ def asyncapi_text(version: str) -> str:
 
 def telling(core: Core) -> Telling:
     """Wire events."""
-    reading = EventReading(core.stores.log, core.runner, EVENT_TYPES)
+    reading = EventReading(core.stores.log, core.runner, EVENT_TYPES, patience_s=patience_of(core))
     streams = EventStreams(reading, core.authentication, core.clock)
     core.runner.listen(streams.applied)
     validating = Validating(core.events)

@@ -49,7 +49,7 @@ class Connection:
     """A hub's address and who is asking.
 
     Args:
-        url: `http://host:port` or `https://host:port`.
+        url: `http://host:port` or `https://host:port`; of several hubs that share a store the first that answers.
         key: API key or bootstrap token, empty for none.
         tenant: tenant to act for, sent as a claim; empty for the key's own.
 
@@ -60,18 +60,20 @@ class Connection:
     def __init__(self, url: str, key: str = "", tenant: str = "") -> None:
         try:
             self._protocol = HubProtocol(
-                url if "//" in url else f"http://{url}",
+                ",".join(each if "//" in each else f"http://{each.strip()}" for each in url.split(",")),
                 key or None,
                 tenant_id=tenant or None,
                 mint=lambda: secrets.token_hex(16),
             )
-            parts = urlsplit(self._protocol.base_url)
-            self._host, self._port = parts.hostname or "", parts.port
+            for each in self._protocol.base_urls:
+                _ = urlsplit(each).port  # refuses what is no port
         except (HubError, ValueError):
             raise usage(f"'{url}' is not the address of a hub.", f"export HUB_URL={DEFAULT_URL}") from None
-        self.url = self._protocol.base_url
-        self._tls = parts.scheme == "https"
-        self._prefix = parts.path
+
+    @property
+    def url(self) -> str:
+        """The address that is asked."""
+        return self._protocol.base_url
 
     def get(self, path: str, **query: object) -> Json:
         """GET a path; None values of the query are left out."""
@@ -142,11 +144,24 @@ class Connection:
             connection.close()
 
     def _open(self, timeout_s: float) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-        return kind(self._host, self._port, timeout=timeout_s)
+        """Connect to the hub that is asked; of several to the first that takes the connection."""
+        for _ in self._protocol.base_urls[1:]:
+            connection = self._connection(timeout_s)
+            try:
+                connection.connect()
+                return connection
+            except OSError:
+                self._protocol.move_from(self.url)
+        return self._connection(timeout_s)
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(parts.hostname or "", parts.port, timeout=timeout_s)
 
     def _send(self, connection: http.client.HTTPConnection, request: HubRequest) -> http.client.HTTPResponse:
-        connection.request(request.method, self._prefix + request.target, request.body, request.headers)
+        target = urlsplit(self.url).path + request.target
+        connection.request(request.method, target, request.body, request.headers)
         return connection.getresponse()
 
 

@@ -78,6 +78,15 @@ class Positions(Protocol):
         """Return the position of the caller's own and of the shared domain."""
         ...
 
+    @property
+    def may_be_behind(self) -> bool:
+        """Whether other hubs write to the log too, so that a caller may have seen what this one has not applied yet."""
+        ...
+
+    async def reached(self, ctx: TenantContext, position: str) -> bool | None:
+        """Wait a moment until a well-formed position is applied; say whether it is, None for another history's."""
+        ...
+
 
 class Protection(Protocol):
     """The hub's own limits on callers, apart from what tenants bought."""

@@ -18,6 +18,7 @@ import structlog
 
 from central_hub.edge import guard
 from central_hub.edge.authenticate import Authenticate, CallerRefused, Denials, Positions, Protection
+from central_hub.edge.caught_up import caught_up
 from central_hub.edge.cross_origin import CrossOrigin
 from central_hub.edge.decoding import check_depth, decode_body, decode_query
 from central_hub.edge.holding import Hold, hold_of
@@ -235,6 +236,7 @@ class Pipeline:
         headers: Headers,
         share: Share | None,
     ) -> Answer:
+        await caught_up(self._positions, ctx, headers)
         call = Call(operation, ctx, path, query, body, headers, _idempotency_key(headers))
         if share is not None and _waits(query):
             with share.waiting():

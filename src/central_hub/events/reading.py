@@ -30,6 +30,7 @@ from central_hub.events.schemas import EventFilter, StreamQuery
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.events import EventTypes, cloud_event, source_of
 from central_hub.kernel.ids import DomainId, is_name
+from central_hub.kernel.patience import come_true
 from central_hub.kernel.records import Applied
 
 START: Final = "start"
@@ -96,12 +97,14 @@ class EventReading:
         log: where records are.
         applying: opens them, and knows what was applied.
         types: what facts are told as.
+        patience_s: how long a reader waits for what another hub wrote.
     """
 
-    def __init__(self, log: DomainLog, applying: Applying, types: EventTypes) -> None:
+    def __init__(self, log: DomainLog, applying: Applying, types: EventTypes, *, patience_s: float = 0.0) -> None:
         self._log = log
         self._applying = applying
         self._types = types
+        self._patience_s = patience_s
 
     @property
     def incarnation(self) -> str:
@@ -200,7 +203,8 @@ class EventReading:
                 next_step="Use one that came with an event, 'start' or 'now'.",
             )  # fmt: skip
         seq = int(match[2])
-        if match[1] != self._applying.incarnation or seq > self.head(domain):
+        known = match[1] == self._applying.incarnation
+        if not known or not await come_true(lambda: seq <= self.head(domain), self._patience_s):
             raise position_gone("it belongs to another history")
         if seq < await self._first(domain):
             raise position_gone("records after it have left the log")

@@ -16,6 +16,7 @@ from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import SHARED, DomainId
+from central_hub.kernel.patience import come_true
 from central_hub.registry.catalogue import NO_INSTANCE_MATCHES, Catalogue, Entry, Shown, status_of_service, why_none
 from central_hub.registry.dependencies import Dependencies
 from central_hub.registry.encoding import encode_discovery, encode_legacy_service, encode_service, with_members
@@ -68,6 +69,7 @@ class Reading:
         clock: for slicing.
         random_byte: 0 to 255, uniform; the draw among candidates.
         listed_max: services in one listing.
+        patience_s: how long a position beyond the head is waited for: another hub may have written it.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Reading:
         random_byte: RandomByte,
         *,
         listed_max: int = SERVICES_LISTED_MAX,
+        patience_s: float = 0.0,
     ) -> None:
         self._view = view
         self._catalogue = catalogue
@@ -94,6 +97,7 @@ class Reading:
         self._clock = clock
         self._random_byte = random_byte
         self._listed_max = listed_max
+        self._patience_s = patience_s
 
     async def discover(self, ctx: TenantContext, name: str, query: DiscoverQuery) -> Read:
         """Answer where to call a service; see `DiscoverQuery` for filters, waiting and explaining.
@@ -197,7 +201,7 @@ class Reading:
                 next_step="Correct the query string.",
             )
         viewer = viewer_of(ctx)
-        if seq > self._head(viewer, name):
+        if not await come_true(lambda: seq <= self._head(viewer, name), self._patience_s):
             raise HubError(
                 "position_gone",
                 Kind.GONE,

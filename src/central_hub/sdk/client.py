@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -42,7 +43,7 @@ class HubClient(ConfigurationCalls):
     from disk, and a single watch stream brings it up to date whenever the hub is there.
 
     Args:
-        base_url: the hub, default `HUB_URL` or `http://127.0.0.1:7000`.
+        base_url: the hub, default `HUB_URL` or `http://127.0.0.1:7000`; several that share a store with commas.
         api_key: default `HUB_API_KEY`; goes to the hub only, never to a service.
         tenant_id: tenant to act for; None for the key's own.
         tier: claimed tier; the hub's record decides.
@@ -73,8 +74,9 @@ class HubClient(ConfigurationCalls):
         url = base_url or os.environ.get("HUB_URL") or DEFAULT_URL
         key = api_key or os.environ.get("HUB_API_KEY") or None
         self._protocol = HubProtocol(
-            url, key, tenant_id=tenant_id, tier=tier, user_id=user_id, service_name=service_name, mint=_mint
-        )
+            url, key, tenant_id=tenant_id, tier=tier, user_id=user_id, service_name=service_name, mint=_mint,
+            first=random.randrange(1 << 16),  # noqa: S311  # so that clients spread over several hubs
+        )  # fmt: skip
         directory = os.environ.get("HUB_CACHE_DIR", str(default_directory())) if cache_dir is None else str(cache_dir)
         self.cache_dir = Path(directory) if directory else None
         store = None if self.cache_dir is None else ViewStore(self.cache_dir, who(url, key, tenant_id, tier))
@@ -125,7 +127,7 @@ class HubClient(ConfigurationCalls):
 
     @property
     def base_url(self) -> str:
-        """The hub's address."""
+        """The hub's address; of several, of the one that is asked now."""
         return self._protocol.base_url
 
     @property
@@ -150,7 +152,10 @@ class HubClient(ConfigurationCalls):
 
     @property
     def stats(self) -> dict[str, int]:
-        """Counters of `request` (calls, retries, failures, refused by breakers, fallbacks), of trips and streams."""
+        """Counters of `request` (calls, retries, failures, refused by breakers, fallbacks), of trips and streams.
+
+        `moves` is how often another one of several hubs was turned to.
+        """
         caller = self._caller
         return {
             "calls": caller.calls,
@@ -160,6 +165,7 @@ class HubClient(ConfigurationCalls):
             "fallbacks": caller.fallbacks,
             "trips": self._circuits.trips,
             "streams": self._follower.reconnects,
+            "moves": self._link.moves,
         }
 
     def view(self) -> dict[str, ServiceState]:

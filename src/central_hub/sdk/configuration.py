@@ -22,7 +22,7 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.model import VIEW_SAVE_S
-from central_hub.sdk.protocol import read, segment, unreachable
+from central_hub.sdk.protocol import read, segment
 from central_hub.sdk.secret_values import REFERENCE
 from central_hub.sdk.sse import Event, SseParser
 from central_hub.sdk.store import write_private
@@ -310,7 +310,7 @@ class Configurations:
                 self._values.update(self._newest(events, wanted))
                 self._unsaved.set()
                 self._tell()
-        raise unreachable(self._link.protocol.base_url, "the stream ended")
+        raise self._link.ended()
 
     async def _save_now_and_then(self) -> None:
         """Put on disk what came: the first at once, then what has come since, beside the stream."""

@@ -21,7 +21,7 @@ from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.balancing import Pool
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.model import ALL, SUBSCRIPTIONS_MAX, VIEW_SAVE_S, ReportedLoad, ServiceState
-from central_hub.sdk.protocol import HubReply, incarnation_of, read_service, unreachable
+from central_hub.sdk.protocol import HubReply, incarnation_of, read_service
 from central_hub.sdk.sse import SseParser
 from central_hub.sdk.store import ViewStore
 from central_hub.sdk.view import LocalView
@@ -208,17 +208,19 @@ class Follower:
                     await self._names_changed.wait()
 
     async def _follow_until_names_change(self, backoff: Backoff) -> None:
-        """Read one stream; returns when other services are wanted."""
+        """Read one stream; returns when other services are wanted, or another hub is asked now."""
+        self._link.turned.clear()
         stream = asyncio.create_task(self._stream(frozenset(self.names), backoff))
         change = asyncio.create_task(self._names_changed.wait())
+        turn = asyncio.create_task(self._link.turned.wait())
         try:
-            await asyncio.wait((stream, change), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((stream, change, turn), return_when=asyncio.FIRST_COMPLETED)
             if stream.done():
                 stream.result()
         finally:
-            change.cancel()
-            stream.cancel()
-            await asyncio.gather(stream, change, return_exceptions=True)
+            for task in (stream, change, turn):
+                task.cancel()
+            await asyncio.gather(stream, change, turn, return_exceptions=True)
 
     async def _stream(self, names: frozenset[str], backoff: Backoff) -> None:
         wanted = tuple(sorted(names))
@@ -239,7 +241,7 @@ class Follower:
                             self.last_refusal = None
                         backoff.reset()
                 self._tell(changed)
-        raise unreachable(self._link.protocol.base_url, "the stream ended")
+        raise self._link.ended()
 
     def _began(self, reply: HubReply, wanted: tuple[str, ...]) -> None:
         self.reconnects += 1

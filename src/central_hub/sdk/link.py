@@ -1,19 +1,32 @@
 """The connection to a hub: the only place that sends the API key. aiohttp is loaded here, at `open`.
 
-When the hub is down every request fails at once with `hub_unreachable`; nothing is queued.
+When the hub is down every request fails at once with `hub_unreachable`; nothing is queued. Where there are several
+hubs the next one is asked, with the same idempotency key, until all were: so one that is killed, stops or has lost the
+store is no error to anybody. One that was found is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from central_hub.sdk.backoff import Backoff
 from central_hub.sdk.model import CONNECT_TIMEOUT_S, HUB_ANSWER_BYTES_MAX, HUB_TIMEOUT_S, STREAM_SILENCE_S
-from central_hub.sdk.protocol import FAILED_FROM, HubProtocol, HubReply, HubRequest, is_transient, problem, unreachable
+from central_hub.sdk.protocol import (
+    FAILED_FROM,
+    MOVED_ON,
+    HubProtocol,
+    HubReply,
+    HubRequest,
+    is_stale,
+    is_transient,
+    problem,
+    unreachable,
+)
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,10 +35,15 @@ from central_hub.kernel.errors import HubError
 
 CONNECTIONS_MAX: Final = 32
 ATTEMPTS_MAX: Final = 4
+SEVERAL_TIMEOUT_S: Final = 2.0
+"""Seconds that one of several hubs gets to answer before the next one is asked."""
+STALE_APART_S: Final = 5.0
+"""Seconds between leaving two hubs that have lost the store: it may be away for all of them."""
+UNAVAILABLE: Final = frozenset({503})
 
 
 class HubLink:
-    """Sends requests to one hub.
+    """Sends requests to a hub, or to whichever of several answers.
 
     Args:
         protocol: knows the address and the credentials.
@@ -34,6 +52,10 @@ class HubLink:
     def __init__(self, protocol: HubProtocol) -> None:
         self.protocol = protocol
         self._session: aiohttp.ClientSession | None = None
+        self._left_s = float("-inf")
+        self.moves = 0
+        self.turned = asyncio.Event()
+        """Set when another hub is asked from now on: streams of the last one are not to be waited for."""
 
     async def open(self) -> None:
         """Get ready to send; does not contact the hub."""
@@ -53,19 +75,54 @@ class HubLink:
             self._session = None
 
     async def send(self, request: HubRequest, *, timeout_s: float = HUB_TIMEOUT_S) -> HubReply:
-        """Send once and read the whole answer, whatever its status.
+        """Send once, to each hub until one answers, and read the whole answer, whatever its status.
 
         Raises:
             HubError: `hub_unreachable` (503).
         """
+        protocol = self.protocol
+        left = len(protocol.base_urls)
+        if left > 1:
+            timeout_s = min(timeout_s, SEVERAL_TIMEOUT_S)
+        while True:
+            left -= 1
+            asked = protocol.base_url
+            try:
+                reply = await self._send(asked, request, timeout_s)
+            except HubError:
+                self._turn_from(asked)
+                if left <= 0:
+                    raise
+                continue
+            protocol.answered(request, asked, reply)
+            refused = reply.status in UNAVAILABLE and problem(reply).code in MOVED_ON
+            if refused or (is_stale(reply) and self._may_leave()):
+                self._turn_from(asked)
+            if not refused or left <= 0:
+                return reply
+
+    def _turn_from(self, base_url: str) -> None:
+        if self.protocol.move_from(base_url):
+            self.moves += 1
+            self.turned.set()
+
+    def _may_leave(self) -> bool:
+        """Say whether a stale hub may be left: not again at once, when all of them are stale."""
+        now_s = time.monotonic()
+        if now_s - self._left_s < STALE_APART_S:
+            return False
+        self._left_s = now_s
+        return True
+
+    async def _send(self, base_url: str, request: HubRequest, timeout_s: float) -> HubReply:
         import aiohttp
 
         try:
             async with self._opened().request(
                 request.method,
-                self.protocol.base_url + request.target,
+                base_url + request.target,
                 data=request.body,
-                headers=request.headers,
+                headers=self.protocol.headers_for(request),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
             ) as response:
@@ -73,11 +130,11 @@ class HubLink:
                 async for chunk in response.content.iter_any():
                     body += chunk
                     if len(body) > HUB_ANSWER_BYTES_MAX:
-                        raise unreachable(self.protocol.base_url, "its answer is too large")
+                        raise unreachable(base_url, "its answer is too large")
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return HubReply(status=response.status, headers=headers, body=bytes(body))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise unreachable(self.protocol.base_url, _reason(error)) from error
+            raise unreachable(base_url, _reason(error)) from error
 
     async def send_until(self, request: HubRequest, *, attempts: int = ATTEMPTS_MAX) -> HubReply:
         """Send, and again with jitter while the hub is away or cannot write now.
@@ -111,18 +168,28 @@ class HubLink:
         """
         import aiohttp
 
+        asked = self.protocol.base_url
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=STREAM_SILENCE_S)
         try:
             async with self._opened().get(
-                self.protocol.base_url + request.target, headers=request.headers, allow_redirects=False, timeout=timeout
+                asked + request.target, headers=request.headers, allow_redirects=False, timeout=timeout
             ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 if response.status != 200:
                     body = await response.content.read(65_536)
+                    if response.status in UNAVAILABLE:
+                        self._turn_from(asked)
                     raise problem(HubReply(status=response.status, headers=headers, body=body))
                 yield HubReply(status=200, headers=headers, body=b""), response.content.iter_any()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise unreachable(self.protocol.base_url, _reason(error)) from error
+            self._turn_from(asked)
+            raise unreachable(asked, _reason(error)) from error
+
+    def ended(self) -> HubError:
+        """Take note that a stream ended in order: its hub is going away; return the reason that is given for it."""
+        asked = self.protocol.base_url
+        self._turn_from(asked)
+        return unreachable(asked, "the stream ended")
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -36,6 +36,10 @@ KIND: Final[Mapping[int, Kind]] = {
 """From status back to kind: the hub's own table, turned round."""
 
 FAILED_FROM: Final = 400
+STALE_MS: Final = 2_000
+"""A hub that has not heard from the store for longer is left for another one, where there are several."""
+MOVED_ON: Final = frozenset({"store_unavailable", "behind", "outcome_unknown", "overloaded"})
+"""Refusals that another hub may not make; a command keeps its idempotency key."""
 _PROBLEM_MEMBERS: Final = frozenset({"type", "title", "status", "code", "detail", "next"})
 
 Json = Any  # Any: a JSON document
@@ -66,16 +70,17 @@ class _Discovered(msgspec.Struct, frozen=True):
 
 
 class HubProtocol:
-    """Knows one hub's address and who is asking.
+    """Knows where the hub is and who is asking. Several hubs that share a store are one: their addresses in turn.
 
     Args:
-        base_url: `http://host:port` or `https://…`, with or without a path.
+        base_url: `http://host:port` or `https://…`, with or without a path; several with commas between them.
         api_key: sent to the hub and to nobody else; None in open mode.
         tenant_id: claimed tenant; None for the key's own.
         tier: claimed tier; it never grants anything.
         user_id: claimed user.
         service_name: what this process is called in the dependency graph.
         mint: makes a fresh idempotency key.
+        first: which of several addresses to begin with, counted round.
 
     Raises:
         HubError: `invalid_hub_url`.
@@ -91,16 +96,12 @@ class HubProtocol:
         user_id: str | None = None,
         service_name: str = "",
         mint: Callable[[], str],
+        first: int = 0,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise HubError(
-                "invalid_hub_url",
-                Kind.INVALID,
-                f"'{base_url}' is not the address of a hub.",
-                next_step="Give it as http://host:port, for example http://127.0.0.1:7000.",
-            )
-        self.base_url = base_url.rstrip("/")
+        self.base_urls = tuple(dict.fromkeys(_address(each.strip()) for each in base_url.split(",")))
+        self._at = first % len(self.base_urls)
+        self.min_seq = ""
+        self._written_at = ""
         self._mint = mint
         claims = {"x-tenant-id": tenant_id, "x-subscription-tier": tier, "x-user-id": user_id}
         self._headers = {name: value for name, value in claims.items() if value}
@@ -108,6 +109,33 @@ class HubProtocol:
             self._headers["x-service-name"] = service_name
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
+
+    @property
+    def base_url(self) -> str:
+        """The address that is asked now."""
+        return self.base_urls[self._at]
+
+    def move_from(self, base_url: str) -> bool:
+        """Ask the next hub from now on, unless that was done already; say whether there is another one."""
+        if self.base_url == base_url:
+            self._at = (self._at + 1) % len(self.base_urls)
+        return len(self.base_urls) > 1
+
+    def headers_for(self, request: HubRequest) -> dict[str, str]:
+        """Return a request's headers as the hub that is asked now gets them.
+
+        Another hub than the one that took this process's last write is asked for an answer that is no older.
+        """
+        if not self.min_seq or self.base_url == self._written_at or request.method != "GET":
+            return request.headers
+        return {**request.headers, "hub-min-seq": self.min_seq}
+
+    def answered(self, request: HubRequest, base_url: str, reply: HubReply) -> None:
+        """Take note of where the hub stood when it took a write."""
+        if len(self.base_urls) > 1 and request.method != "GET" and reply.status < FAILED_FROM:
+            position = reply.headers.get("hub-seq", "")
+            if position:
+                self.min_seq, self._written_at = position, base_url
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> HubRequest:
         """Build a read; members of the query that are None are left out."""
@@ -172,6 +200,18 @@ class HubProtocol:
     def outcomes(self, outcomes: Iterable[Mapping[str, object]]) -> HubRequest:
         """Build POST /routing/outcomes."""
         return self.command("POST", "/routing/outcomes", {"outcomes": list(outcomes)})
+
+
+def _address(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise HubError(
+            "invalid_hub_url",
+            Kind.INVALID,
+            f"'{base_url}' is not the address of a hub.",
+            next_step="Give it as http://host:port, for example http://127.0.0.1:7000.",
+        )
+    return base_url.rstrip("/")
 
 
 def instance_path(name: str, instance_id: str) -> str:
@@ -253,6 +293,12 @@ def unreachable(base_url: str, reason: str) -> HubError:
         f"The hub at {base_url} could not be reached: {reason}.",
         next_step="Start one (central-hub serve), or set HUB_URL; resolve() goes on from the local view.",
     )
+
+
+def is_stale(reply: HubReply) -> bool:
+    """Say whether a hub has not heard from its store for long: another one may have."""
+    stale_ms = reply.headers.get("hub-stale-ms", "")
+    return stale_ms.isascii() and stale_ms.isdigit() and int(stale_ms) > STALE_MS
 
 
 def is_transient(error: HubError) -> bool:

@@ -44,6 +44,13 @@ class OneCaller:
     def position_of(self, ctx: TenantContext) -> HubSeq:
         return HubSeq("inc", 0, 0)
 
+    @property
+    def may_be_behind(self) -> bool:
+        return False
+
+    async def reached(self, ctx: TenantContext, position: str) -> bool | None:
+        return True
+
 
 @dataclass
 class Answered:

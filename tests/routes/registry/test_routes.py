@@ -76,6 +76,13 @@ class Stand:
         runner = self._house.runner
         return HubSeq("inc1", runner.position(ctx.domain), runner.position(DomainId("shared")))
 
+    @property
+    def may_be_behind(self) -> bool:
+        return False
+
+    async def reached(self, ctx: TenantContext, position: str) -> bool | None:
+        return True
+
 
 class NoConfiguration:
     """Values of configuration are another feature's."""

@@ -60,6 +60,13 @@ class _Callers:
     def position_of(self, ctx: TenantContext) -> HubSeq:
         return HubSeq("inc", 1, 2)
 
+    @property
+    def may_be_behind(self) -> bool:
+        return False
+
+    async def reached(self, ctx: TenantContext, position: str) -> bool | None:
+        return True
+
 
 async def _thing(call: Call) -> Reply:
     if call.body is not None and call.body.name == "boom":
