@@ -84,3 +84,80 @@ class CuttingProxy:
                 writer.write(data)
                 await writer.drain()
             writer.close()
+
+
+class Silence(StrEnum):
+    """Which way nothing goes any more, while connections stay open: a partition looks like that."""
+
+    NEITHER = "neither"
+    ANSWERS = "answers"
+    BOTH = "both"
+
+
+class SilentProxy:
+    """Listens on a free port of loopback and passes everything on to a server, unless it is to keep silent.
+
+    While it is silent new connections are taken and led nowhere; those of before get nothing, and end when it speaks
+    again: what was held back would not fit any more.
+
+    Args:
+        port: the server's, on loopback.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._silence = Silence.NEITHER
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def silence(self) -> Silence:
+        """Which way nothing goes."""
+        return self._silence
+
+    @silence.setter
+    def silence(self, silence: Silence) -> None:
+        self._silence = silence
+        if silence is Silence.NEITHER:
+            for writer in list(self._writers):
+                writer.transport.abort()
+
+    async def __aenter__(self) -> SilentProxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            writer.close()
+            return
+        self._writers |= {writer, back}
+        try:
+            await asyncio.gather(self._pass(reader, back, Silence.BOTH), self._pass(there, writer, Silence.ANSWERS))
+        finally:
+            for each in (writer, back):
+                each.transport.abort()
+            self._writers -= {writer, back}
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silenced_by: Silence) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                if self._silence is Silence.BOTH or self._silence is silenced_by:
+                    continue  # lost on the way
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
