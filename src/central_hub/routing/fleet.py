@@ -1,0 +1,398 @@
+"""All instances that can be decided between, as this hub foresees them: columns of numbers, and what moves them. Pure.
+
+A decision reads columns (`foresee`); what is decided, told and reported changes one instance at a time, and time alone
+changes only those whose `due` has come. So a decision costs a few vector operations, however long the queues are.
+
+    cost = mean over particles of max(0, free - now) + seconds x factor + what a failure lately adds
+
+`factor` is an instance's own speed against its kind's: outcomes move it slowly, or at once where they contradict it by
+more than `SLOW_ABOVE`; what is overdue by as much moves it before any outcome is there. After `DOUBT` mean requests
+without evidence a slow instance is given the benefit of the doubt.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from heapq import heappop, heappush
+from math import inf
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from central_hub.routing.calibration import Calibration
+from central_hub.routing.queues import PARTICLES, Entry, Queue
+from central_hub.routing.sizes import Draw, Size, SizeBook
+from central_hub.routing.speed import SHARE_MIN, SpeedModel
+
+Numbers = NDArray[np.float64]
+Indexes = NDArray[np.intp]
+
+GUESS_S: Final = 1.0
+"""Seconds that a request is thought to take where nothing is declared or known."""
+SLOW_ABOVE: Final = 2.0
+FACTOR_MAX: Final = 16.0
+FACTOR_WEIGHT: Final = 0.1
+UNCLEAR_MAX: Final = 1.5
+UNCLEAR_UP: Final = 0.3
+FRESH: Final = 1.5
+"""In mean requests: how long a report of more in flight than was foreseen is taken as it is."""
+LEVEL_WEIGHT: Final = 0.2
+"""Weight of the newest report in how many requests of others an instance usually holds."""
+DOUBT: Final = 24.0
+GIVEN_UP: Final = 6.0
+"""What is overdue by so many times its expected time will not be told."""
+DOUBTED: Final = 1.5
+"""The same for a caller that never told anything."""
+SHUN_S: Final = 1.0
+SHUN_MEANS: Final = 3.0
+SHUN_MAX_S: Final = 30.0
+SHUNNED: Final = 1_000.0
+"""In mean requests: what an instance costs on top that failed just now."""
+CALLERS_MAX: Final = 10_000
+TELLING_SHARE: Final = 0.8
+"""From this share of telling callers on, an unknown one is expected to tell."""
+DECISIONS_MAX: Final = 100_000
+"""Decisions whose outcome can still be told."""
+DECISION_KEPT_S: Final = 900.0
+ROWS_FIRST: Final = 64
+
+
+class Placed:
+    """A decision that was taken up: what it foresaw, until its outcome is told."""
+
+    __slots__ = ("book", "caller", "declared", "entry", "foreseen_s", "kind", "server")
+
+    def __init__(
+        self, server: int, kind: int, book: Hashable, caller: Hashable, declared: Size | None, foreseen_s: float,
+        entry: Entry,
+    ) -> None:  # fmt: skip
+        self.server = server
+        self.kind = kind
+        self.book = book
+        self.caller = caller
+        self.declared = declared
+        self.foreseen_s = foreseen_s
+        self.entry = entry
+
+
+class Foreseen:
+    """What candidates would give, seconds; arrays in the order of the candidates."""
+
+    __slots__ = ("cost_s", "service_s", "shunned", "wait_s")
+
+    def __init__(self, wait_s: Numbers, service_s: Numbers, shunned: NDArray[np.bool_], cost_s: Numbers) -> None:
+        self.wait_s = wait_s
+        self.service_s = service_s
+        self.shunned = shunned
+        self.cost_s = cost_s
+
+
+class Fleet:
+    """Instances by number. Times are seconds on a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self.queues: list[Queue] = []
+        self.models: list[SpeedModel] = []
+        self.calibrations: list[Calibration] = []
+        self.free: Numbers = np.full((ROWS_FIRST, PARTICLES), -inf)
+        self.factor: Numbers = np.ones(ROWS_FIRST)
+        self.shun_until: Numbers = np.full(ROWS_FIRST, -inf)
+        self.weights: Numbers = np.zeros((ROWS_FIRST, 3))
+        self.floor: Numbers = np.zeros(ROWS_FIRST)
+        self.in_flight: Numbers = np.zeros(ROWS_FIRST)
+        self.slots: Numbers = np.ones(ROWS_FIRST)
+        self.excess: Numbers = np.zeros(ROWS_FIRST)
+        self.level: Numbers = np.zeros(ROWS_FIRST)
+        self.reported_s: Numbers = np.full(ROWS_FIRST, -inf)
+        self._reports = False
+        self.outcomes: list[int] = []
+        """Outcomes told of each instance."""
+        self._factor_s: list[float] = []
+        self._strikes: list[float] = []
+        self._kinds: dict[Hashable, int] = {}
+        self._books: dict[Hashable, SizeBook] = {}
+        self._unused: list[int] = []
+        self._due: list[tuple[float, int]] = []
+        self._next_due: list[float] = []
+        self._placed: OrderedDict[Hashable, Placed] = OrderedDict()
+        self._ages: deque[tuple[float, Hashable]] = deque()
+        self._callers: OrderedDict[Hashable, bool] = OrderedDict()
+        """Whether a caller tells outcomes; who is not there has not shown it."""
+        self._telling = 0
+        self.told_after_s = 0.0
+        self.mean_s = GUESS_S
+        self._samples = 0
+
+    # -- what there is ----------------------------------------------------------------------
+
+    def add(self, slots: int) -> int:
+        """Take in an instance that works on so many requests at a time; returns its number."""
+        if self._unused:
+            server = self._unused.pop()
+            self.queues[server] = Queue(slots)
+            self._factor_s[server] = self._strikes[server] = 0.0
+            self.outcomes[server] = 0
+        else:
+            server = len(self.queues)
+            self.queues.append(Queue(slots))
+            self._factor_s.append(0.0)
+            self._strikes.append(0.0)
+            self._next_due.append(inf)
+            self.outcomes.append(0)
+            if server >= len(self.factor):
+                self._grow_servers()
+        self.free[server] = -inf
+        self.factor[server] = 1.0
+        self.shun_until[server] = -inf
+        self.in_flight[server] = self.excess[server] = self.level[server] = 0.0
+        self.slots[server] = slots
+        self.reported_s[server] = -inf
+        self._next_due[server] = inf
+        return server
+
+    def remove(self, server: int) -> None:
+        """Let an instance go; its number will be another's."""
+        self.queues[server] = Queue(1)
+        self._next_due[server] = inf
+        self._unused.append(server)
+
+    def kind(self, key: Hashable, guess_s: float | None = None) -> int:
+        """Return the number of a kind of speed; a new one begins with the guess, or what others of the fleet take."""
+        found = self._kinds.get(key)
+        if found is None:
+            found = self._kinds[key] = len(self.models)
+            self.models.append(SpeedModel(self.mean_s if guess_s is None else guess_s))
+            self.calibrations.append(Calibration())
+            if found >= len(self.floor):
+                self.weights = np.vstack((self.weights, np.zeros_like(self.weights)))
+                self.floor = np.concatenate((self.floor, np.zeros_like(self.floor)))
+            self._show_kind(found)
+        return found
+
+    # -- deciding ---------------------------------------------------------------------------
+
+    def sizes(self, book: Hashable, declared: Size | None, draw: Draw) -> tuple[Size, ...]:
+        """Return the sizes to decide with for one kind of work."""
+        found = self._books.get(book)
+        if found is None:
+            return ((0.0, 0.0),) if declared is None else (declared,)
+        return found.draws(declared, draw)
+
+    def foresee(self, servers: Indexes, kinds: Indexes, sizes: tuple[Size, ...], now_s: float) -> Foreseen:
+        """Say what each candidate would give: `servers[i]` under the speed of `kinds[i]`."""
+        self.settle(now_s)
+        count = len(sizes)
+        mean = np.array((1.0, sum(one[0] for one in sizes) / count, sum(one[1] for one in sizes) / count))
+        service = np.maximum(self.weights[kinds] @ mean, self.floor[kinds]) * self.factor[servers]
+        wait = np.maximum(self.free[servers] - now_s, 0.0).mean(axis=1)
+        if self._reports:
+            wait += self._foreign_s(servers, kinds, now_s)
+        shunned = self.shun_until[servers] > now_s
+        return Foreseen(wait, service, shunned, wait + service + shunned * (SHUNNED * self.mean_s))
+
+    def _foreign_s(self, servers: Indexes, kinds: Indexes, now_s: float) -> Numbers:
+        """Return the seconds that requests of others seem to take ahead of one that arrives now."""
+        mean = self.floor[kinds] * (self.factor[servers] / SHARE_MIN)
+        fresh = now_s - self.reported_s[servers] < FRESH * mean
+        others = np.where(fresh, self.excess[servers], self.level[servers])
+        slots = self.slots[servers]
+        ahead = np.clip(others + self.in_flight[servers] - slots + 1.0, 0.0, others)
+        return ahead * mean / slots
+
+    def settle(self, now_s: float) -> None:
+        """Look again at the queues whose time has come."""
+        due = self._due
+        while due and due[0][0] <= now_s:
+            at_s, server = heappop(due)
+            if self._next_due[server] == at_s:
+                self._next_due[server] = inf
+                self._look(server, now_s)
+
+    # -- what becomes of it -----------------------------------------------------------------
+
+    def place(
+        self,
+        decision: Hashable,
+        server: int,
+        kind: int,
+        sizes: tuple[Size, ...],
+        now_s: float,
+        *,
+        book: Hashable = None,
+        caller: Hashable = None,
+        declared: Size | None = None,
+        foreseen_s: float = 0.0,
+    ) -> None:
+        """Take a decision up: from now on it is in its instance's queue."""
+        model = self.models[kind]
+        seconds = tuple(model.expected_s(size) for size in sizes)
+        entry = Entry(decision, now_s, seconds, silent=not self._will_tell(caller))
+        self.queues[server].open(entry)
+        self._placed[decision] = Placed(server, kind, book, caller, declared, foreseen_s, entry)
+        self._ages.append((now_s, decision))
+        self._forget(now_s)
+        self._look(server, now_s)
+
+    def told(
+        self, decision: Hashable, now_s: float, *, ok: bool, latency_s: float, true: Size = (0.0, 0.0)
+    ) -> bool:
+        """Take in how a decision went; False when it is unknown, or was told before."""
+        placed = self._placed.pop(decision, None)
+        if placed is None:
+            return False
+        self._tells(placed.caller, tells=True)
+        entry, server = placed.entry, placed.server
+        end_s = min(now_s, entry.at_s + latency_s)
+        self.told_after_s += 0.1 * (now_s - end_s - self.told_after_s)
+        self.queues[server].close(entry.decision, end_s)
+        if ok:
+            self._strikes[server] *= 0.7
+            self._learn(placed, end_s, latency_s, true)
+        else:
+            self._failed(server, now_s)
+        self._look(server, now_s)
+        return True
+
+    def given_up(self, decision: Hashable, now_s: float, *, failed: bool) -> bool:
+        """Close a decision without an outcome: it was not used, or its caller asks again because it failed."""
+        placed = self._placed.pop(decision, None)
+        if placed is None:
+            return False
+        self.queues[placed.server].close(placed.entry.decision, now_s)
+        if failed:
+            self._failed(placed.server, now_s)
+        self._look(placed.server, now_s)
+        return True
+
+    def reported(self, server: int, at_s: float, in_flight: int, now_s: float) -> None:
+        """Take in how many requests an instance says that it held at a time, whoever sent them.
+
+        Fewer than was foreseen: silent ones have ended. More: others send there too.
+        """
+        queue = self.queues[server]
+        queue.expire(now_s)
+        before = [one for one in queue.entries if one.at_s <= at_s]
+        excess = in_flight - len(before)
+        if excess < 0:
+            gone = [one for one in before if one.silent][:-excess]
+            queue.entries = [one for one in queue.entries if one not in gone]
+            queue.start(at_s)
+        self.excess[server] = max(0, excess)
+        self.level[server] += LEVEL_WEIGHT * (max(0, excess) - self.level[server])
+        self.reported_s[server] = at_s
+        self._reports = True
+        self._look(server, now_s)
+
+    def placed(self, decision: Hashable) -> Placed | None:
+        """Return a decision that was taken up and not told yet."""
+        return self._placed.get(decision)
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _learn(self, placed: Placed, end_s: float, latency_s: float, true: Size) -> None:
+        entry, server, kind = placed.entry, placed.server, placed.kind
+        queue, model = self.queues[server], self.models[kind]
+        if placed.book is not None:
+            self._books.setdefault(placed.book, SizeBook()).learn(placed.declared, true)
+        if placed.foreseen_s:
+            self.calibrations[kind].learn(placed.foreseen_s, latency_s)
+        self.outcomes[server] += 1
+        began_s = entry.at_s if entry.started_s is None else min(entry.started_s, end_s)
+        seconds = max(end_s - began_s, 1e-6)
+        ratio = seconds / model.expected_s(true)
+        trusted, clear = model.trusted, entry.clear
+        if not trusted or 1 / SLOW_ABOVE < ratio / queue.factor < SLOW_ABOVE:
+            model.learn(true, seconds / (queue.factor if trusted else 1.0), clear=clear)
+            self._show_kind(kind)
+        if trusted:
+            self._set_factor(server, _moved(queue.factor, ratio, clear=clear), end_s)
+        if clear or not self._samples:
+            self._samples += 1
+            self.mean_s += (seconds - self.mean_s) / min(self._samples, 200)
+
+    def _set_factor(self, server: int, factor: float, at_s: float) -> None:
+        self.queues[server].factor = self.factor[server] = factor
+        self._factor_s[server] = at_s
+
+    def _failed(self, server: int, now_s: float) -> None:
+        self._strikes[server] += 1.0
+        length_s = max(SHUN_S, SHUN_MEANS * self.mean_s) * 2.0 ** (self._strikes[server] - 1.0)
+        self.shun_until[server] = now_s + min(SHUN_MAX_S, length_s)
+
+    def _look(self, server: int, now_s: float) -> None:
+        """Work out anew when an instance is free, and when to look again."""
+        queue = self.queues[server]
+        if queue.factor > SLOW_ABOVE and now_s - self._factor_s[server] > DOUBT * self.mean_s:
+            self._set_factor(server, 1.0, now_s)
+        queue.expire(now_s)
+        self._look_at_overdue(server, now_s)
+        self.free[server] = queue.free_s(now_s, self.told_after_s)
+        self.in_flight[server] = queue.in_flight
+        due_s = queue.due_s()
+        if due_s <= now_s:
+            due_s = now_s + max(0.05 * self.mean_s, 0.001)
+        if queue.factor > SLOW_ABOVE:
+            due_s = min(due_s, max(now_s + 0.001, self._factor_s[server] + DOUBT * self.mean_s + 0.001))
+        if due_s != self._next_due[server]:
+            self._next_due[server] = due_s
+            if due_s < inf:
+                heappush(self._due, (due_s, server))
+
+    def _look_at_overdue(self, server: int, now_s: float) -> None:
+        """Take what is late as evidence: of a slow instance where the caller is known to tell, else of the caller."""
+        queue = self.queues[server]
+        for entry in queue.entries[: queue.slots]:
+            placed = self._placed.get(entry.decision)
+            if entry.silent or entry.started_s is None or placed is None:
+                continue
+            late_s = now_s - entry.started_s - 2 * self.told_after_s
+            known = self._callers.get(placed.caller, False)
+            if late_s > (GIVEN_UP if known else DOUBTED) * entry.most_s * queue.factor:
+                entry.silent = True
+                self._tells(placed.caller, tells=False)
+            elif known and self.models[placed.kind].trusted and late_s > SLOW_ABOVE * entry.most_s * queue.factor:
+                self._set_factor(server, min(FACTOR_MAX, SLOW_ABOVE * late_s / entry.mean_s), now_s)
+
+    def _show_kind(self, kind: int) -> None:
+        model = self.models[kind]
+        self.weights[kind] = model.weights
+        self.floor[kind] = model.floor_s
+
+    def _will_tell(self, caller: Hashable) -> bool:
+        """Say whether a caller is expected to tell: it did, or most others do; at first everyone is."""
+        known = self._callers.get(caller)
+        return (self._telling + 1) / (len(self._callers) + 1) >= TELLING_SHARE if known is None else known
+
+    def _tells(self, caller: Hashable, *, tells: bool) -> None:
+        known = self._callers.get(caller)
+        if known is None or tells > known:
+            self._callers[caller] = tells
+            self._telling += tells
+            if len(self._callers) > CALLERS_MAX:
+                self._telling -= self._callers.popitem(last=False)[1]
+
+    def _forget(self, now_s: float) -> None:
+        while self._ages and (self._ages[0][0] < now_s - DECISION_KEPT_S or len(self._placed) > DECISIONS_MAX):
+            self._placed.pop(self._ages.popleft()[1], None)
+
+    def _grow_servers(self) -> None:
+        for name in ("factor", "in_flight", "slots", "excess", "level", "free", "shun_until", "reported_s"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate((column, np.zeros_like(column))))
+
+
+def _moved(factor: float, ratio: float, *, clear: bool) -> float:
+    """Return an instance's factor after an outcome that took `ratio` times what its kind takes.
+
+    What is not clear may have waited for others: it says at most how slow an instance is, so it moves up little.
+    """
+    if not clear:
+        ratio = min(ratio, UNCLEAR_MAX * factor)
+        weight = FACTOR_WEIGHT * (UNCLEAR_UP if ratio > factor else 1.0)
+    elif 1 / SLOW_ABOVE < ratio / factor < SLOW_ABOVE:
+        weight = FACTOR_WEIGHT
+    else:
+        weight = 1.0
+    return min(FACTOR_MAX, max(1 / FACTOR_MAX, factor + weight * (ratio - factor)))
