@@ -11,10 +11,12 @@ import random
 import numpy as np
 
 from benchmarks.routing.model import Outcome, Request, Setting, View
-from central_hub.routing.choosing import least
+from central_hub.routing.choosing import Columns, pick, scores
+from central_hub.routing.constraints import Prefer, Strategy
 from central_hub.routing.fleet import Fleet
+from central_hub.routing.sizes import SizeBook
 
-BOOK = "requests"
+PREFER = Prefer()
 
 
 class CentralHub:
@@ -23,6 +25,7 @@ class CentralHub:
     def __init__(self, setting: Setting) -> None:
         """Take in the fleet as registered."""
         self.fleet = Fleet()
+        self._book = SizeBook()
         self._draw = random.Random(setting.seed).getrandbits
         for fact in setting.servers:
             self.fleet.add(fact.slots)
@@ -40,14 +43,18 @@ class CentralHub:
         if request.attempt:
             self._asked_again(request.caller, view, now_s)
         declared = None if request.hint is None else (request.hint.prompt_tokens, request.hint.output_tokens)
-        sizes = self.fleet.sizes(BOOK, declared, self._draw)
+        sizes = self._book.draws(declared, self._draw)
         servers = np.array(view.candidates, dtype=np.intp)
         kinds = self._kinds[servers]
         foreseen = self.fleet.foresee(servers, kinds, sizes, now_s)
-        at = least(foreseen.cost_s, self._draw)
+        nothing = np.zeros(len(servers))
+        columns = Columns(
+            cost_s=foreseen.cost_s, load=nothing, price=nothing, quality=nothing, missed=nothing, outside=nothing
+        )
+        at = pick(scores(Strategy.PERFORMANCE, columns, PREFER, "", ()), self._draw(16))
         chosen = view.candidates[at]
         self.fleet.place(
-            request.decision, chosen, int(kinds[at]), sizes, now_s, book=BOOK, caller=request.caller,
+            request.decision, chosen, int(kinds[at]), sizes, now_s, book=self._book, caller=request.caller,
             declared=declared, foreseen_s=float(foreseen.wait_s[at] + foreseen.service_s[at]),
         )  # fmt: skip
         self._latest[request.caller] = (request.decision, chosen)

@@ -42,10 +42,15 @@ class Loads:
         self._loads: dict[_InstanceKey, Load] = {}
         self._acked: dict[DomainId, dict[tuple[str, str], int]] = {}
         self._changed: list[Callable[[DomainId, str], None]] = [] if changed is None else [changed]
+        self._heard: list[Callable[[DomainId, str, str, int, float], None]] = []
 
     def on_change(self, changed: Callable[[DomainId, str], None]) -> None:
         """Call `changed` with (domain, service) when a report changed what a pick depends on."""
         self._changed.append(changed)
+
+    def on_in_flight(self, heard: Callable[[DomainId, str, str, int, float], None]) -> None:
+        """Call `heard` with (domain, service, instance id, requests in flight, monotonic ms) whenever one says so."""
+        self._heard.append(heard)
 
     def report(
         self,
@@ -75,6 +80,9 @@ class Loads:
                 return
             kept = self._loads[key] = Load(at_ms)
         kept.at_ms = at_ms
+        if in_flight is not None:
+            for heard in self._heard:
+                heard(domain, service, instance_id, in_flight, at_ms)
         if acked_seq is not None and acked_seq > kept.acked_seq:
             kept.acked_seq = acked_seq
             self._acked.setdefault(domain, {})[service, instance_id] = acked_seq

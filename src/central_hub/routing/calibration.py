@@ -43,7 +43,8 @@ class Calibration:
 
     def factors(self) -> tuple[float, ...]:
         """Return what a foreseen latency is multiplied with, for each of `LEVELS`; never falling."""
-        highest, found = self.quantiles[0], []
+        highest = self.quantiles[0]
+        found: list[float] = []
         for one in self.quantiles:
             highest = max(highest, one)
             found.append(exp(highest))

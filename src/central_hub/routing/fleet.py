@@ -16,14 +16,14 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable
 from heapq import heappop, heappush
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from central_hub.routing.calibration import Calibration
+from central_hub.routing.calibration import LEVELS, Calibration
 from central_hub.routing.queues import PARTICLES, Entry, Queue
-from central_hub.routing.sizes import Draw, Size, SizeBook
+from central_hub.routing.sizes import Size, SizeBook
 from central_hub.routing.speed import SHARE_MIN, SpeedModel
 
 Numbers = NDArray[np.float64]
@@ -48,6 +48,9 @@ DOUBTED: Final = 1.5
 SHUN_S: Final = 1.0
 SHUN_MEANS: Final = 3.0
 SHUN_MAX_S: Final = 30.0
+STRIKES_MAX: Final = 16.0
+STRIKES_LEFT: Final = 0.7
+"""Of the failures counted against an instance, after each success."""
 SHUNNED: Final = 1_000.0
 """In mean requests: what an instance costs on top that failed just now."""
 CALLERS_MAX: Final = 10_000
@@ -56,7 +59,7 @@ TELLING_SHARE: Final = 0.8
 DECISIONS_MAX: Final = 100_000
 """Decisions whose outcome can still be told."""
 DECISION_KEPT_S: Final = 900.0
-ROWS_FIRST: Final = 64
+ROWS_FIRST: Final = 16
 
 
 class Placed:
@@ -65,7 +68,7 @@ class Placed:
     __slots__ = ("book", "caller", "declared", "entry", "foreseen_s", "kind", "server")
 
     def __init__(
-        self, server: int, kind: int, book: Hashable, caller: Hashable, declared: Size | None, foreseen_s: float,
+        self, server: int, kind: int, book: SizeBook | None, caller: Hashable, declared: Size | None, foreseen_s: float,
         entry: Entry,
     ) -> None:  # fmt: skip
         self.server = server
@@ -77,22 +80,39 @@ class Placed:
         self.entry = entry
 
 
-class Foreseen:
-    """What candidates would give, seconds; arrays in the order of the candidates."""
+class Foreseen(NamedTuple):
+    """What candidates would give, and what that was made of; arrays in the order of the candidates, seconds."""
 
-    __slots__ = ("cost_s", "service_s", "shunned", "wait_s")
-
-    def __init__(self, wait_s: Numbers, service_s: Numbers, shunned: NDArray[np.bool_], cost_s: Numbers) -> None:
-        self.wait_s = wait_s
-        self.service_s = service_s
-        self.shunned = shunned
-        self.cost_s = cost_s
+    wait_s: Numbers
+    service_s: Numbers
+    cost_s: Numbers
+    """The two, and what a failure lately adds."""
+    shunned: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    """Whether the kind's speed was declared or learned."""
+    ratios: Numbers
+    """By what wait and service together are multiplied for each quantile of `LEVELS`."""
+    in_flight: Numbers
+    slots: Numbers
+    factor: Numbers
+    outcomes: Numbers
+    reported_s: Numbers
+    """When each last reported; `-inf` for never."""
 
 
 class Fleet:
-    """Instances by number. Times are seconds on a clock that never goes back."""
+    """Instances by number. Times are seconds on a clock that never goes back.
 
-    def __init__(self) -> None:
+    Args:
+        pooled: whether several tenants use these instances. Then what one of them says against an instance holds for
+            that tenant alone until another says so too: nobody can talk an instance out of the others' favour.
+    """
+
+    def __init__(self, *, pooled: bool = False) -> None:
+        self._pooled = pooled
+        self._blamed: dict[int, tuple[Hashable, float]] = {}
+        self._contradicted: dict[int, Hashable] = {}
+        self._own_shun: dict[Hashable, dict[int, float]] = {}
         self.queues: list[Queue] = []
         self.models: list[SpeedModel] = []
         self.calibrations: list[Calibration] = []
@@ -101,18 +121,21 @@ class Fleet:
         self.shun_until: Numbers = np.full(ROWS_FIRST, -inf)
         self.weights: Numbers = np.zeros((ROWS_FIRST, 3))
         self.floor: Numbers = np.zeros(ROWS_FIRST)
+        self.ratios: Numbers = np.ones((ROWS_FIRST, len(LEVELS)))
+        """Of each kind, by what a foreseen latency is multiplied for each quantile."""
+        self.known: NDArray[np.bool_] = np.zeros(ROWS_FIRST, dtype=np.bool_)
+        """Whether a kind's speed was declared or learned."""
         self.in_flight: Numbers = np.zeros(ROWS_FIRST)
         self.slots: Numbers = np.ones(ROWS_FIRST)
         self.excess: Numbers = np.zeros(ROWS_FIRST)
         self.level: Numbers = np.zeros(ROWS_FIRST)
         self.reported_s: Numbers = np.full(ROWS_FIRST, -inf)
         self._reports = False
-        self.outcomes: list[int] = []
+        self.outcomes: Numbers = np.zeros(ROWS_FIRST)
         """Outcomes told of each instance."""
         self._factor_s: list[float] = []
         self._strikes: list[float] = []
         self._kinds: dict[Hashable, int] = {}
-        self._books: dict[Hashable, SizeBook] = {}
         self._unused: list[int] = []
         self._due: list[tuple[float, int]] = []
         self._next_due: list[float] = []
@@ -133,27 +156,34 @@ class Fleet:
             server = self._unused.pop()
             self.queues[server] = Queue(slots)
             self._factor_s[server] = self._strikes[server] = 0.0
-            self.outcomes[server] = 0
         else:
             server = len(self.queues)
             self.queues.append(Queue(slots))
             self._factor_s.append(0.0)
             self._strikes.append(0.0)
             self._next_due.append(inf)
-            self.outcomes.append(0)
             if server >= len(self.factor):
                 self._grow_servers()
         self.free[server] = -inf
         self.factor[server] = 1.0
         self.shun_until[server] = -inf
-        self.in_flight[server] = self.excess[server] = self.level[server] = 0.0
+        self.in_flight[server] = self.excess[server] = self.level[server] = self.outcomes[server] = 0.0
         self.slots[server] = slots
         self.reported_s[server] = -inf
         self._next_due[server] = inf
         return server
 
+    def resize(self, server: int, slots: int) -> None:
+        """Take note that an instance works on so many requests at a time."""
+        self.queues[server].slots = slots
+        self.slots[server] = slots
+
     def remove(self, server: int) -> None:
         """Let an instance go; its number will be another's."""
+        self._blamed.pop(server, None)
+        self._contradicted.pop(server, None)
+        for shunned in self._own_shun.values():
+            shunned.pop(server, None)
         self.queues[server] = Queue(1)
         self._next_due[server] = inf
         self._unused.append(server)
@@ -167,21 +197,18 @@ class Fleet:
             self.calibrations.append(Calibration())
             if found >= len(self.floor):
                 self.weights = np.vstack((self.weights, np.zeros_like(self.weights)))
-                self.floor = np.concatenate((self.floor, np.zeros_like(self.floor)))
+                for name in ("floor", "ratios", "known"):
+                    setattr(self, name, np.concatenate((getattr(self, name), np.zeros_like(getattr(self, name)))))
+            self.known[found] = guess_s is not None
             self._show_kind(found)
         return found
 
     # -- deciding ---------------------------------------------------------------------------
 
-    def sizes(self, book: Hashable, declared: Size | None, draw: Draw) -> tuple[Size, ...]:
-        """Return the sizes to decide with for one kind of work."""
-        found = self._books.get(book)
-        if found is None:
-            return ((0.0, 0.0),) if declared is None else (declared,)
-        return found.draws(declared, draw)
-
-    def foresee(self, servers: Indexes, kinds: Indexes, sizes: tuple[Size, ...], now_s: float) -> Foreseen:
-        """Say what each candidate would give: `servers[i]` under the speed of `kinds[i]`."""
+    def foresee(
+        self, servers: Indexes, kinds: Indexes, sizes: tuple[Size, ...], now_s: float, by: Hashable = None
+    ) -> Foreseen:
+        """Say what each candidate would give `by`: `servers[i]` under the speed of `kinds[i]`."""
         self.settle(now_s)
         count = len(sizes)
         mean = np.array((1.0, sum(one[0] for one in sizes) / count, sum(one[1] for one in sizes) / count))
@@ -190,7 +217,13 @@ class Fleet:
         if self._reports:
             wait += self._foreign_s(servers, kinds, now_s)
         shunned = self.shun_until[servers] > now_s
-        return Foreseen(wait, service, shunned, wait + service + shunned * (SHUNNED * self.mean_s))
+        if by in self._own_shun:
+            shunned |= np.isin(servers, self._shunned_by(by, now_s))
+        return Foreseen(
+            wait, service, wait + service + shunned * (SHUNNED * self.mean_s), shunned, self.known[kinds],
+            self.ratios[kinds], self.in_flight[servers], self.slots[servers], self.factor[servers],
+            self.outcomes[servers], self.reported_s[servers],
+        )  # fmt: skip
 
     def _foreign_s(self, servers: Indexes, kinds: Indexes, now_s: float) -> Numbers:
         """Return the seconds that requests of others seem to take ahead of one that arrives now."""
@@ -200,6 +233,14 @@ class Fleet:
         slots = self.slots[servers]
         ahead = np.clip(others + self.in_flight[servers] - slots + 1.0, 0.0, others)
         return ahead * mean / slots
+
+    def _shunned_by(self, by: Hashable, now_s: float) -> list[int]:
+        left = {server: until_s for server, until_s in self._own_shun[by].items() if until_s > now_s}
+        if left:
+            self._own_shun[by] = left
+        else:
+            del self._own_shun[by]
+        return list(left)
 
     def settle(self, now_s: float) -> None:
         """Look again at the queues whose time has come."""
@@ -220,15 +261,17 @@ class Fleet:
         sizes: tuple[Size, ...],
         now_s: float,
         *,
-        book: Hashable = None,
+        book: SizeBook | None = None,
         caller: Hashable = None,
         declared: Size | None = None,
         foreseen_s: float = 0.0,
+        until_s: float = inf,
     ) -> None:
         """Take a decision up: from now on it is in its instance's queue."""
         model = self.models[kind]
         seconds = tuple(model.expected_s(size) for size in sizes)
         entry = Entry(decision, now_s, seconds, silent=not self._will_tell(caller))
+        entry.until_s = until_s
         self.queues[server].open(entry)
         self._placed[decision] = Placed(server, kind, book, caller, declared, foreseen_s, entry)
         self._ages.append((now_s, decision))
@@ -236,8 +279,9 @@ class Fleet:
         self._look(server, now_s)
 
     def told(
-        self, decision: Hashable, now_s: float, *, ok: bool, latency_s: float, true: Size = (0.0, 0.0)
-    ) -> bool:
+        self, decision: Hashable, now_s: float, *, ok: bool, latency_s: float, true: Size = (0.0, 0.0),
+        by: Hashable = None,
+    ) -> bool:  # fmt: skip
         """Take in how a decision went; False when it is unknown, or was told before."""
         placed = self._placed.pop(decision, None)
         if placed is None:
@@ -248,23 +292,30 @@ class Fleet:
         self.told_after_s += 0.1 * (now_s - end_s - self.told_after_s)
         self.queues[server].close(entry.decision, end_s)
         if ok:
-            self._strikes[server] *= 0.7
-            self._learn(placed, end_s, latency_s, true)
+            self._strikes[server] *= STRIKES_LEFT
+            self._learn(placed, end_s, latency_s, true, by)
         else:
-            self._failed(server, now_s)
+            self._failed(server, now_s, by)
         self._look(server, now_s)
         return True
 
-    def given_up(self, decision: Hashable, now_s: float, *, failed: bool) -> bool:
+    def given_up(self, decision: Hashable, now_s: float, *, failed: bool, by: Hashable = None) -> bool:
         """Close a decision without an outcome: it was not used, or its caller asks again because it failed."""
         placed = self._placed.pop(decision, None)
         if placed is None:
             return False
         self.queues[placed.server].close(placed.entry.decision, now_s)
         if failed:
-            self._failed(placed.server, now_s)
+            self._failed(placed.server, now_s, by)
         self._look(placed.server, now_s)
         return True
+
+    def seen(self, server: int, now_s: float, *, ok: bool, by: Hashable = None) -> None:
+        """Take in whether an instance answered a request that was not decided here."""
+        if ok:
+            self._strikes[server] *= STRIKES_LEFT
+        else:
+            self._failed(server, now_s, by)
 
     def reported(self, server: int, at_s: float, in_flight: int, now_s: float) -> None:
         """Take in how many requests an instance says that it held at a time, whoever sent them.
@@ -291,13 +342,14 @@ class Fleet:
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _learn(self, placed: Placed, end_s: float, latency_s: float, true: Size) -> None:
+    def _learn(self, placed: Placed, end_s: float, latency_s: float, true: Size, by: Hashable) -> None:
         entry, server, kind = placed.entry, placed.server, placed.kind
         queue, model = self.queues[server], self.models[kind]
         if placed.book is not None:
-            self._books.setdefault(placed.book, SizeBook()).learn(placed.declared, true)
+            placed.book.learn(placed.declared, true)
         if placed.foreseen_s:
             self.calibrations[kind].learn(placed.foreseen_s, latency_s)
+            self._show_kind(kind)
         self.outcomes[server] += 1
         began_s = entry.at_s if entry.started_s is None else min(entry.started_s, end_s)
         seconds = max(end_s - began_s, 1e-6)
@@ -307,19 +359,37 @@ class Fleet:
             model.learn(true, seconds / (queue.factor if trusted else 1.0), clear=clear)
             self._show_kind(kind)
         if trusted:
-            self._set_factor(server, _moved(queue.factor, ratio, clear=clear), end_s)
+            believed = clear and (not self._pooled or self._is_corroborated(server, ratio / queue.factor, by))
+            self._set_factor(server, _moved(queue.factor, ratio, clear=believed), end_s)
         if clear or not self._samples:
             self._samples += 1
             self.mean_s += (seconds - self.mean_s) / min(self._samples, 200)
+
+    def _is_corroborated(self, server: int, against: float, by: Hashable) -> bool:
+        """Say whether an outcome is as expected, or another tenant's contradicted what was expected just before."""
+        if 1 / SLOW_ABOVE < against < SLOW_ABOVE:
+            self._contradicted.pop(server, None)
+            return True
+        before = self._contradicted.get(server, by)
+        self._contradicted[server] = by
+        return before != by
 
     def _set_factor(self, server: int, factor: float, at_s: float) -> None:
         self.queues[server].factor = self.factor[server] = factor
         self._factor_s[server] = at_s
 
-    def _failed(self, server: int, now_s: float) -> None:
+    def _failed(self, server: int, now_s: float, by: Hashable) -> None:
         self._strikes[server] += 1.0
-        length_s = max(SHUN_S, SHUN_MEANS * self.mean_s) * 2.0 ** (self._strikes[server] - 1.0)
-        self.shun_until[server] = now_s + min(SHUN_MAX_S, length_s)
+        length_s = max(SHUN_S, SHUN_MEANS * self.mean_s) * 2.0 ** (min(self._strikes[server], STRIKES_MAX) - 1.0)
+        until_s = now_s + min(SHUN_MAX_S, length_s)
+        if self._pooled:
+            blamed, at_s = self._blamed.get(server, (by, -inf))
+            self._blamed[server] = (by, now_s)
+            if blamed == by or now_s - at_s > SHUN_MAX_S:
+                if by in self._own_shun or len(self._own_shun) < CALLERS_MAX:
+                    self._own_shun.setdefault(by, {})[server] = until_s
+                return
+        self.shun_until[server] = until_s
 
     def _look(self, server: int, now_s: float) -> None:
         """Work out anew when an instance is free, and when to look again."""
@@ -349,16 +419,23 @@ class Fleet:
                 continue
             late_s = now_s - entry.started_s - 2 * self.told_after_s
             known = self._callers.get(placed.caller, False)
-            if late_s > (GIVEN_UP if known else DOUBTED) * entry.most_s * queue.factor:
+            if now_s > entry.until_s or late_s > (GIVEN_UP if known else DOUBTED) * entry.most_s * queue.factor:
                 entry.silent = True
                 self._tells(placed.caller, tells=False)
-            elif known and self.models[placed.kind].trusted and late_s > SLOW_ABOVE * entry.most_s * queue.factor:
+            elif (
+                known
+                and not self._pooled
+                and self.models[placed.kind].trusted
+                and late_s > SLOW_ABOVE * entry.most_s * queue.factor
+            ):
                 self._set_factor(server, min(FACTOR_MAX, SLOW_ABOVE * late_s / entry.mean_s), now_s)
 
     def _show_kind(self, kind: int) -> None:
         model = self.models[kind]
         self.weights[kind] = model.weights
         self.floor[kind] = model.floor_s
+        self.ratios[kind] = self.calibrations[kind].factors()
+        self.known[kind] |= model.samples > 0
 
     def _will_tell(self, caller: Hashable) -> bool:
         """Say whether a caller is expected to tell: it did, or most others do; at first everyone is."""
@@ -378,7 +455,7 @@ class Fleet:
             self._placed.pop(self._ages.popleft()[1], None)
 
     def _grow_servers(self) -> None:
-        for name in ("factor", "in_flight", "slots", "excess", "level", "free", "shun_until", "reported_s"):
+        for name in ("factor", "in_flight", "slots", "excess", "level", "free", "shun_until", "reported_s", "outcomes"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate((column, np.zeros_like(column))))
 

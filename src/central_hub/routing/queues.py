@@ -26,7 +26,7 @@ class Entry:
     will be known well: when all that is before it has ended is going to be told.
     """
 
-    __slots__ = ("at_s", "clear", "decision", "mean_s", "most_s", "seconds", "silent", "started_s")
+    __slots__ = ("at_s", "clear", "decision", "mean_s", "most_s", "seconds", "silent", "started_s", "until_s")
 
     def __init__(self, decision: Hashable, at_s: float, seconds: tuple[float, ...], *, silent: bool) -> None:
         self.decision = decision
@@ -37,6 +37,8 @@ class Entry:
         self.silent = silent
         self.clear = True
         self.started_s: float | None = None
+        self.until_s = inf
+        """When its outcome is not waited for any longer."""
 
 
 class Queue:

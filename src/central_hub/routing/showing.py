@@ -1,0 +1,180 @@
+"""Decisions as answers: where to send a request, and why there."""
+
+from __future__ import annotations
+
+from math import exp, inf
+from typing import Final
+
+from central_hub.kernel.clock import rfc3339
+from central_hub.routing.advising import Answer
+from central_hub.routing.deciding import Decided
+from central_hub.routing.schemas import (
+    DecisionAnswer,
+    Explained,
+    Explanation,
+    LeftOut,
+    Part,
+    Predicted,
+    Ranked,
+    Replay,
+)
+from central_hub.routing.table import Row
+
+EVIDENCE_HALF: Final = 10
+"""Outcomes of an instance at which half of what they can add to confidence is there."""
+DECLARED_CONFIDENCE: Final = 0.5
+LOAD_CONFIDENCE: Final = 0.3
+SHUNNED_CONFIDENCE: Final = 0.2
+SHOWN_MAX: Final = 64
+
+LEARNED: Final = "learned"
+DECLARED: Final = "declared"
+LOAD: Final = "load"
+
+
+def confidence_of(decided: Decided, at: int) -> tuple[float, str]:
+    """Return how sure a candidate's prediction is, 0 to 1, and what it stands on.
+
+    0.3 when nothing but load is known, 0.5 when latency was declared; outcomes of the instance bring it towards 1, half
+    of the way with `EVIDENCE_HALF` of them. A fifth of that when it failed lately.
+    """
+    row, place = _row(decided, at), int(decided.kept[at])
+    fleet = decided.offered_of(at).fleet
+    base = DECLARED_CONFIDENCE if fleet.known[row.kind] else LOAD_CONFIDENCE
+    outcomes = float(fleet.outcomes[row.server])
+    learned = fleet.models[row.kind].samples > 0
+    sure = base + (1.0 - base) * outcomes / (outcomes + EVIDENCE_HALF)
+    if decided.foreseen.shunned[place]:
+        sure *= SHUNNED_CONFIDENCE
+    return round(sure, 3), LEARNED if learned else DECLARED if fleet.known[row.kind] else LOAD
+
+
+def decision_answer(answer: Answer, seq: int, limit: int) -> DecisionAnswer:
+    """Show a decision to whoever asked for it."""
+    decided, row = answer.decided, answer.decided.row
+    best = float(decided.scores[decided.at])
+    sure, basis = confidence_of(decided, decided.at)
+    ranked: list[Ranked] = []
+    for at in decided.order[:limit]:
+        one = _row(decided, at)
+        ranked.append(
+            Ranked(
+                service_name=one.service,
+                instance_id=one.instance_id,
+                endpoint=one.endpoint,
+                offering=one.offering.id,
+                model=one.offering.model,
+                score=round(exp(min(0.0, best - float(decided.scores[at]))), 4),
+                predicted_ms=predicted_of(decided, at),
+            )
+        )
+    return DecisionAnswer(
+        decision_id=answer.decision_id,
+        service_name=row.service,
+        instance_id=row.instance_id,
+        endpoint=row.endpoint,
+        offering=row.offering.id,
+        model=row.offering.model,
+        strategy=decided.asked.strategy,
+        confidence=sure,
+        basis=basis,
+        ranked=ranked,
+        candidates=len(decided.kept),
+        reserved=answer.reserved,
+        expires_at=rfc3339(answer.expires_ms),
+        seq=seq,
+    )
+
+
+def explanation_of(answer: Answer, *, platform: bool) -> Explanation:
+    """Show why a decision was as it was.
+
+    Args:
+        answer: as it was given.
+        platform: whether the asker is the platform's, who may see the draw.
+    """
+    decided = answer.decided
+    order = decided.order
+    gap = None if len(order) < 2 else float(decided.scores[order[1]]) - float(decided.scores[order[0]])
+    kept = {int(at) for at in decided.kept}
+    left_out = [
+        LeftOut(service_name=row.service, instance_id=row.instance_id, offering=row.offering.id, reason=reason)
+        for row, reason in (
+            *decided.matched.left_out,
+            *((row, _reason(decided, at)) for at, row in enumerate(decided.matched.rows) if at not in kept),
+        )
+    ]
+    excluded = dict(decided.matched.excluded)
+    for one in left_out[len(decided.matched.left_out) :]:
+        excluded[one.reason] = excluded.get(one.reason, 0) + 1
+    replay = None
+    if platform:
+        replay = Replay(matches=decided.replayed(), draw=decided.chance, sizes=list(decided.sizes))
+    return Explanation(
+        decision_id=answer.decision_id,
+        at=rfc3339(answer.at_ms),
+        strategy=decided.asked.strategy,
+        reserved=answer.reserved,
+        chosen=decided.row.instance_id,
+        gap=None if gap is None else round(gap, 6),
+        considered=decided.matched.considered,
+        candidates=[_explained(answer, at) for at in order[:SHOWN_MAX]],
+        excluded=excluded,
+        left_out=left_out[:SHOWN_MAX],
+        replay=replay,
+    )
+
+
+def predicted_of(decided: Decided, at: int) -> Predicted:
+    """Show what a candidate is predicted to take."""
+    p50, p90, _, p99 = decided.predicted[int(decided.kept[at])].tolist()
+    return Predicted(p50=round(p50, 3), p90=round(p90, 3), p99=round(p99, 3))
+
+
+def _explained(answer: Answer, at: int) -> Explained:
+    decided = answer.decided
+    row, place = _row(decided, at), int(decided.kept[at])
+    foreseen, columns = decided.foreseen, decided.columns
+    age_s = answer.at_s - float(foreseen.reported_s[place])
+    return Explained(
+        service_name=row.service,
+        instance_id=row.instance_id,
+        endpoint=row.endpoint,
+        offering=row.offering.id,
+        score=round(float(decided.scores[at]), 6),
+        predicted_ms=predicted_of(decided, at),
+        parts=Part(
+            wait_ms=round(float(foreseen.wait_s[place]) * 1_000, 3),
+            work_ms=round(float(foreseen.service_s[place]) * 1_000, 3),
+            failed_lately=bool(foreseen.shunned[place]),
+            in_flight=float(foreseen.in_flight[place]),
+            slower_than_its_kind=round(float(foreseen.factor[place]), 3),
+            outcomes=int(foreseen.outcomes[place]),
+            report_age_ms=None if age_s == inf else round(age_s * 1_000, 3),
+            price=_known(float(columns.price[at])),
+            quality=_known(float(columns.quality[at])),
+        ),
+    )
+
+
+def _reason(decided: Decided, place: int) -> str:
+    """Say what of the size and the moment left a candidate out."""
+    asked, matched, row = decided.asked, decided.matched, decided.matched.rows[place]
+    if row.instance_id in asked.avoid:
+        return "avoided"
+    for at, name in enumerate(("input_max", "output_max")):
+        if asked.size is not None and matched.limits[at][place] < asked.size[at]:
+            return name
+    size = decided.size
+    price = sum(float(one[place]) * units for one, units in zip(matched.prices, (1.0, *size), strict=True))
+    if asked.wanted.cost_max >= 0.0 and not price <= asked.wanted.cost_max:
+        return "cost_max"
+    return "latency_ms"
+
+
+def _row(decided: Decided, at: int) -> Row:
+    return decided.matched.rows[int(decided.kept[at])]
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None  # what is not a number is unequal to itself
