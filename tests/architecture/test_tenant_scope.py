@@ -33,6 +33,7 @@ METHODS: Final = {
     "quotas.QuotasView.domains": "which domains hold something, for the keeper's start; no route reaches it",
     "webhooks.WebhooksView.domains": "which domains have endpoints, for the follower; no route reaches it",
     "subscriptions.SubscriptionsView.domains": "which domains have subscriptions, for start; no route reaches it",
+    "routing.RoutingView.domains": "which domains offer something, for the desk's start; no route reaches it",
     "registry.RegistryView.domains": "which domains exist, for snapshots and start; no route reaches it",
     "registry.RegistryView.take_changes": "keys of what changed, for the catalogue, which is itself keyed by domain",
     "registry.RegistryView.ranks_changed": "tells the view that the tiers were edited; returns nothing",

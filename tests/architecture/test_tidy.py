@@ -43,6 +43,7 @@ ROOT_NAMES: Final = {
     "registry",
     "relays",
     "rollouts",
+    "routing",
     "sdk",
     "secrets",
     "settings",

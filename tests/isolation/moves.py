@@ -34,6 +34,7 @@ def script(seed: int, *, tenant: str, mark: str) -> Iterator[Step]:
                 *_webhooks(rng, tenant, other, mark),
                 *_events(rng, service, other, mark),
                 *_subscriptions(rng, other, mark),
+                *_routing(rng, service, other, mark),
             )
         )
 
@@ -293,6 +294,38 @@ def _subscriptions(rng: random.Random, other: str, mark: str) -> tuple[Step, ...
         ("DELETE", one, None),
         ("GET", "/platform/subscriptions", None),
         ("POST", f"/platform/subscriptions/{name}/pull", None),
+    )
+
+
+def _routing(rng: random.Random, service: str, other: str, mark: str) -> tuple[Step, ...]:
+    """Return what is asked about models; the shared ones are asked for by both, in other fields of the answer."""
+    at = f"/services/{service}/instances/i-{rng.randrange(6)}/offerings"
+    offering = {
+        "id": rng.choice(["a", "b"]), "model": mark, "task": rng.choice(["chat", "forecast"]),
+        "latency_ms": {"p50": rng.randrange(1, 90)}, "quality": [{"metric": "accuracy", "value": rng.random()}],
+        "data_sizes": rng.choice([[], ["small"]]), "region": rng.choice(["", "eu"]), "concurrency": 2,
+    }  # fmt: skip
+    ask = {
+        "require": {"task": rng.choice(["chat", "forecast"]), "quality": {"accuracy": rng.choice(["> 50%", 0.1])}},
+        "strategy": rng.choice(["performance_optimized", "accuracy_optimized", "sticky"]), "key": mark,
+    }  # fmt: skip
+    outcome = {"instance_id": f"i-{rng.randrange(6)}", "ok": bool(rng.randrange(4)), "latency_ms": rng.randrange(90)}
+    foreign = {**offering, "entitlement": {"tenants": [other]}}
+    return (
+        ("PUT", at, {"offerings": [offering]}),
+        ("PUT", at, {"offerings": [offering, {**offering, "id": "c"}]}),
+        ("PUT", at, {"offerings": [foreign]}),
+        ("DELETE", at, None),
+        ("GET", at, None),
+        ("GET", "/routing/offerings?limit=3", None),
+        ("POST", "/routing/decide", ask),
+        ("POST", "/routing/decide", {**ask, "service": service}),
+        ("POST", "/routing/decide", {**ask, "size_hint": {"input": rng.randrange(1, 999)}}),
+        ("POST", "/routing/decide", {**ask, "require": {"latency_ms": "< 20ms", "region": "eu"}}),
+        ("POST", "/routing/reserve", {**ask, "idempotency_key": f"k{rng.randrange(9)}"}),
+        ("POST", "/routing/reserve", ask),
+        ("POST", "/routing/outcomes", {"outcomes": [outcome, {**outcome, "decision_id": "never-was"}]}),
+        ("GET", "/routing/decisions/never-was", None),
     )
 
 

@@ -51,6 +51,7 @@ REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 
 
 LAYER = {"features": {"advanced_ai": False}}
 EVENT = {"specversion": "1.0", "type": "com.example.placed", "source": "/services/private", "id": "e-1", "data": {}}
+OFFERING = {"id": "m", "model": "m", "task": "chat"}
 ENDPOINT = {"url": "https://hooks.example/in"}
 RELAY = {"kind": "nats", "servers": ["127.0.0.1:1"]}
 ANY = {"if-match": "*"}
@@ -336,6 +337,16 @@ ROWS: dict[str, Row] = {
     "list_platform_letters": Row("/platform/subscriptions/private/letters"),
     "replay_platform_letters": Row("/platform/subscriptions/private/letters/replay", body={}),
     "discard_platform_letters": Row("/platform/subscriptions/private/letters/discard", body={}),
+    "declare_offerings": Row(INSTANCE + "/offerings", NO_INSTANCE + "/offerings", body={"offerings": [OFFERING]}),
+    "get_offerings": Row(INSTANCE + "/offerings", NO_INSTANCE + "/offerings"),
+    "withdraw_offerings": Row(INSTANCE + "/offerings", NO_INSTANCE + "/offerings"),
+    "list_offerings": Row("/routing/offerings"),
+    "decide_route": Row("/routing/decide", body={"require": {"task": "chat"}}),
+    "reserve_route": Row("/routing/reserve", body={"require": {"task": "chat"}}),
+    "report_outcomes": Row(
+        "/routing/outcomes", body={"outcomes": [{"instance_id": "i-1", "ok": True, "latency_ms": 1.0}]}
+    ),
+    "explain_route": Row("/routing/decisions/{routed}", "/routing/decisions/never-was"),
     "watch_services": Row("/watch?services=private"),
     "who_am_i": Row("/whoami"),
 }
@@ -379,6 +390,8 @@ async def _furnished(world: World) -> dict[str, str]:
             ("/tenants/acme/rollouts", "acme", {"tenant": "acme", "service": "private"}),
         )
     ]
+    await world.must("PUT", INSTANCE + "/offerings", key="acme", body={"offerings": [OFFERING]})
+    routed = await world.must("POST", "/routing/decide", key="acme", body={})
     decision = refused.body.split(b'"decision_id":"')[1].split(b'"')[0].decode()
     return {
         "{lease}": held["lease_id"],
@@ -387,6 +400,7 @@ async def _furnished(world: World) -> dict[str, str]:
         "{webhook}": hook["webhook"]["webhook_id"],
         "{stream}": flags["eventStreams"][0]["endpoint"]["requestUri"].partition("token=")[2],
         "{decision}": decision,
+        "{routed}": routed["decision_id"],
         "{acme_key}": world.key_ids["acme:reader"],
         "{platform_key}": made["key_id"],
     }

@@ -28,7 +28,7 @@ SCOPES = [
     "secret:list", "secret:read", "secret:write",
     "webhooks:read", "webhooks:admin",
     "events:read", "events:write", "events:admin",
-    "subscriptions:read", "subscriptions:admin", "subscriptions:consume",
+    "subscriptions:read", "subscriptions:admin", "subscriptions:consume", "routing:write",
 ]  # fmt: skip
 
 

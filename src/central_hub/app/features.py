@@ -13,6 +13,7 @@ from central_hub.app.limiting import collector_of, quotas_of, rows_of
 from central_hub.app.parts import Core, Discovery, Quotas
 from central_hub.app.relaying import Relaying, relaying
 from central_hub.app.rolling_out import RollingOut, follower_book, rolling_out
+from central_hub.app.routing import Routing, routing
 from central_hub.app.safekeeping import Safekeeping, safekeeping
 from central_hub.app.sharing import Sharing, sharing
 from central_hub.app.subscribing import Subscribing, subscribing
@@ -37,6 +38,7 @@ class Features:
     flagging: Flagging
     hooking: Hooking
     telling: Telling
+    routing: Routing
     relaying: Relaying
     subscribing: Subscribing
     sharing: Sharing
@@ -62,6 +64,7 @@ class Features:
             flagging=flags,
             hooking=hooking(core, config, flags, told.reading, sender=sender),
             telling=told,
+            routing=routing(core, discovery),
             relaying=relaying(core, told.reading),
             subscribing=subscribing(core, told.reading),
             sharing=sharing(core, discovery, quotas),
@@ -77,6 +80,7 @@ class Features:
             *self.safekeeping.operations(),
             *self.hooking.operations(),
             *self.telling.operations(version),
+            *self.routing.operations(),
             *self.relaying.operations(),
             *self.subscribing.operations(),
             *self.sharing.operations(),
@@ -91,6 +95,7 @@ class Features:
             self.safekeeping.collector(),
             self.hooking.collector(),
             self.telling.collector(),
+            self.routing.collector(),
             self.relaying.collector(),
             self.subscribing.collector(),
             self.sharing.collector,
@@ -121,12 +126,14 @@ class Features:
         core.runner.listen(self.flagging.streams.applied)
         core.runner.listen(self.rolling_out.applied)  # before configuration, which tells everyone what is in force
         core.runner.listen(self.configuring.applied)
+        core.runner.listen(self.routing.keeper.applied)
 
     async def prime(self) -> None:
         """Take in what the rebuilt views hold, before serving."""
         await self.quotas.endings.prime()
         await self.hooking.deliveries.prime()
         await self.subscribing.book.prime()
+        self.routing.keeper.prime()
 
     async def flush(self) -> None:
         """Keep how far followers of the log have come.

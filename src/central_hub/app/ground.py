@@ -44,6 +44,8 @@ from central_hub.relays.model import FACTS as RELAYS_FACTS
 from central_hub.relays.view import RelaysView
 from central_hub.rollouts.model import FACTS as ROLLOUTS_FACTS
 from central_hub.rollouts.view import RolloutsView
+from central_hub.routing.model import FACTS as ROUTING_FACTS
+from central_hub.routing.view import RoutingView
 from central_hub.secrets.model import FACTS as SECRETS_FACTS
 from central_hub.secrets.view import SecretsView
 from central_hub.settings import Settings
@@ -74,8 +76,9 @@ def core_of(
     flags, configuration, webhooks = FlagsView(), ConfigurationView(), WebhooksView()
     metered, secrets, rollouts, relays = MeteredView(), SecretsView(), RolloutsView(), RelaysView()
     subscriptions, events = SubscriptionsView(), EventsView()
+    routing = RoutingView()
     told = (webhooks, subscriptions, events)
-    views = (tenants, plans, registry, quotas, metered, flags, configuration, *told, secrets, rollouts, relays)
+    views = (tenants, plans, registry, quotas, metered, flags, configuration, *told, secrets, rollouts, relays, routing)
     runner = Runner(stores.log, stores.sealer, _types(), views)
     runner.incarnation = stores.incarnation
     protection = RateProtection(
@@ -102,6 +105,7 @@ def core_of(
         rollouts=rollouts,
         secrets=secrets,
         webhooks=webhooks,
+        routing=routing,
         relays=relays,
         subscriptions=subscriptions,
         events=events,
@@ -135,6 +139,7 @@ def _types() -> FactTypes:
             *ROLLOUTS_FACTS,
             *SECRETS_FACTS,
             *WEBHOOKS_FACTS,
+            *ROUTING_FACTS,
             *RELAYS_FACTS,
             *SUBSCRIPTIONS_FACTS,
         )

@@ -45,6 +45,7 @@ from central_hub.registry.view import RegistryView
 from central_hub.registry.watching import WatchHub
 from central_hub.relays.view import RelaysView
 from central_hub.rollouts.view import RolloutsView
+from central_hub.routing.view import RoutingView
 from central_hub.secrets.view import SecretsView
 from central_hub.settings import Settings
 from central_hub.subscriptions.view import SubscriptionsView
@@ -78,6 +79,7 @@ class Core:
     rollouts: RolloutsView
     secrets: SecretsView
     webhooks: WebhooksView
+    routing: RoutingView
     relays: RelaysView
     subscriptions: SubscriptionsView
     events: EventsView

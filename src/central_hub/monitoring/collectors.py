@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from central_hub.configuration.announcing import Announcements
 from central_hub.events.streaming import EventStreams
@@ -167,6 +167,32 @@ def quotas_collector(
         yield by_label(
             "central_hub_usage_events_total", MetricKind.COUNTER, "Usage events by result.", "result",
             {"accepted": metering.recorded, "duplicate": metering.duplicates},
+        )  # fmt: skip
+
+    return collect
+
+
+class RoutingDesks(Protocol):
+    """Where the counts of routing are, once there is a desk."""
+
+    def counts(self) -> Mapping[str, float]:
+        """Return the counts by name."""
+        ...
+
+
+def routing_collector(desks: RoutingDesks) -> Collector:
+    """Return the collector of routing; of all tenants together."""
+
+    def collect() -> Iterable[Family]:
+        counts = desks.counts()
+        yield gauge("central_hub_routing_offerings", "Models that instances offer.", counts["offerings"])
+        yield gauge("central_hub_routing_open_reservations", "Requests expected to be under way.", counts["open"])
+        yield counter("central_hub_routing_decisions_total", "Decisions, reservations included.", counts["decided"])
+        yield counter("central_hub_routing_reservations_total", "Reservations.", counts["reserved"])
+        yield counter("central_hub_routing_refused_total", "Decisions for which nobody was left.", counts["refused"])
+        yield by_label(
+            "central_hub_routing_outcomes_total", MetricKind.COUNTER, "Outcomes told, by what came of them.", "result",
+            {"recorded": counts["recorded"], "unknown": counts["unknown"]},
         )  # fmt: skip
 
     return collect

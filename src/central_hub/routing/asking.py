@@ -79,5 +79,5 @@ def decision_missing() -> HubError:
     """Return the refusal for a decision that is not there, or is another tenant's."""
     return HubError(
         "routing_decision_not_found", Kind.NOT_FOUND, "There is no such decision (any more).",
-        next_step=f"The last {RECORDS_PER_DOMAIN_MAX} decisions of a tenant can be explained, by the hub that made them.",
+        next_step=f"The last {RECORDS_PER_DOMAIN_MAX} decisions of a tenant can be explained, where they were made.",
     )  # fmt: skip

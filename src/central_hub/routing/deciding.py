@@ -26,7 +26,7 @@ from central_hub.routing.candidates import Matched, Offered, Part, Rows
 from central_hub.routing.choosing import Columns, Numbers, pick, scores
 from central_hub.routing.constraints import Strategy
 from central_hub.routing.fleet import Foreseen
-from central_hub.routing.model import Entitlement, Offering
+from central_hub.routing.model import Offering
 from central_hub.routing.ports import Plans, Services
 from central_hub.routing.sizes import Size, SizeBook
 from central_hub.routing.table import EMPTY, Row, Table, rows_in
@@ -196,7 +196,7 @@ class Router:
             if self._services.sees(ctx, offered.domain, service):
                 rows = rows_in(self.visible(ctx, offered, (service,)))
                 return [
-                    msgspec.structs.replace(row.offering, entitlement=Entitlement())
+                    msgspec.structs.replace(row.offering, entitlement=None)
                     for row in offered.table.at(rows)
                     if row.instance_id == instance_id
                 ]
@@ -204,7 +204,7 @@ class Router:
 
     def matched(self, ctx: TenantContext, asked: Asked, now_ms: int) -> Matched:
         """Return who meets what hangs on offerings alone."""
-        key = (ctx.domain, ctx.tier, ctx.legacy, asked.services, asked.wanted)
+        key = (ctx.domain, ctx.tier, ctx.legacy, asked.services, asked.wanted, self._granted(ctx))
         found = self._matches.get(key)
         if found is not None and found.epoch == self.epoch and 0 <= now_ms - found.at_ms < MATCH_KEPT_MS:
             return found
@@ -277,6 +277,14 @@ class Router:
         matched = Matched(parts, asked.wanted, self.epoch, now_ms)
         matched.considered, matched.excluded, matched.left_out = considered, excluded, left_out
         return matched
+
+    def _granted(self, ctx: TenantContext) -> tuple[bool, ...]:
+        """Return which of the features that offerings ask for the caller's plan grants now: grants end by time."""
+        return tuple(
+            self._plans.grants(ctx, feature)
+            for offered in self.reachable(ctx)
+            for feature in offered.table.words("plan-feature")
+        )
 
     def reachable(self, ctx: TenantContext) -> list[Offered]:
         """Return the domains that a caller's candidates can be in: its own, and the shared one."""

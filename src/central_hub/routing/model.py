@@ -125,7 +125,7 @@ class Offering(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     precision: str = ""
     region: str = ""
     lifecycle: Lifecycle = Lifecycle.GA
-    entitlement: Entitlement = Entitlement()
+    entitlement: Entitlement | None = None
 
 
 class OfferingsDeclared(Fact, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from central_hub.kernel.context import TenantContext
+from central_hub.routing.asking import Asked, Change, Relaxation
 from central_hub.routing.calibration import LEVELS
 from central_hub.routing.candidates import Offered
 from central_hub.routing.constraints import LATENCY, UNITS_MAX, AnyOf, Between, Holds, Predicate, sized
-from central_hub.routing.asking import Asked, Change, Relaxation
 from central_hub.routing.deciding import UNHEALTHY, Router
 from central_hub.routing.sizes import Size
 from central_hub.routing.table import Row, bits_of, rows_in

@@ -111,6 +111,8 @@ def _check_entitlement(
     offering: Offering, *, shared: bool, rank_of: Callable[[str], int | None], features: Sequence[str]
 ) -> None:
     asked = offering.entitlement
+    if asked is None:
+        return
     if (asked.tenants or asked.denied) and not shared:
         raise _invalid("a tenant's own service is for that tenant alone, so it names no tenants", "entitlement")
     if len(asked.tenants) > TENANTS_PER_OFFERING_MAX or len(asked.denied) > TENANTS_PER_OFFERING_MAX:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from central_hub.kernel.ids import INSTANCE_ID_PATTERN, NAME_PATTERN
-from central_hub.routing.advising import RESERVED_MAX_S, RESERVED_MIN_S, Told
+from central_hub.routing.asking import Asked, Told
 from central_hub.routing.constraints import Prefer, Require, SizeHint, Strategy, wanted_of
 from central_hub.routing.model import (
     MS_MAX,

@@ -231,7 +231,11 @@ def _words_of(row: Row) -> Iterable[tuple[str, str]]:
     for field in LIST_FIELDS:
         words: tuple[str, ...] = getattr(offering, field)
         yield from ((field, word) for word in set(words) or (EMPTY,))
+    if offering.lifecycle is Lifecycle.RETIRED:
+        yield ("retired", EMPTY)
     asked = offering.entitlement
+    if asked is None:
+        return
     if asked.tenants:
         yield ("restricted", EMPTY)
         yield from (("tenant", tenant) for tenant in set(asked.tenants))
@@ -239,5 +243,3 @@ def _words_of(row: Row) -> Iterable[tuple[str, str]]:
     yield from (("plan-feature", feature) for feature in set(asked.features))
     if asked.tiers:
         yield ("tiers", ",".join(sorted(set(asked.tiers))))
-    if offering.lifecycle is Lifecycle.RETIRED:
-        yield ("retired", EMPTY)

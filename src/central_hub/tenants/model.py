@@ -58,6 +58,7 @@ TENANT_SCOPES: Final = frozenset(
         "subscriptions:read",
         "subscriptions:admin",
         "subscriptions:consume",
+        "routing:write",
     }
 )
 """What a key of a tenant may hold."""
@@ -99,6 +100,7 @@ DEFAULT_SCOPES: Final = (
     "subscriptions:read",
     "subscriptions:admin",
     "subscriptions:consume",
+    "routing:write",
 )
 
 

@@ -18,7 +18,7 @@ def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
         "keys:admin", "audit:read",
         "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin", "webhooks:read", "webhooks:admin",
         "secret:list", "secret:read", "secret:write", "events:read", "events:write", "events:admin",
-        "subscriptions:read", "subscriptions:admin", "subscriptions:consume",
+        "subscriptions:read", "subscriptions:admin", "subscriptions:consume", "routing:write",
     }  # fmt: skip
     assert set(model.GRANTED_SCOPES) == {"registry:shared", "metrics:read"}
 
