@@ -396,8 +396,8 @@ class Fleet:
         queue = self.queues[server]
         if queue.factor > SLOW_ABOVE and now_s - self._factor_s[server] > DOUBT * self.mean_s:
             self._set_factor(server, 1.0, now_s)
-        queue.expire(now_s)
         self._look_at_overdue(server, now_s)
+        queue.expire(now_s)
         self.free[server] = queue.free_s(now_s, self.told_after_s)
         self.in_flight[server] = queue.in_flight
         due_s = queue.due_s()

@@ -135,7 +135,7 @@ class Caller:
         self._circuits = circuits
         self._answers = LastAnswers()
         self.fallbacks = 0
-        self.outcomes: deque[Outcome] = deque(maxlen=OUTCOMES_MAX)
+        self.outcomes: deque[msgspec.Struct] = deque(maxlen=OUTCOMES_MAX)
         self.calls = 0
         self.retries = 0
         self.failures = 0

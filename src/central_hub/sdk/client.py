@@ -25,6 +25,7 @@ from central_hub.sdk.following import Follower
 from central_hub.sdk.link import ATTEMPTS_MAX, HubLink
 from central_hub.sdk.model import DEFAULT_URL, Endpoint, ServiceState
 from central_hub.sdk.protocol import HubProtocol, instance_path, read, segment
+from central_hub.sdk.routing import RoutingCalls
 from central_hub.sdk.secret_values import SecretValues
 from central_hub.sdk.store import ViewStore, default_directory, who
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 Json = dict[str, Any]  # Any: a JSON document
 
 
-class HubClient(ConfigurationCalls):
+class HubClient(ConfigurationCalls, RoutingCalls):
     """A client of one hub, for one tenant or a platform credential.
 
     Opening it neither waits for the hub nor fails without it: the view of the last run is loaded
@@ -480,7 +481,7 @@ class HubClient(ConfigurationCalls):
         outcomes = self._caller.outcomes
         while True:
             await asyncio.sleep(REPORT_S)
-            while outcomes and self.connected:
+            while outcomes and (self.connected or self._has_routed):
                 batch = [outcomes.popleft() for _ in range(min(len(outcomes), REPORT_MAX))]
                 try:
                     read(await self._link.send(self._protocol.outcomes(msgspec.to_builtins(batch))))

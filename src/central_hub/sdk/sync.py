@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection, Coroutine, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -309,6 +309,33 @@ class SyncHubClient:
     def command(self, method: str, path: str, body: object = None) -> Json:
         """Send a command to the hub's own API; as `HubClient.command`."""
         return self._run(self._client.command(method, path, body))
+
+    def declare_offerings(self, service: str, instance_id: str, offerings: Iterable[Mapping[str, object]]) -> Json:
+        """Declare what an instance offers; as `HubClient.declare_offerings`."""
+        return self._run(self._client.declare_offerings(service, instance_id, offerings))
+
+    def route(self, require: Mapping[str, object] | None = None, *, reserve: bool = False, **asked: object) -> Json:
+        """Ask which instance would serve a request best; as `HubClient.route`."""
+        return self._run(self._client.route(require, reserve=reserve, **asked))
+
+    def ai_aware_route(
+        self,
+        request: Mapping[str, object],
+        available_services: Iterable[str] | None = None,
+        routing_strategy: str = "performance_optimized",
+        *,
+        reserve: bool = False,
+    ) -> Json:
+        """Ask which instance would serve a request best; as `HubClient.ai_aware_route`."""
+        return self._run(self._client.ai_aware_route(request, available_services, routing_strategy, reserve=reserve))
+
+    def explain_route(self, decision_id: str) -> Json:
+        """Return why a decision was as it was."""
+        return self._run(self._client.explain_route(decision_id))
+
+    def offerings(self, **query: object) -> Json:
+        """Return a page of the models that this client may be routed to."""
+        return self._run(self._client.offerings(**query))
 
     @property
     def asynchronous(self) -> HubClient:
