@@ -23,8 +23,11 @@ CONCURRENCY_MAX: Final = 10_000
 CONCURRENCY_DEFAULT: Final = 4
 """Requests that an instance is taken to work on at a time when its offerings do not say."""
 UNITS_MAX: Final = 1e12
+"""Most of input or output that a request or a limit names."""
 MS_MAX: Final = 86_400_000.0
+"""Longest latency that is declared, asked for or told."""
 PRICE_MAX: Final = 1e9
+"""Highest price of a request or of a unit."""
 
 RECORDS_PER_DOMAIN_MAX: Final = 128
 """Decisions of one domain that can be explained; the oldest go first."""
