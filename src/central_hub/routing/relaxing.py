@@ -16,7 +16,7 @@ from central_hub.kernel.context import TenantContext
 from central_hub.routing.asking import Asked, Change, Relaxation
 from central_hub.routing.calibration import LEVELS
 from central_hub.routing.candidates import Offered
-from central_hub.routing.constraints import LATENCY, UNITS_MAX, AnyOf, Between, Holds, Predicate, sized
+from central_hub.routing.constraints import LATENCY, AnyOf, Between, Holds, Predicate, sized
 from central_hub.routing.deciding import UNHEALTHY, Router
 from central_hub.routing.sizes import Size
 from central_hub.routing.table import Row, bits_of, rows_in
@@ -60,10 +60,12 @@ def relaxations(router: Router, ctx: TenantContext, asked: Asked, now_s: float, 
         found: list[Relaxation] = []
         for left_out in combinations(range(len(predicates)), count):
             rows = [domain.without(left_out) for domain in domains]
-            left = sum(each.bit_count() for each in rows)
-            if left:
-                changes = [_change(predicates[at], domains, rows, asked, size, now_s, now_ms) for at in left_out]
-                found.append(Relaxation(changes=changes, candidates=left))
+            changes: list[Change] = []
+            for at in left_out if any(rows) else ():
+                change, rows = _changed(predicates[at], domains, rows, asked, size, now_s, now_ms)
+                changes.append(change)
+            if changes:
+                found.append(Relaxation(changes=changes, candidates=sum(each.bit_count() for each in rows)))
         if found:
             return sorted(found, key=lambda one: -one.candidates)[:RELAXATIONS_MAX]
     return []
@@ -114,30 +116,43 @@ def _predicted(
     return (foreseen.wait_s + foreseen.service_s) * ratios * 1_000
 
 
-def _change(
+def _changed(
     predicate: Predicate, domains: list[_Domain], rows: list[int], asked: Asked, size: Size, now_s: float, now_ms: int
-) -> Change:
+) -> tuple[Change, list[int]]:
+    """Return the smallest change of one requirement that some of the rows meet, and the rows that meet it then."""
     match predicate:
         case AnyOf(field=field, words=words):
-            return Change(field=field, asked=list(words), to=_words(domains, rows, _word_of(field)))
+            return Change(field=field, asked=list(words), to=_words(domains, rows, _word_of(field))), rows
         case Holds(field=field, word=word):
-            return Change(field=field, asked=[word], to=_words(domains, rows, _list_of(field)))
+            return Change(field=field, asked=[word], to=_words(domains, rows, _list_of(field))), rows
         case Between():
-            numbers: list[float] = []
-            for domain, each in zip(domains, rows, strict=True):
-                if predicate.field == LATENCY:
-                    column = _predicted(domain.offered, asked, size, now_s)
-                else:
-                    column = domain.offered.table.column(predicate, size, now_ms)
-                numbers += column[rows_in(each)].tolist()
-            known = [number for number in numbers if number == number]  # what is not a number is unequal to itself
-            if predicate.field in ("input_max", "output_max"):
-                return Change(field=predicate.field, asked=predicate.least, to=max(known, default=None))
-            if predicate.least <= -UNITS_MAX or predicate.field == LATENCY or not predicate.least:
-                above = [number for number in known if number > predicate.most]
-                return Change(field=predicate.field, asked=predicate.most, to=min(above, default=None))
-            below = [number for number in known if number < predicate.least]
-            return Change(field=predicate.field, asked=predicate.least, to=max(below, default=None))
+            pass
+    columns = [
+        _predicted(domain.offered, asked, size, now_s)
+        if predicate.field == LATENCY
+        else domain.offered.table.column(predicate, size, now_ms)
+        for domain in domains
+    ]
+    numbers: list[float] = []
+    for column, each in zip(columns, rows, strict=True):
+        numbers += column[rows_in(each)].tolist()
+    known = [number for number in numbers if number == number]  # what is not a number is unequal to itself
+    above = [number for number in known if number > predicate.most]
+    below = [number for number in known if number < predicate.least]
+    if above:
+        to = min(above)
+        masks = [column <= to for column in columns]
+    elif below:
+        to = max(below)
+        masks = [column >= to for column in columns]
+    else:  # nobody says: only leaving it out helps
+        return Change(field=predicate.field, asked=_asked(predicate)), rows
+    left = [each & bits_of(mask) for each, mask in zip(rows, masks, strict=True)]
+    return Change(field=predicate.field, asked=predicate.most if above else predicate.least, to=to), left
+
+
+def _asked(predicate: Between) -> float:
+    return predicate.most if predicate.least <= 0.0 else predicate.least
 
 
 def _words(domains: list[_Domain], rows: list[int], words_of: Callable[[Row], tuple[str, ...]]) -> list[str] | None:
