@@ -45,7 +45,7 @@ class Decided:
     """A decision with everything it was made of: the numbers of all candidates, and the draw."""
 
     __slots__ = (
-        "asked", "at", "chance", "columns", "foreseen", "kept", "matched", "order", "predicted", "scores", "size",
+        "asked", "at", "chance", "columns", "foreseen", "kept", "matched", "predicted", "scores", "size",
         "sizes",
     )  # fmt: skip
 
@@ -65,10 +65,14 @@ class Decided:
         """Places in `matched` of those that the size and the moment left; scores and columns are in this order."""
         self.scores = found
         self.chance = chance
-        at = pick(found, chance)
-        order = np.argsort(found, kind="stable")
-        self.order: list[int] = [at, *(int(one) for one in order if one != at)]
-        self.at = at
+        self.at = pick(found, chance)
+
+    def order(self, count: int) -> list[int]:
+        """Return up to so many candidates, the chosen one first, then the best of the others."""
+        found = self.scores
+        best = np.argpartition(found, count)[: count + 1] if len(found) > count + 1 else np.arange(len(found))
+        others: list[int] = best[np.argsort(found[best], kind="stable")].tolist()
+        return [self.at, *(one for one in others if one != self.at)][:count]
 
     @property
     def row(self) -> Row:

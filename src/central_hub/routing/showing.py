@@ -55,7 +55,7 @@ def decision_answer(answer: Answer, seq: int, limit: int) -> DecisionAnswer:
     best = float(decided.scores[decided.at])
     sure, basis = confidence_of(decided, decided.at)
     ranked: list[Ranked] = []
-    for at in decided.order[:limit]:
+    for at in decided.order(limit):
         one = _row(decided, at)
         ranked.append(
             Ranked(
@@ -94,7 +94,7 @@ def explanation_of(answer: Answer, *, platform: bool) -> Explanation:
         platform: whether the asker is the platform's, who may see the draw.
     """
     decided = answer.decided
-    order = decided.order
+    order = decided.order(SHOWN_MAX)
     gap = None if len(order) < 2 else float(decided.scores[order[1]]) - float(decided.scores[order[0]])
     kept = {int(at) for at in decided.kept}
     left_out = [
@@ -118,7 +118,7 @@ def explanation_of(answer: Answer, *, platform: bool) -> Explanation:
         chosen=decided.row.instance_id,
         gap=None if gap is None else round(gap, 6),
         considered=decided.matched.considered,
-        candidates=[_explained(answer, at) for at in order[:SHOWN_MAX]],
+        candidates=[_explained(answer, at) for at in order],
         excluded=excluded,
         left_out=left_out[:SHOWN_MAX],
         replay=replay,
