@@ -19,7 +19,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from benchmarks.routing.cells import Grid, read_grid
 from benchmarks.routing.judging import Report, encoded, judge
@@ -33,10 +40,28 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--cells", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument(
+        "--policies",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="only these, and the hub's own",
+    )
     parser.add_argument("--tuning", action="store_true", help="take the tuning seeds")
-    parser.add_argument("--traces", type=Path, default=None, help=f"folder of the traces; by default ${VARIABLE}")
+    parser.add_argument(
+        "--traces",
+        type=Path,
+        default=None,
+        help=f"folder of the traces; by default ${VARIABLE}",
+    )
     parser.add_argument("--processes", type=int, default=1, choices=(1, 2, 4, 8))
-    parser.add_argument("--add", action="append", default=[], metavar="NAME=MODULE:MAKER", help="judge this too")
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="NAME=MODULE:MAKER",
+        help="judge this too",
+    )
     parser.add_argument("--json", type=Path, help="write the report there too")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables into a page")
     parser.add_argument("--picture", type=Path, help="draw the map as SVG")
@@ -49,7 +74,11 @@ def chosen_grid(options: argparse.Namespace) -> Grid:
     if options.short:
         return grid.short()
     if options.cells:
-        return Grid(tuple(grid.cell(name) for name in options.cells), grid.tuning, grid.reporting)
+        return Grid(
+            tuple(grid.cell(name) for name in options.cells),
+            grid.tuning,
+            grid.reporting,
+        )
     return grid
 
 
@@ -79,6 +108,7 @@ def judged(options: argparse.Namespace, console: Console) -> Report:
             folder=options.traces,
             processes=options.processes,
             added=dict(one.split("=", 1) for one in options.add),
+            only=tuple(options.policies),
             step=step,
         )
 
@@ -91,7 +121,11 @@ def main() -> int:
         os.environ.pop(VARIABLE, None)  # so that it is the same everywhere
     report = judged(options, console)
     for note in (*report.source, *(f"MISSING: {one}" for one in report.missing)):
-        console.print(note, style="bold red" if note.startswith(("SYNTHETIC", "MISSING")) else "dim", highlight=False)
+        console.print(
+            note,
+            style="bold red" if note.startswith(("SYNTHETIC", "MISSING")) else "dim",
+            highlight=False,
+        )
     raw = encoded(report)
     sys.stdout.buffer.write(raw + b"\n")
     if options.json:
@@ -101,7 +135,7 @@ def main() -> int:
     if options.picture:
         options.picture.parent.mkdir(exist_ok=True)
         options.picture.write_text(svg_of(report), "utf-8")
-    return 1 if report.violations or report.contradicted else 0
+    return 1 if report.violations or report.hub.violations or report.contradicted else 0
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import msgspec
 
 from benchmarks.routing.baselines.registry import baselines
 from benchmarks.routing.cells import Cell, Grid
+from benchmarks.routing.hub import CentralHub
 from benchmarks.routing.model import Maker, Setting
 from benchmarks.routing.oracles import Feasible
 from benchmarks.routing.replay import TOLERANCE_S, forced_replays
@@ -26,6 +28,8 @@ from benchmarks.routing.workload import Workload, draw_workload
 
 ORACLE: Final = Knowing.name
 FEASIBLE: Final = "reference"
+HUB: Final = "Central Hub"
+"""The hub's own router: judged beside the baselines, and not one of them."""
 REPLAYED: Final = "least in flight"
 """Whose runs the forced replays take."""
 REPLAYS: Final = 3
@@ -42,6 +46,7 @@ class Task(msgspec.Struct, frozen=True):
     seed: int
     replays: int
     added: dict[str, str]
+    only: tuple[str, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -82,6 +87,25 @@ class Worst(msgspec.Struct, frozen=True):
     p99_over_best: float
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """How the hub's own router stands against the best baseline of each cell.
+
+    Args:
+        ahead: share of cells in which its p99 is certainly lower.
+        not_behind: share of cells in which its p99 is not certainly higher.
+        worst_cell, worst_loss: where its p99 over that of the best baseline is highest, and that.
+        violations: how often it named a server that was no candidate.
+        slo_optimal: mean over the cells.
+    """
+
+    ahead: float
+    not_behind: float
+    worst_cell: str
+    worst_loss: float
+    violations: int
+    slo_optimal: float
+
+
 class Report(msgspec.Struct, frozen=True):
     """Everything that came out.
 
@@ -110,6 +134,7 @@ class Report(msgspec.Struct, frozen=True):
     cells: dict[str, dict[str, Summary]]
     wins: dict[str, dict[str, tuple[int, int, int]]]
     worst: dict[str, Worst]
+    hub: Standing
     violations: int
     replays: int
     replay_difference_s: float
@@ -130,7 +155,12 @@ def choosers(workload: Workload, source: Source, added: dict[str, str]) -> dict[
     def feasible(setting: Setting) -> Feasible:
         return Feasible(setting, workload, source)
 
-    own: dict[str, Chooser] = {ORACLE: Knowing(), FEASIBLE: feasible, **baselines()}
+    own: dict[str, Chooser] = {
+        ORACLE: Knowing(),
+        FEASIBLE: feasible,
+        HUB: CentralHub,
+        **baselines(),
+    }
     return {**own, **{name: _maker(path) for name, path in added.items()}}
 
 
@@ -148,6 +178,7 @@ def run_task(task: Task) -> Done:
     runs = {
         name: score(Simulation(workload, chooser, name).run(), task.cell.warm_up, workload.slo_s)
         for name, chooser in everyone.items()
+        if not task.only or name in task.only
     }
     replayed, difference = 0, 0.0
     if task.replays:
@@ -162,6 +193,7 @@ def judge(
     folder: Path | None = None,
     processes: int = 1,
     added: dict[str, str] | None = None,
+    only: tuple[str, ...] = (),
     step: Callable[[str], object] = str,
 ) -> Report:
     """Judge all policies on all cells.
@@ -172,10 +204,16 @@ def judge(
         folder: of the traces; None takes what `HUB_TRACES` names.
         processes: how many work at a time.
         added: further policies, by name as `package.module:maker`.
+        only: judge no others; the oracle and the hub's own are among them in any case.
         step: called with a cell's name after each cell and seed.
     """
     seeds = grid.tuning if tuning else grid.reporting
-    tasks = [Task(cell, seed, REPLAYS if seed == seeds[0] else 0, added or {}) for cell in grid.cells for seed in seeds]
+    judged = (ORACLE, HUB, *only) if only else ()
+    tasks = [
+        Task(cell, seed, REPLAYS if seed == seeds[0] else 0, added or {}, judged)
+        for cell in grid.cells
+        for seed in seeds
+    ]
     done: list[Done] = []
     for one in _results(tasks, processes, folder):
         done.append(one)
@@ -220,6 +258,7 @@ def _summed_up(done: list[Done], seeds: tuple[int, ...], seeds_for: str, source:
         cells=cells,
         wins=_wins(cells, policies, bootstrap),
         worst={name: _worst(cells, base, name) for name in policies},
+        hub=_standing(cells, base, bootstrap),
         violations=sum(cells[cell][name].violations for cell in cells for name in base),
         replays=sum(one.replayed for one in done),
         replay_difference_s=difference,
@@ -244,7 +283,9 @@ def _summary(runs: Sequence[Score], oracle: Sequence[Score], bootstrap: Bootstra
 
 
 def _wins(
-    cells: dict[str, dict[str, Summary]], policies: tuple[str, ...], bootstrap: Bootstrap
+    cells: dict[str, dict[str, Summary]],
+    policies: tuple[str, ...],
+    bootstrap: Bootstrap,
 ) -> dict[str, dict[str, tuple[int, int, int]]]:
     """Count, for each pair, the cells in which one's p99 is lower for certain, from differences paired by seed."""
     found = {name: {other: [0, 0, 0] for other in policies if other != name} for name in policies}
@@ -262,13 +303,42 @@ def _wins(
     }
 
 
+def _standing(cells: dict[str, dict[str, Summary]], base: tuple[str, ...], bootstrap: Bootstrap) -> Standing:
+    """Hold the hub's own router against each cell's best baseline, from differences paired by seed."""
+    behind: list[str] = []
+    ahead: list[str] = []
+    losses: dict[str, float] = {}
+    for cell, summaries in cells.items():
+        own = [math.log(run.p99_s) for run in summaries[HUB].runs]
+        best = min(base, key=lambda name: summaries[name].p99_s.value)
+        theirs = [math.log(run.p99_s) for run in summaries[best].runs]
+        between = bootstrap.interval([a - b for a, b in zip(own, theirs, strict=True)])
+        losses[cell] = math.exp(between.value)
+        if between.low > 0:
+            behind.append(cell)
+        elif between.high < 0:
+            ahead.append(cell)
+    worst = max(losses, key=losses.__getitem__)
+    return Standing(
+        ahead=len(ahead) / len(cells),
+        not_behind=1 - len(behind) / len(cells),
+        worst_cell=worst,
+        worst_loss=losses[worst],
+        violations=sum(summaries[HUB].violations for summaries in cells.values()),
+        slo_optimal=fmean(summaries[HUB].slo_optimal.value for summaries in cells.values()),
+    )
+
+
 def _worst(cells: dict[str, dict[str, Summary]], base: tuple[str, ...], name: str) -> Worst:
     over_oracle = {cell: summaries[name].p99_over_oracle.value for cell, summaries in cells.items()}
     over_best = {
         cell: summaries[name].p99_s.value / min(summaries[one].p99_s.value for one in base if one != name)
         for cell, summaries in cells.items()
     }
-    first, second = max(over_oracle, key=over_oracle.__getitem__), max(over_best, key=over_best.__getitem__)
+    first, second = (
+        max(over_oracle, key=over_oracle.__getitem__),
+        max(over_best, key=over_best.__getitem__),
+    )
     return Worst(first, over_oracle[first], second, over_best[second])
 
 

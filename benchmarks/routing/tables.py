@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from benchmarks.routing.judging import FEASIBLE, ORACLE, Report, Summary
+from benchmarks.routing.judging import FEASIBLE, HUB, ORACLE, Report, Summary
 from benchmarks.routing.scores import Interval
 
 BEGIN: Final = "<!-- judged: written by benchmarks/routing_judge.py, do not edit by hand -->"
@@ -80,21 +80,34 @@ def one_cell(report: Report, cell: str) -> list[str]:
 
 
 def every_cell(report: Report) -> list[str]:
-    """Return, for each cell, what the oracles and the best baseline do."""
-    lines = [
-        "| cell | oracle, s | in SLO | reference ÷ oracle | SLO-optimal | best baseline | ÷ oracle | SLO-optimal |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """Return, for each cell, what the oracles, the hub's own router and the best baseline do."""
+    columns = (
+        "cell", "oracle, s", "in SLO", "reference ÷ oracle", "Central Hub ÷ oracle", "SLO-optimal", "within 10 %",
+        "best baseline", "÷ oracle", "SLO-optimal",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for cell, summaries in report.cells.items():
-        oracle, reference = summaries[ORACLE], summaries[FEASIBLE]
+        oracle, reference, own = summaries[ORACLE], summaries.get(FEASIBLE), summaries[HUB]
         name = min(report.baselines, key=lambda one: summaries[one].p99_s.value)
         best = summaries[name]
-        lines.append(
-            f"| {cell} | {oracle.p99_s.value:.2f} | {100 * oracle.within_slo.value:.1f} % "
-            f"| {ratio(reference.p99_over_oracle)} | {100 * reference.slo_optimal.value:.1f} % | {name} "
-            f"| {ratio(best.p99_over_oracle)} | {100 * best.slo_optimal.value:.1f} % |"
-        )
+        row = (
+            cell, f"{oracle.p99_s.value:.2f}", f"{100 * oracle.within_slo.value:.1f} %",
+            "–" if reference is None else ratio(reference.p99_over_oracle), ratio(own.p99_over_oracle),
+            f"{100 * own.slo_optimal.value:.1f} %", f"{100 * own.within_epsilon.value:.1f} %", name,
+            ratio(best.p99_over_oracle), f"{100 * best.slo_optimal.value:.1f} %",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def standing(report: Report) -> str:
+    """Return how the hub's own router stands against the best of the others."""
+    hub = report.hub
+    return (
+        f"Central Hub's p99 is certainly lower than that of the cell's best baseline in {100 * hub.ahead:.0f} % of the "
+        f"cells, and not certainly higher in {100 * hub.not_behind:.0f} %; at worst it is {times(hub.worst_loss)} times "
+        f"that, in “{hub.worst_cell}”."
+    )
 
 
 def win_matrix(report: Report) -> list[str]:
@@ -142,6 +155,8 @@ def markdown(report: Report) -> str:
             *one_cell(report, PLAIN if PLAIN in report.cells else next(iter(report.cells))),
             "",
             "### Every cell",
+            "",
+            standing(report),
             "",
             *every_cell(report),
             "",

@@ -7,7 +7,6 @@ exactly as for something that does not exist, a lower tier 403 for a shared serv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from central_hub.app import describe
 from central_hub.edge.operations import Operation
 from central_hub.kernel.context import Act
 from central_hub.plans.document import default_catalogue
+from tests.isolation.rows import INSTANCE, NO_INSTANCE, OFFERING, ROUTING, Row
 from tests.isolation.world import World, running
 
 TABLE = describe()[0]
@@ -25,20 +25,6 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----"""
 
 
-@dataclass(frozen=True)
-class Row:
-    """What to send. `own` is the object that belongs to acme, `missing` the same with one that is not there."""
-
-    own: str
-    missing: str = ""
-    body: Any = None
-    headers: dict[str, str] | None = None
-    status: int = 0
-    shared: str = ""
-
-
-INSTANCE = "/services/private/instances/i-1"
-NO_INSTANCE = "/services/nowhere/instances/i-1"
 CATALOGUE = msgspec.to_builtins(default_catalogue())
 FLAG = {"type": "boolean", "variants": {"on": True, "off": False}, "default": "off"}
 DOCUMENT = {
@@ -51,12 +37,12 @@ REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 
 
 LAYER = {"features": {"advanced_ai": False}}
 EVENT = {"specversion": "1.0", "type": "com.example.placed", "source": "/services/private", "id": "e-1", "data": {}}
-OFFERING = {"id": "m", "model": "m", "task": "chat"}
 ENDPOINT = {"url": "https://hooks.example/in"}
 RELAY = {"kind": "nats", "servers": ["127.0.0.1:1"]}
 ANY = {"if-match": "*"}
 
 ROWS: dict[str, Row] = {
+    **ROUTING,
     "get_asyncapi": Row("/asyncapi.json"),
     "publish_events": Row("/events", body=EVENT),
     "list_events": Row("/events?after=start"),
@@ -337,16 +323,6 @@ ROWS: dict[str, Row] = {
     "list_platform_letters": Row("/platform/subscriptions/private/letters"),
     "replay_platform_letters": Row("/platform/subscriptions/private/letters/replay", body={}),
     "discard_platform_letters": Row("/platform/subscriptions/private/letters/discard", body={}),
-    "declare_offerings": Row(INSTANCE + "/offerings", NO_INSTANCE + "/offerings", body={"offerings": [OFFERING]}),
-    "get_offerings": Row(INSTANCE + "/offerings", NO_INSTANCE + "/offerings"),
-    "withdraw_offerings": Row(INSTANCE + "/offerings", NO_INSTANCE + "/offerings"),
-    "list_offerings": Row("/routing/offerings"),
-    "decide_route": Row("/routing/decide", body={"require": {"task": "chat"}}),
-    "reserve_route": Row("/routing/reserve", body={"require": {"task": "chat"}}),
-    "report_outcomes": Row(
-        "/routing/outcomes", body={"outcomes": [{"instance_id": "i-1", "ok": True, "latency_ms": 1.0}]}
-    ),
-    "explain_route": Row("/routing/decisions/{routed}", "/routing/decisions/never-was"),
     "watch_services": Row("/watch?services=private"),
     "who_am_i": Row("/whoami"),
 }

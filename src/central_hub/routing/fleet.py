@@ -45,6 +45,8 @@ GIVEN_UP: Final = 6.0
 """What is overdue by so many times its expected time will not be told."""
 DOUBTED: Final = 1.5
 """The same for a caller that never told anything."""
+TRIED_MAX: Final = 12
+"""Decisions after which a kind is not given the benefit of the doubt any more, told of or not."""
 SHUN_S: Final = 1.0
 SHUN_MEANS: Final = 3.0
 SHUN_MAX_S: Final = 30.0
@@ -136,6 +138,9 @@ class Fleet:
         self._factor_s: list[float] = []
         self._strikes: list[float] = []
         self._kinds: dict[Hashable, int] = {}
+        self._tried: list[int] = []
+        self._unexplored: set[int] = set()
+        """Kinds of which nothing was declared, and too little learned."""
         self._unused: list[int] = []
         self._due: list[tuple[float, int]] = []
         self._next_due: list[float] = []
@@ -195,11 +200,14 @@ class Fleet:
             found = self._kinds[key] = len(self.models)
             self.models.append(SpeedModel(self.mean_s if guess_s is None else guess_s))
             self.calibrations.append(Calibration())
+            self._tried.append(0)
             if found >= len(self.floor):
                 self.weights = np.vstack((self.weights, np.zeros_like(self.weights)))
                 for name in ("floor", "ratios", "known"):
                     setattr(self, name, np.concatenate((getattr(self, name), np.zeros_like(getattr(self, name)))))
             self.known[found] = guess_s is not None
+            if guess_s is None:
+                self._unexplored.add(found)
             self._show_kind(found)
         return found
 
@@ -273,6 +281,9 @@ class Fleet:
         entry = Entry(decision, now_s, seconds, silent=not self._will_tell(caller))
         entry.until_s = until_s
         self.queues[server].open(entry)
+        self._tried[kind] += 1
+        if self._tried[kind] == TRIED_MAX:
+            self._show_kind(kind)
         self._placed[decision] = Placed(server, kind, book, caller, declared, foreseen_s, entry)
         self._ages.append((now_s, decision))
         self._forget(now_s)
@@ -358,6 +369,9 @@ class Fleet:
         if not trusted or 1 / SLOW_ABOVE < ratio / queue.factor < SLOW_ABOVE:
             model.learn(true, seconds / (queue.factor if trusted else 1.0), clear=clear)
             self._show_kind(kind)
+            if model.samples == 1 or model.samples % 16 == 0:
+                for other in tuple(self._unexplored):
+                    self._show_kind(other)
         if trusted:
             believed = clear and (not self._pooled or self._is_corroborated(server, ratio / queue.factor, by))
             self._set_factor(server, _moved(queue.factor, ratio, clear=believed), end_s)
@@ -432,8 +446,15 @@ class Fleet:
 
     def _show_kind(self, kind: int) -> None:
         model = self.models[kind]
-        self.weights[kind] = model.weights
-        self.floor[kind] = model.floor_s
+        share = 1.0
+        if kind in self._unexplored:
+            if model.explored or self._tried[kind] >= TRIED_MAX:
+                self._unexplored.discard(kind)
+            else:  # as fast as the fastest until it has been tried: who is thought slow is never found out
+                known = [one.mean_s for at, one in enumerate(self.models) if at not in self._unexplored]
+                share = min(1.0, min(known, default=model.mean_s) / model.mean_s)
+        self.weights[kind] = [share * weight for weight in model.weights]
+        self.floor[kind] = share * model.floor_s
         self.ratios[kind] = self.calibrations[kind].factors()
         self.known[kind] |= model.samples > 0
 

@@ -24,6 +24,8 @@ FITTED_EVERY: Final = 8
 FITTED_ALWAYS: Final = 32
 CLEAR_ENOUGH: Final = 8
 """From so many outcomes on that are clear, the others are left out."""
+EXPLORED: Final = 5
+"""Outcomes after which a kind is judged by what it showed."""
 GUESSED: Final = (0.3, 0.35, 0.35)
 GUESS_WEIGHT: Final = 0.2
 """How many outcomes the guess counts for."""
@@ -74,6 +76,11 @@ class SpeedModel:
     def trusted(self) -> bool:
         """Whether what contradicts it says more of an instance than of the model."""
         return self.samples >= TRUSTED_AT and self.error < TRUSTED_ERROR
+
+    @property
+    def explored(self) -> bool:
+        """Whether it was tried often enough to be judged by what it showed."""
+        return self.samples >= EXPLORED
 
     def learn(self, size: tuple[float, float], seconds: float, *, clear: bool = True) -> None:
         """Take in that a request took so long; what is not clear may have waited, and serves until there is better."""
