@@ -105,8 +105,8 @@ def standing(report: Report) -> str:
     hub = report.hub
     return (
         f"Central Hub's p99 is certainly lower than that of the cell's best baseline in {100 * hub.ahead:.0f} % of the "
-        f"cells, and not certainly higher in {100 * hub.not_behind:.0f} %; at worst it is {times(hub.worst_loss)} times "
-        f"that, in “{hub.worst_cell}”."
+        f"cells, and not certainly higher in {100 * hub.not_behind:.0f} %; at worst it is {times(hub.worst_loss)} "
+        f"times that, in “{hub.worst_cell}”."
     )
 
 
