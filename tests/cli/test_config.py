@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from central_hub.cli.config import put_value
+from central_hub.cli.failures import Failure
 from tests.cli.conftest import Hub
 
 
@@ -84,3 +88,16 @@ def test_a_template_makes_layers(hub: Hub, unique: str, tmp_path: Path) -> None:
     hub.json("template", "remove", unique)
     gone = hub.run("template", "apply", unique, "global")
     assert (gone.returncode, gone.stderr.splitlines()[-1]) == (3, "try:   central-hub template list")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("features.advanced_ai", "/features/advanced_ai"),
+        ("features/advanced_ai", "/features/advanced_ai"),
+        ("//features", "/risk/depth"),
+    ],
+)
+def test_a_place_that_is_none_is_answered_with_the_one_that_is_meant(typed: str, meant: str) -> None:
+    with pytest.raises(Failure, match=f"is not a place such as {meant}."):
+        put_value({}, typed, True)

@@ -287,7 +287,8 @@ def put_value(patch: dict[str, Any], path: str, value: Json) -> None:
     """
     parts = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
     if not path.startswith("/") or not all(parts):
-        raise usage(f"'{path}' is not a place such as /risk/depth.", "central-hub config set --help")
+        meant = f"/{path.strip('/.').replace('.', '/')}" if "//" not in path else "/risk/depth"
+        raise usage(f"'{path}' is not a place such as {meant}.", "central-hub config set --help")
     node = patch
     for part in parts[:-1]:
         inner = node.setdefault(part, {})

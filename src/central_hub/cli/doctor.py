@@ -167,14 +167,21 @@ def _store(store: str) -> list[Finding]:
 
 
 def _hub(session: Session) -> list[Finding]:
+    before = datetime.now(UTC)
     try:
         alive = Connection(session.hub.url).request("GET", "/livez")  # without the key, which has a check of its own
     except Failure as failure:
         down = Finding("hub", FAIL, failure.message, "central-hub serve")
-        return [down, _clock(None), Finding("ready", SKIP, "no hub"), Finding("key", SKIP, "no hub")]
+        return [
+            down,
+            judged_clock(None, before, datetime.now(UTC)),
+            Finding("ready", SKIP, "no hub"),
+            Finding("key", SKIP, "no hub"),
+        ]
+    after = datetime.now(UTC)
     return [
         Finding("hub", OK, f"answers at {session.hub.url}"),
-        _clock(alive),
+        judged_clock(alive, before, after),
         _asked(
             "ready",
             lambda: Connection(session.hub.url).request("GET", "/readyz"),
@@ -195,15 +202,17 @@ def _asked(check: str, ask: Callable[[], Answer], good: str, next_command: str) 
     return Finding(check, OK, f"{good}, tier {tier}" if tier else good)
 
 
-def _clock(alive: Answer | None) -> Finding:
-    now = datetime.now(UTC)
+def judged_clock(alive: Answer | None, before: datetime, now: datetime) -> Finding:
+    """Compare clocks: the hub said when between `before` and `now`, however long it took to answer."""
     if now.year < YEAR_MIN:
         return Finding("clock", FAIL, f"this machine says {now:%Y-%m-%d}", "sudo timedatectl set-ntp true")
     told = alive.headers.get("date") if alive else None
     if told is None:
         return Finding("clock", OK, f"{now:%Y-%m-%d %H:%M:%S} UTC; no hub to compare with")
-    skew_s = abs((parsedate_to_datetime(told) - now).total_seconds())
-    detail = f"{skew_s:.0f} s from the hub's (whole seconds)"
+    at = parsedate_to_datetime(told)
+    late_s, early_s = (at - now).total_seconds(), (before - at).total_seconds() - 1  # it says whole seconds
+    skew_s = max(0.0, late_s, early_s)
+    detail = f"{skew_s:.0f} s from the hub's"
     if skew_s > CLOCK_SKEW_S_MAX:
         return Finding("clock", WARN, detail, "expiry of keys is judged by the hub's clock: timedatectl set-ntp true")
     return Finding("clock", OK, detail)

@@ -43,8 +43,13 @@ EXIT_OF_STATUS: Final[Mapping[int, ExitCode]] = {
 
 # What to type next, by the problem's code where that says more than its status does.
 NEXT_OF_CODE: Final[Mapping[str, str]] = {
-    "credential_required": "export HUB_API_KEY=chk_…   (an operator makes one: central-hub key create TENANT)",
-    "invalid_credential": "export HUB_API_KEY=chk_…   (an operator makes one: central-hub key create TENANT)",
+    "credential_required": (
+        "export HUB_API_KEY=…   (a first start prints a token; an operator makes keys: central-hub key create TENANT)"
+    ),
+    "invalid_credential": (
+        "export HUB_API_KEY=chk_…   (from: central-hub key create TENANT; a first start's token ends with the first "
+        "operator's key)"
+    ),
     "scope_missing": "central-hub key create TENANT --scope SCOPE",
     "service_not_found": "central-hub services list",
     "instance_not_found": "central-hub services get NAME",
@@ -67,6 +72,7 @@ NEXT_OF_CODE: Final[Mapping[str, str]] = {
     "tier_too_low": "central-hub tenant set-tier TENANT TIER",
     "unknown_feature": "central-hub plan show",
     "unknown_addon": "central-hub plan show",
+    "unknown_tier": "central-hub plan show",
     "invalid_plans": "central-hub plan show",
     "plan_in_use": "central-hub tenant list",
     "plans_changed": "central-hub plan apply FILE",
