@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
 
 
 EXIT_OF_STATUS: Final[Mapping[int, ExitCode]] = {
+    307: ExitCode.UNAVAILABLE,  # another hub has it; who follows the redirection finds it
     400: ExitCode.USAGE,
     401: ExitCode.DENIED,
     403: ExitCode.DENIED,
