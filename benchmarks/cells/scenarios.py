@@ -15,7 +15,7 @@ from benchmarks.cells.placement import PLACEMENTS, by_hash, by_room, held
 from benchmarks.cells.storm import Hub, Place, Seen, Storm, Terms
 from benchmarks.cells.world import AGENT, BEAT_EVERY_S, POLLING, SDK, WAYS, Way, World, sizes
 from central_hub.sdk.backoff import BASE_S, CAP_S
-from central_hub.sdk.model import HUB_TIMEOUT_S
+from central_hub.sdk.link import SEVERAL_TIMEOUT_S
 from central_hub.sdk.serving import LEASE_TTL_S
 
 FLEETS: Final = (10, 30, 100, 300, 1_000)
@@ -232,7 +232,7 @@ def _terms(way: Way, costs: Costs, *, registering: bool) -> Terms:
         stored_s=together * record_s if registering else 0.0,
         refused_s=costs.refuse_s,
         connections=way.connections,
-        patience_s=HUB_TIMEOUT_S,
+        patience_s=SEVERAL_TIMEOUT_S,
     )
 
 
@@ -248,7 +248,7 @@ def hub_death(filled: float, way: Way, *, silent: bool, costs: Costs, world: Wor
     instances = round(filled * min(demand.carried(name, way, costs, world) for name in demand.RESOURCES))
     survivors = [_hub(instances, world.hubs, way, costs, world) for _ in range(world.hubs - 1)]
     storm = Storm([Place(survivors)], _terms(way, costs, registering=False))
-    from_s, within_s = (HUB_TIMEOUT_S, BEAT_EVERY_S) if silent else (0.0, BASE_S)
+    from_s, within_s = (SEVERAL_TIMEOUT_S, BEAT_EVERY_S) if silent else (0.0, BASE_S)
     storm.come(0, instances // world.hubs // way.together, from_s, within_s)
     seen = storm.run()
     return HubDeath(

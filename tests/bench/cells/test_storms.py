@@ -89,7 +89,7 @@ def test_a_machine_that_vanishes_is_noticed_later_than_a_process_that_ends() -> 
     vanished = hub_death(0.5, SDK, silent=True, costs=COSTS, world=SMALL).seen
     assert ended.all_s is not None
     assert vanished.all_s is not None
-    assert vanished.all_s > ended.all_s + 5
+    assert vanished.all_s > ended.all_s + 2
 
 
 @pytest.mark.parametrize("way", [SDK, AGENT])
