@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         default=50_000, description="Records after which a snapshot of the views is written."
     )
     retention_days: Annotated[int, Field(ge=1)] = Field(
-        default=7, description="Days that records stay behind the snapshot."
+        default=7, description="Days that published events are kept where no plan says otherwise."
     )
     key_provider: KeyProvider = Field(
         default=KeyProvider.FILE,

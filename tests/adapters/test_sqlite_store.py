@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
+from central_hub.adapters import verifying
 from central_hub.adapters.sqlite import log as sqlite_log
 from central_hub.adapters.sqlite import retention as sqlite_retention
 from central_hub.adapters.sqlite.log import RESERVED_BYTES, RESERVED_FOR_FACTS_BYTES, SqliteLog
@@ -108,6 +109,7 @@ async def test_a_store_of_an_earlier_version_is_moved_on_with_what_it_holds(log:
     await log.close()
     connection = apsw.Connection(str(tmp_path / "hub.db"))
     connection.execute("DROP TABLE told")
+    connection.execute("DROP TABLE gaps")
     connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     connection.close()
     moved = await SqliteLog.open(tmp_path / "hub.db", incarnation="j")
@@ -239,7 +241,7 @@ async def test_an_altered_record_behind_a_cut_is_still_noticed(log: SqliteLog) -
 
 
 async def test_verifying_while_retention_runs_reports_no_break(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_log, "VERIFY_PAGE", 7)
+    monkeypatch.setattr(verifying, "VERIFY_PAGE", 7)
     monkeypatch.setattr(sqlite_retention, "RETIRE_SLICE", 5)
     await log.append([command(record(data=b"%d" % number)) for number in range(2_000)])
     dropping = asyncio.create_task(log.retain(behind_pos=1_990, before_ms=10**6, results_before_ms=0))

@@ -76,3 +76,15 @@ def test_a_tenant_s_own_type_is_registered_tried_and_retired(hub: Hub, unique: s
     assert hub.run("event", "retire", "com.example.placed", key=key).returncode == 0
     assert hub.run("event", "publish", "com.example.placed", key=key).returncode == 2
     assert hub.run("event", "register", "com.x", "--schema", str(tmp_path / "none"), key=key).returncode == 2
+
+
+def test_what_is_kept_is_shown_and_events_are_purged(hub: Hub, unique: str) -> None:
+    hub.tenant(unique)
+    words = ("key", "create", unique, "--scope", "events:read", "--scope", "events:write", "--scope", "events:admin")
+    key = hub.json(*words)["api_key"]
+    hub.json("event", "publish", "com.example.placed", key=key)
+    assert hub.json("event", "retention", key=key)["events_days"] == 30
+    assert "--yes" in hub.run("event", "purge", "--before", "now", key=key).stderr
+    assert len(hub.json("event", "replay", "--type", "com.*", key=key)["events"]) == 1
+    assert hub.json("event", "purge", "--before", "now", "--yes", key=key)["purged_through"]
+    assert hub.json("event", "replay", "--type", "com.*", key=key)["events"] == []

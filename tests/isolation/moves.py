@@ -267,6 +267,8 @@ def _events(rng: random.Random, service: str, other: str, mark: str) -> tuple[St
         ("GET", f"/events/types/com.a.placed/schema?version={rng.randrange(1, 4)}", None),
         ("PUT", "/events/policy", {"unknown_types": rng.choice(["allowed", "refused", mark])}),
         ("GET", "/events/policy", None),
+        ("POST", "/events/purge", {"before": rng.choice(["start", "now", f"{other}.3", mark])}),
+        ("GET", "/events/retention", None),
     )
 
 

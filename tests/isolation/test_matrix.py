@@ -55,6 +55,8 @@ ROWS: dict[str, Row] = {
     ),
     "describe_event_type": Row("/events/types/com.acme.fresh", body={"json_schema": {"type": "object"}}),
     "retire_event_type": Row("/events/types/com.acme.private"),
+    "purge_events": Row("/events/purge", body={"before": "start"}),
+    "get_event_retention": Row("/events/retention"),
     "get_event_policy": Row("/events/policy"),
     "set_event_policy": Row("/events/policy", body={"unknown_types": "refused"}),
     "list_platform_events": Row("/platform/events?after=start"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from central_hub.kernel.expiring import ROW_BYTES, Weighed
 from central_hub.kernel.records import STREAM_SEPARATOR, Actor, Category, Record
 
 ROWS_A_STATEMENT: Final = 32
@@ -64,6 +65,14 @@ def decoded(rows: Iterable[Row]) -> tuple[list[Record], bool]:
     return records, False
 
 
+def without_gap(records: list[Record]) -> list[Record]:
+    """Return the records of a domain up to the first gap between them: whoever goes on from there meets it."""
+    if not records or records[-1].domain_seq - records[0].domain_seq == len(records) - 1:
+        return records
+    first = records[0].domain_seq
+    return records[: next(at for at, one in enumerate(records) if one.domain_seq != first + at)]
+
+
 def _record(row: Row) -> Record:
     return Record(
         pos=row[0],
@@ -81,3 +90,13 @@ def _record(row: Row) -> Record:
         hash=row[12],
         data=row[13],
     )
+
+
+def weighed(rows: Iterable[Row]) -> Weighed:
+    """Return what rows of `weigh` say: domain, last position, events, bytes of their data."""
+    upto, event_bytes = 0, dict[str, int]()
+    for domain, pos, events, size in rows:
+        upto = max(upto, pos)
+        if events:
+            event_bytes[domain] = size + events * ROW_BYTES
+    return Weighed(upto_pos=upto, event_bytes=event_bytes)

@@ -113,6 +113,7 @@ class Features:
             self.hooking.noticing.run(),
             self.hooking.deliveries.run(),
             self.telling.streams.run(),
+            self.telling.retention.run(),
             self.relaying.following.run(),
             self.subscribing.following.run(),
             self.subscribing.lapses.run(),

@@ -13,6 +13,7 @@ import structlog
 from central_hub.adapters.clock import system_random
 from central_hub.app.collecting import Collecting
 from central_hub.app.features import Features
+from central_hub.app.keeping import WORK_SNAPSHOTS
 from central_hub.app.parts import Core, Discovery, Observing
 from central_hub.app.staleness import Staleness
 from central_hub.edge.asgi import Edge
@@ -24,7 +25,6 @@ from central_hub.kernel.ids import PLATFORM
 from central_hub.tenants.secrets import SECRET_RANDOM_BYTES, mint_bootstrap
 
 SNAPSHOT_LOOK_S: Final = 5.0
-WORK_SNAPSHOTS: Final = "snapshots"
 """Writing snapshots and letting go of what is behind them, as work of one of several hubs."""
 DAY_MS: Final = 86_400_000
 RESULTS_KEPT_MS: Final = DAY_MS
@@ -152,9 +152,10 @@ class Hub:
         try:
             self._snapshot_pos = await self.core.runner.snapshot(self.core.stores.snapshots)
             now_ms = self.core.clock.now_ms()
+            # By age records leave domain by domain (events.retention); here only where the store is too large.
             await self.core.stores.log.retain(
                 behind_pos=self.core.runner.droppable_pos,
-                before_ms=now_ms - self.core.settings.retention_days * DAY_MS,
+                before_ms=0,
                 results_before_ms=now_ms - RESULTS_KEPT_MS,
                 told_before_ms=now_ms - TOLD_KEPT_MS,
             )

@@ -36,7 +36,7 @@ from central_hub.kernel.ports import Section
 from central_hub.settings import KeyProvider, Settings
 
 PAGE: Final = 1_000
-SMALL: Final = ("heads", "anchors", "data_keys")
+SMALL: Final = ("heads", "anchors", "gaps", "data_keys")
 
 Progress = Callable[[int, int], None]
 """Told how many rows were moved, of how many."""

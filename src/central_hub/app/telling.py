@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from central_hub.app.keeping import WORK_SNAPSHOTS, retention_of
 from central_hub.app.limiting import patience_of
 from central_hub.app.parts import Core
 from central_hub.configuration.events import EVENTS as CONFIGURATION_EVENTS
@@ -14,6 +15,7 @@ from central_hub.events import contract
 from central_hub.events.describing import OwnTypes
 from central_hub.events.reading import EventReading
 from central_hub.events.reported import REPORTED
+from central_hub.events.retention import Purging, Retention
 from central_hub.events.routes import EventRoutes
 from central_hub.events.routes import operations as events_operations
 from central_hub.events.streaming import EventStreams
@@ -21,6 +23,7 @@ from central_hub.events.type_routes import EventTypeRoutes
 from central_hub.events.type_routes import operations as types_operations
 from central_hub.events.usecases import Publishing
 from central_hub.events.validating import Validating
+from central_hub.events.view import EventsView
 from central_hub.flags.events import EVENTS as FLAGS_EVENTS
 from central_hub.health.events import EVENTS as HEALTH_EVENTS
 from central_hub.kernel.events import EventTypes
@@ -60,17 +63,23 @@ class Telling:
     reading: EventReading
     streams: EventStreams
     own_types: OwnTypes
+    retention: Retention
+    purging: Purging
+    view: EventsView
 
     def operations(self, version: str) -> tuple[Operation, ...]:
         """Return the rows of events, and of their contract."""
-        routes = EventRoutes(publishing=self.publishing, reading=self.reading, streams=self.streams)
+        routes = EventRoutes(
+            publishing=self.publishing, reading=self.reading, streams=self.streams, retention=self.retention,
+            purging=self.purging, view=self.view,
+        )  # fmt: skip
         types = EventTypeRoutes(types=EVENT_TYPES, own=self.own_types)
         text = partial(asyncapi_text, version)
         return (*events_operations(routes), *types_operations(types), *contract.operations(text))
 
     def collector(self) -> Collector:
         """Return the collector of what is counted here."""
-        return events_collector(self.publishing, self.streams)
+        return events_collector(self.publishing, self.streams, self.retention)
 
 
 def asyncapi_text(version: str) -> str:
@@ -80,7 +89,7 @@ def asyncapi_text(version: str) -> str:
 
 def telling(core: Core) -> Telling:
     """Wire events."""
-    reading = EventReading(core.stores.log, core.runner, EVENT_TYPES, patience_s=patience_of(core))
+    reading = EventReading(core.stores.log, core.runner, EVENT_TYPES, core.events.purged, patience_s=patience_of(core))
     streams = EventStreams(reading, core.authentication, core.clock)
     core.runner.listen(streams.applied)
     validating = Validating(core.events)
@@ -89,4 +98,14 @@ def telling(core: Core) -> Telling:
         reading=reading,
         streams=streams,
         own_types=OwnTypes(core.events, core.sequencer, core.authentication),
+        retention=Retention(
+            core.stores.log,
+            core.runner,
+            core.events,
+            retention_of(core),
+            lambda: core.ownership.owns(WORK_SNAPSHOTS, ""),
+            core.clock,
+        ),
+        purging=Purging(core.events, core.sequencer, core.authentication),
+        view=core.events,
     )

@@ -1,4 +1,4 @@
-"""`central-hub event register | retire | policy`: a tenant's own types of events."""
+"""`central-hub event register | retire | policy | retention | purge`: what a tenant says of its own events."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ def add_type_commands(group: typer.Typer) -> None:
     client_command(group, "register")(register)
     client_command(group, "retire")(retire)
     client_command(group, "policy")(policy)
+    client_command(group, "retention")(retention)
+    client_command(group, "purge")(purge)
 
 
 def register(
@@ -69,6 +71,25 @@ def policy(
     """Show, or say, what becomes of events of types that the tenant has not described."""
     path, body = "/events/policy", None if unknown is None else {"unknown_types": unknown.value}
     answer = session.hub.request("GET" if body is None else "PUT", path, body=body).body
+    session.show(answer, lambda out: out.fields(answer))
+
+
+def retention(session: Session) -> None:
+    """Show how long events are kept, what they take, and where what can be read begins."""
+    answer = session.hub.get("/events/retention")
+    session.show(answer, lambda out: out.fields(answer))
+
+
+def purge(
+    session: Session,
+    before: Annotated[str, typer.Option(help="Up to this position, before this RFC 3339 time, or 'now' for all.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; it cannot be undone.")] = False,
+) -> None:
+    """Take the tenant's events away, for good; the trail of what was done stays."""
+    if not yes:
+        session.out.talk(f"Nothing is gone yet. Next: central-hub event purge --before {before} --yes")
+        return
+    answer = session.hub.post("/events/purge", {"before": before})
     session.show(answer, lambda out: out.fields(answer))
 
 

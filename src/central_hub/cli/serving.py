@@ -79,7 +79,10 @@ def serve(
         int | None, typer.Option(envvar="HUB_SNAPSHOT_EVERY", help="Records between snapshots. (50000)")
     ] = None,
     retention_days: Annotated[
-        int | None, typer.Option(envvar="HUB_RETENTION_DAYS", help="Days that records are kept. (7)")
+        int | None,
+        typer.Option(
+            envvar="HUB_RETENTION_DAYS", help="Days that published events are kept where no plan says otherwise. (7)"
+        ),
     ] = None,
     key_provider: Annotated[
         str | None, typer.Option(envvar="HUB_KEY_PROVIDER", help="The key-encryption key: file, env, transit. (file)")

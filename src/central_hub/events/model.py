@@ -64,6 +64,21 @@ VALIDATORS_KEPT_MAX: Final = 1_000
 DATA_ERRORS_MAX: Final = 8
 """Faults of one event's data that are named."""
 
+RETENTION_LOOK_S: Final = 60.0
+"""Seconds between looks at whether there is something to let go."""
+RETENTION_EVERY_MS: Final = 3_600_000.0
+"""Longest time between two passes over all domains while no new snapshot lets more go."""
+WEIGHED_AT_ONCE: Final = 10_000
+"""Records whose bytes are added up in one question to the store."""
+HISTORY_DAYS: Final = 400
+"""Days that facts and the audit trail are kept where no plan says otherwise."""
+
+EVENTS_DAYS: Final = "hub_events_days"
+HISTORY_DAYS_FEATURE: Final = "hub_history_days"
+EVENTS_MB: Final = "hub_events_mb"
+"""Features of plans: days that published events are kept, days that everything else is, MB of events."""
+
+PURGE_STREAM: Final = "events-purged"
 TYPES_STREAM: Final = "event-types"
 """The aggregate of what a tenant describes."""
 
@@ -153,8 +168,23 @@ class EventPublished(Fact, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     binary: bool = False
 
 
+class EventsPurged(Fact, frozen=True, kw_only=True):
+    """A tenant's events up to a position are told to nobody any more, and leave the log with the next snapshots."""
+
+    upto_seq: int
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much of a domain is kept: milliseconds of events and of the rest, bytes of events; 0: no end."""
+
+    events_ms: int
+    history_ms: int
+    events_bytes: int = 0
+
+
 FACTS: Final[tuple[type[Fact], ...]] = (
     EventPublished,
+    EventsPurged,
     EventTypeRegistered,
     EventTypeRetired,
     EventTypesPolicySet,

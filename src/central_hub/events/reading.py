@@ -7,7 +7,7 @@ that was asked for, move it on as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -97,11 +97,21 @@ class EventReading:
         log: where records are.
         applying: opens them, and knows what was applied.
         types: what facts are told as.
+        purged: up to where a domain's events are told to nobody any more.
         patience_s: how long a reader waits for what another hub wrote.
     """
 
-    def __init__(self, log: DomainLog, applying: Applying, types: EventTypes, *, patience_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        log: DomainLog,
+        applying: Applying,
+        types: EventTypes,
+        purged: Callable[[DomainId], int] = lambda _: 0,
+        *,
+        patience_s: float = 0.0,
+    ) -> None:
         self._log = log
+        self._purged = purged
         self._applying = applying
         self._types = types
         self._patience_s = patience_s
@@ -177,6 +187,8 @@ class EventReading:
         Raises:
             HubError: `position_gone` (410).
         """
+        if after < self._purged(domain):
+            raise position_gone("what came after it was purged")
         found: list[Told] = []
         seq = after
         while seq - after < SCANNED_MAX:
@@ -211,9 +223,8 @@ class EventReading:
         return seq
 
     async def _first(self, domain: DomainId) -> int:
-        """Return the position before the oldest record that is kept."""
-        records = await self._log.read_domain(domain, 0, 1)
-        return records[0].domain_seq - 1 if records else self.head(domain)
+        """Return the position behind which nothing has left."""
+        return max(await self._log.horizon(domain), self._purged(domain))
 
     async def _before_time(self, domain: DomainId, first: int, time_ms: int) -> int:
         """Return the last position before which everything was written before a time; clocks that were set aside."""

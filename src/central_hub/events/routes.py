@@ -10,21 +10,29 @@ from central_hub.edge.operations import Call, Operation, Reply
 from central_hub.edge.streams import MEDIA_TYPE as EVENT_STREAM
 from central_hub.edge.streams import Sink
 from central_hub.events.envelope import Given, read
-from central_hub.events.model import BATCH_BYTES_MAX, SCOPE_READ, SCOPE_WRITE, Category
-from central_hub.events.reading import EventReading, together, wanted_of
+from central_hub.events.model import BATCH_BYTES_MAX, SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, Category
+from central_hub.events.reading import START, EventReading, together, wanted_of
+from central_hub.events.retention import Purging, Retention
 from central_hub.events.schemas import (
     CloudEvent,
     EventPage,
     PageQuery,
     Published,
+    PurgeBody,
+    PurgedAnswer,
+    RetentionAnswer,
     StreamQuery,
 )
 from central_hub.events.streaming import EventStreams
 from central_hub.events.usecases import Publishing
+from central_hub.events.view import EventsView
 from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN
 from central_hub.kernel.ids import PLATFORM, DomainId
 
 TAG: Final = "events"
+
+DAY_MS: Final = 86_400_000
+MEGABYTE: Final = 1_000_000
 
 OnClose = Callable[[], None]
 
@@ -36,6 +44,9 @@ class EventRoutes:
     publishing: Publishing
     reading: EventReading
     streams: EventStreams
+    retention: Retention
+    purging: Purging
+    view: EventsView
 
     async def publish_events(self, call: Call) -> Reply:
         """Answer POST /events."""
@@ -70,6 +81,33 @@ class EventRoutes:
 
         return Reply(media_type=EVENT_STREAM, stream=on_open)
 
+    async def purge_events(self, call: Call) -> Reply:
+        """Answer POST /events/purge."""
+        body: PurgeBody = call.body
+        domain = call.ctx.domain
+        is_time = "T" in body.before and ":" in body.before
+        upto = await self.reading.begin(
+            domain, StreamQuery(since=body.before) if is_time else StreamQuery(after=body.before)
+        )
+        gone = await self.purging.purge(call.ctx, domain, upto)
+        return Reply(PurgedAnswer(purged_through=self.reading.position(gone)))
+
+    async def get_event_retention(self, call: Call) -> Reply:
+        """Answer GET /events/retention."""
+        domain = call.ctx.domain
+        kept, purged = self.retention.kept(domain), self.view.purged(domain)
+        first = await self.reading.begin(domain, StreamQuery(after=START))
+        return Reply(
+            RetentionAnswer(
+                events_days=kept.events_ms / DAY_MS or None,
+                history_days=kept.history_ms / DAY_MS or None,
+                events_mb=kept.events_bytes / MEGABYTE or None,
+                events_bytes=self.retention.event_bytes(domain),
+                begins_after=self.reading.position(first),
+                purged_through=self.reading.position(purged) if purged else None,
+            )
+        )
+
 
 def _domain(call: Call) -> DomainId:
     """Return whose events an operation is about: the platform's, or the caller's own."""
@@ -89,6 +127,19 @@ def operations(routes: EventRoutes) -> tuple[Operation, ...]:
             description="Structured, as a batch, or with the attributes in `ce-` headers. Of events with the same "
             "source and id within seven days the first is taken. `hubcategory` is "
             f"`{Category.DOMAIN.value}` (without a word) or `{Category.INTEGRATION.value}`.",
+        ),
+        Operation(
+            id="purge_events", method="POST", path="/events/purge", handler=routes.purge_events, scope=SCOPE_ADMIN,
+            tag=TAG, body=PurgeBody, answer=PurgedAnswer, needs_tenant=True,
+            problems=("invalid_position", "position_gone"),
+            summary="Take the tenant's events up to a position or a time away, for good.",
+            description="They are told to nobody from then on (a position before it is 410), and those that services "
+            "published leave the store with the next snapshots. The trail of what was done stays.",
+        ),
+        Operation(
+            id="get_event_retention", method="GET", path="/events/retention", handler=routes.get_event_retention,
+            scope=SCOPE_READ, tag=TAG, answer=RetentionAnswer,
+            summary="Show how long the tenant's events are kept, what they take, and where what can be read begins.",
         ),
         *_reading(routes, "/events", "events", "the tenant's", scope=SCOPE_READ),
         *_reading(

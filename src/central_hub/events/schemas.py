@@ -189,6 +189,32 @@ class TypeVersionList(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[TypeVersionAnswer]
 
 
+class PurgeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`before`: a position, with which it ends; an RFC 3339 time; or `now` for all that there are."""
+
+    before: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class PurgedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The position up to which a tenant's events are gone."""
+
+    purged_through: str
+
+
+class RetentionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much of a tenant's log is kept, null for no end, and where what can be read begins.
+
+    `events_bytes` is what events take as it was last added up, with 320 bytes for each beside its data.
+    """
+
+    events_days: float | None
+    history_days: float | None
+    events_mb: float | None
+    events_bytes: int
+    begins_after: str
+    purged_through: str | None
+
+
 class EventPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What becomes of events of types that the tenant has not described."""
 

@@ -1,4 +1,4 @@
-"""What tenants say of their own types of events: schemas in versions, and what becomes of types without one. Pure."""
+"""What tenants say of their events: schemas of their own types in versions, and up to where they are gone. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from central_hub.events.model import (
     VERSIONS_MAX,
+    EventsPurged,
     EventTypeRegistered,
     EventTypeRetired,
     EventTypesPolicySet,
@@ -30,6 +31,7 @@ _NONE: Final[Mapping[str, Versions]] = MappingProxyType({})
 
 
 class _Dump(msgspec.Struct, kw_only=True):
+    purged: int = 0
     unknown: UnknownTypes = UnknownTypes.ALLOWED
     types: list[tuple[str, Versions]] = []
 
@@ -37,12 +39,13 @@ class _Dump(msgspec.Struct, kw_only=True):
 class _Own:
     """What one domain says."""
 
-    __slots__ = ("schema_bytes", "types", "unknown")
+    __slots__ = ("purged", "schema_bytes", "types", "unknown")
 
     def __init__(self) -> None:
         self.types: dict[str, Versions] = {}
         self.unknown = UnknownTypes.ALLOWED
         self.schema_bytes = 0
+        self.purged = 0
 
 
 class EventsView:
@@ -59,7 +62,7 @@ class EventsView:
     @property
     def facts(self) -> frozenset[type[Fact]]:
         """The types it folds."""
-        return frozenset((EventTypeRegistered, EventTypeRetired, EventTypesPolicySet, TenantShredded))
+        return frozenset((EventsPurged, EventTypeRegistered, EventTypeRetired, EventTypesPolicySet, TenantShredded))
 
     def types(self, domain: DomainId) -> Mapping[str, Versions]:
         """Return a domain's own types by name; do not keep it across an await."""
@@ -76,6 +79,11 @@ class EventsView:
         own = self._own.get(domain)
         return 0 if own is None else own.schema_bytes
 
+    def purged(self, domain: DomainId) -> int:
+        """Return the position up to which a domain's events are told to nobody any more, 0 for none."""
+        own = self._own.get(domain)
+        return 0 if own is None else own.purged
+
     def apply(self, applied: Applied) -> None:
         """Fold one fact."""
         match applied.fact:
@@ -91,6 +99,9 @@ class EventsView:
                 self._keep(self._own[applied.domain], name, ())
             case EventTypesPolicySet(unknown=unknown):
                 self._own.setdefault(applied.domain, _Own()).unknown = unknown
+            case EventsPurged(upto_seq=upto):
+                own = self._own.setdefault(applied.domain, _Own())
+                own.purged = max(own.purged, upto)
             case TenantShredded(tenant_id=tenant_id):
                 self._own.pop(DomainId(tenant_id), None)
             case _:
@@ -102,7 +113,7 @@ class EventsView:
         if own is None:
             return
         kept = list(own.types.items())
-        yield _Dump(unknown=own.unknown, types=kept[:CHUNK])
+        yield _Dump(purged=own.purged, unknown=own.unknown, types=kept[:CHUNK])
         for start in range(CHUNK, len(kept), CHUNK):
             yield _Dump(unknown=own.unknown, types=kept[start : start + CHUNK])
 
@@ -112,6 +123,7 @@ class EventsView:
             dumped = msgspec.msgpack.decode(chunk, type=_Dump)
             own = self._own.setdefault(domain, _Own())
             own.unknown = dumped.unknown
+            own.purged = max(own.purged, dumped.purged)
             for name, versions in dumped.types:
                 self._keep(own, name, versions)
 

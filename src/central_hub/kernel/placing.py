@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.expiring import Gap
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.ports import Accepted, Append, Conflict, Duplicate, Idempotency, StreamKey, Unplaced, Verdict
 from central_hub.kernel.records import GENESIS_HASH, Record, chain_hash, chain_header, record_hash
@@ -153,11 +154,14 @@ class ChainVerifier:
     """Follows one domain's chain record by record.
 
     Args:
-        anchor: position and hash of the last record that retention removed; (0, genesis) if none.
+        anchor: position and hash of the last record of the beginning that left; (0, genesis) if none.
+        gaps: runs of records that left later on, by their first position.
     """
 
-    def __init__(self, anchor: DomainHead = (0, GENESIS_HASH)) -> None:
-        self._seq, self._hash = anchor
+    def __init__(self, anchor: DomainHead = (0, GENESIS_HASH), gaps: Iterable[Gap] = ()) -> None:
+        self._seq: int = anchor[0]
+        self._hash: bytes = anchor[1]
+        self._gaps: dict[int, Gap] = {gap.first: gap for gap in gaps}
         self._pos = 0
         self._first = anchor[0] + 1
         self._broken_at: int | None = None
@@ -169,12 +173,18 @@ class ChainVerifier:
             if self._broken_at is not None:
                 return
             self._checked += 1
+            self._step_over()
             linked = record.domain_seq == self._seq + 1 and record.prev_hash == self._hash
             # The position is not hashed, but it must grow: replay goes by it.
             if not linked or record.pos <= self._pos or record_hash(record) != record.hash:
                 self._broken_at = self._seq + 1
                 return
             self._pos, self._seq, self._hash = record.pos, record.domain_seq, record.hash
+
+    def _step_over(self) -> None:
+        """Go on behind a gap that begins here and was linked to what is here."""
+        while (gap := self._gaps.get(self._seq + 1)) is not None and gap.prev_hash == self._hash:
+            self._seq, self._hash = gap.last, gap.hash
 
     def unreadable(self) -> None:
         """Note that the next record does not even decode."""
@@ -183,6 +193,7 @@ class ChainVerifier:
 
     def finish(self, head: DomainHead | None) -> ChainCheck:
         """Return the outcome; a tail that was cut off is held against the domain's known head."""
+        self._step_over()
         if self._broken_at is None and head is not None and (self._seq, self._hash) != head:
             self._broken_at = self._seq + 1
         return ChainCheck(checked=self._checked, first_seq=self._first, last_seq=self._seq, broken_at=self._broken_at)

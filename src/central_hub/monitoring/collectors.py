@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from central_hub.configuration.announcing import Announcements
+from central_hub.events.retention import Retention
 from central_hub.events.streaming import EventStreams
 from central_hub.events.usecases import Publishing
 from central_hub.health.keeper import Keeper
@@ -223,7 +224,7 @@ def webhooks_collector(deliveries: Deliveries, noticing: Noticing) -> Collector:
     return collect
 
 
-def events_collector(publishing: Publishing, streams: EventStreams) -> Collector:
+def events_collector(publishing: Publishing, streams: EventStreams, retention: Retention) -> Collector:
     """Return the collector of events; of all tenants together."""
 
     def collect() -> Iterable[Family]:
@@ -234,6 +235,8 @@ def events_collector(publishing: Publishing, streams: EventStreams) -> Collector
         yield counter("central_hub_events_told_total", "Events sent to open streams.", streams.told)
         yield gauge("central_hub_event_streams", "Open streams of events.", streams.open_streams)
         yield counter("central_hub_event_streams_cut_total", "Streams that did not keep up.", streams.cut)
+        yield counter("central_hub_log_records_left_total", "Records that retention let go.", retention.records)
+        yield counter("central_hub_log_bytes_left_total", "Bytes of records that retention let go.", retention.bytes)
 
     return collect
 

@@ -97,8 +97,9 @@ class AuditTrail:
         entries = [
             _entry(applied) for record in records[:limit] if (applied := self._opener.opened(record)) is not None
         ]
-        more = len(records) > limit
-        return AuditPage(entries=entries, next_cursor=str(records[limit - 1].domain_seq) if more else None)
+        last = records[:limit][-1].domain_seq if records else 0
+        more = last < self._opener.position(domain)  # what is read ends before a gap, and goes on behind it
+        return AuditPage(entries=entries, next_cursor=str(last) if records and more else None)
 
     async def verify(self, domain: DomainId) -> ChainCheck:
         """Verify that nothing in a domain's trail was altered, removed or reordered."""

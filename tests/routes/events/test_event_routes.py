@@ -264,3 +264,59 @@ async def test_a_tenant_s_types_are_taken_along() -> None:
         shown = await world.must("GET", "/events/types/com.example.placed", key="moved")
         assert shown["json_schema"] == PLACED
         assert await world.must("GET", "/events/policy", key="moved") == {"unknown_types": "refused"}
+
+
+async def test_a_tenant_purges_its_events_and_its_trail_stays() -> None:
+    async with running() as world:
+        for name in ("acme", "globex"):
+            await world.tenant(name, "pro")
+            await world.must("POST", "/events", key=name, body=[EVENT, EVENT | {"id": "e-2"}])
+        before = (await page(world, "after=start&types=com.*&limit=1"))["events"][0]["hubseq"]
+        shown = await world.must("GET", "/events/retention", key="acme")
+        assert (shown["events_days"], shown["history_days"], shown["events_mb"]) == (30, 400, 1000)
+        assert shown["purged_through"] is None
+        gone = await world.must("POST", "/events/purge", key="acme", body={"before": before})
+        assert gone["purged_through"] == before
+        left = await page(world, "after=start")
+        assert [one["id"] for one in left["events"]] == ["e-2"]
+        status, problem = told(await world.ask("GET", "/events?last=1000", key="acme"))
+        assert status == 200
+        incarnation, _, seq = before.rpartition(".")
+        status, problem = told(await world.ask("GET", f"/events?after={incarnation}.{int(seq) - 1}", key="acme"))
+        assert (status, problem["code"]) == (410, "position_gone")
+        await world.must("POST", "/events/purge", key="acme", body={"before": "2099-01-01T00:00:00Z"})
+        assert (await page(world, "after=start"))["events"] == []
+        assert len((await page(world, "after=start&types=com.*", key="globex"))["events"]) == 2
+        trail = await world.must("GET", "/tenants/acme/audit?limit=100", key="acme")
+        assert [one["type"] for one in trail["entries"]].count("EventsPurged") == 2
+        assert (await world.must("GET", "/tenants/acme/audit/verify", key="acme"))["broken_at"] is None
+
+
+async def test_a_plan_an_override_and_no_plan_say_how_long_events_are_kept() -> None:
+    async with running() as world:
+        await world.tenant("acme", "free")
+        assert (await world.must("GET", "/events/retention", key="acme"))["events_days"] == 7
+        await world.must("PUT", "/tenants/acme/overrides/hub_events_days", key="root", body={"value": 90})
+        await world.must("PUT", "/tenants/acme/overrides/hub_events_mb", key="root", body={"value": None})
+        shown = await world.must("GET", "/events/retention", key="acme")
+        assert (shown["events_days"], shown["events_mb"]) == (90, None)
+
+
+async def test_the_trail_is_read_over_what_has_left() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        for number in range(4):
+            await world.must("POST", "/events", key="acme", body=EVENT | {"id": f"e-{number}"})
+            await world.register(f"risk-{number}", key="acme")
+        core = world.hub.core
+        core.runner.droppable_pos = core.runner.pos
+        core.clock.advance(100 * 86_400_000)  # type: ignore[attr-defined]
+        await world.hub.features.telling.retention.keep()
+        types: list[str] = []
+        cursor = ""
+        while cursor is not None:
+            answer = await world.must("GET", f"/tenants/acme/audit?limit=2{cursor and f'&cursor={cursor}'}", key="acme")
+            types += [one["type"] for one in answer["entries"]]
+            cursor = answer["next_cursor"]
+        assert (types.count("ServiceRegistered"), types.count("EventPublished")) == (4, 0)
+        assert (await world.must("GET", "/tenants/acme/audit/verify", key="acme"))["broken_at"] is None

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from central_hub.edge.pipeline import Answer
-from central_hub.edge.shares import BURST_S
+from central_hub.edge.shares import BURST_S, LIMITS
 from central_hub.plans.document import default_catalogue
 from tests.isolation.world import World, running
 
@@ -35,7 +35,7 @@ async def test_the_plan_says_how_much_of_the_hub_a_tenant_may_have() -> None:
         await world.tenant("acme", "free")
         answer = body(await world.ask("GET", AT, key="acme"))
         assert {each["name"]: each["limit"] for each in answer["limits"]} == {
-            name: value for name, value in FREE.items() if name.startswith("hub_") and name != "hub_write_weight"
+            name: value for name, value in FREE.items() if name in LIMITS and name != "hub_write_weight"
         }
         assert {each["source"] for each in answer["limits"]} == {"plan:free"}
         assert {each["upgrade_to"] for each in answer["limits"]} == {"pro"}

@@ -99,7 +99,7 @@ class House:
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
         self.access = OpenAccess()
         self.types = EventTypes(EVENTS, REPORTED)
-        self.reading = EventReading(self.log, self.runner, self.types)
+        self.reading = EventReading(self.log, self.runner, self.types, self.view.purged)
         self.streams = EventStreams(self.reading, self.access, SystemClock(), per_tenant_max=4)
         self.publishing = Publishing(self.sequencer, self.access, self.types, Validating(self.view))
         self.own = OwnTypes(self.view, self.sequencer, self.access)

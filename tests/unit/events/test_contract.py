@@ -41,7 +41,7 @@ UNTOLD = {
     "KeyCreated", "KeyRotated", "KeyRevoked", "GatewayAdded", "GatewayRemoved", "LegacyPolicySet", "AccessDenied",
     "SecretPut", "SecretDeleted", "SecretRead", "EncryptionRotationBegun", "EncryptionRotationEnded",
     # What tenants say of their own types, and what is told in its own words.
-    "EventTypeRegistered", "EventTypeRetired", "EventTypesPolicySet", "EventPublished",
+    "EventTypeRegistered", "EventTypeRetired", "EventTypesPolicySet", "EventPublished", "EventsPurged",
     # Steps of the hub's own bookkeeping.
     "TenantBudgetReserved", "UsageRecorded", "TenantTrialExtended", "ConfigurationSchemaSet",
     "ConfigurationTemplateSet", "SegmentDefined", "SegmentRemoved", "WebhookCreated", "WebhookSecretRotated",

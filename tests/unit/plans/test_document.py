@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from central_hub.edge.shares import LIMITS
+from central_hub.events.model import EVENTS_DAYS, EVENTS_MB, HISTORY_DAYS_FEATURE
 from central_hub.kernel.errors import HubError
 from central_hub.plans.document import (
     DOCUMENT_BYTES_MAX,
@@ -39,10 +40,14 @@ def test_the_plans_a_hub_starts_with_are_the_promised_ones() -> None:
         assert said == values, feature
 
 
+KEPT = (EVENTS_DAYS, HISTORY_DAYS_FEATURE, EVENTS_MB)
+"""How long a tenant's part of the log is kept, and how much of it."""
+
+
 def test_every_limit_of_the_hub_itself_is_in_every_plan_and_no_plan_gets_less_than_a_lower_one() -> None:
     ladder = Ladder(default_catalogue())
-    assert {name for name in ladder.catalogue.features if name.startswith(HUB_PREFIX)} == set(LIMITS)
-    for name in LIMITS:
+    assert {name for name in ladder.catalogue.features if name.startswith(HUB_PREFIX)} == {*LIMITS, *KEPT}
+    for name in (*LIMITS, *KEPT):
         said = [ladder.catalogue.plans[tier].entitlements[name] for tier in ladder.names()]
         in_order = [float("inf") if value is None else float(value) for value in said]
         assert in_order == sorted(in_order), name

@@ -68,7 +68,9 @@ class PostgresGround:
 
     async def small(self, table: str) -> list[Row]:
         """Return the rows of a small table; see the port."""
-        return await self._fetch({"heads": "heads", "anchors": "anchors", "data_keys": "data_keys"}[table])
+        return await self._fetch(
+            {"heads": "heads", "anchors": "anchors", "data_keys": "data_keys", "gaps": "gaps"}[table]
+        )
 
     async def begin(self) -> None:
         """Begin to put rows."""

@@ -35,15 +35,16 @@ from central_hub.adapters.postgres.connection import (
 from central_hub.adapters.postgres.hold import Hold
 from central_hub.adapters.postgres.members import Joining, Members
 from central_hub.adapters.postgres.migrations import PACKAGE
-from central_hub.adapters.postgres.retention import forget_results, forget_told, retire
+from central_hub.adapters.postgres.retention import expire, forget_results, forget_told, retire
 from central_hub.adapters.postgres.session import EVERY_DOMAIN, Session, scoped
 from central_hub.adapters.postgres.signalling import SealedSignals
-from central_hub.adapters.record_rows import Rows, decoded
+from central_hub.adapters.record_rows import Rows, weighed, without_gap
+from central_hub.adapters.verifying import Chain
 from central_hub.kernel.errors import HubError
+from central_hub.kernel.expiring import Expired, Terms, Weighed
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.placing import (
     ChainCheck,
-    ChainVerifier,
     DomainHead,
     ForeignWrites,
     Placement,
@@ -52,14 +53,13 @@ from central_hub.kernel.placing import (
     store_unavailable,
 )
 from central_hub.kernel.ports import Append, Head, Idempotency, Verdict
-from central_hub.kernel.records import GENESIS_HASH, STREAM_SEPARATOR, Record
+from central_hub.kernel.records import STREAM_SEPARATOR, Record
 
 READ_S: Final = 10.0
 APPEND_S: Final = 10.0
 ERRAND_S: Final = 120.0
 ERRANDS_MAX: Final = 3
 """Connections beside the session's own at the same time; who wants another waits."""
-VERIFY_PAGE: Final = 1_000
 
 
 class PostgresLog:
@@ -224,7 +224,7 @@ class PostgresLog:
 
     async def read_domain(self, domain: DomainId, after_seq: int, limit: int) -> list[Record]:
         """Return one domain's records after a position; see the port."""
-        return await records_of(await self._ask(domain, "read_domain", domain, after_seq, limit))
+        return without_gap(await records_of(await self._ask(domain, "read_domain", domain, after_seq, limit)))
 
     async def head(self) -> Head:
         """Return the end of the log."""
@@ -238,12 +238,7 @@ class PostgresLog:
 
     async def verify(self, domain: DomainId) -> ChainCheck:
         """Verify one domain's hash chain, from where retention cut it to its head."""
-        while True:
-            anchor = await self._anchor(domain)
-            found = await self._verify_from(domain, anchor)
-            # Retention may have cut the chain while it was read: then what is missing was dropped.
-            if found.broken_at is None or await self._anchor(domain) == anchor:
-                return found
+        return await Chain(domain, self._ask_of, self._heads.get).verify()
 
     async def retain(self, *, behind_pos: int, before_ms: int, results_before_ms: int, told_before_ms: int = 0) -> int:
         """Drop records that are behind a snapshot and older than the retention, oldest first.
@@ -264,6 +259,27 @@ class PostgresLog:
             await forget_results(connection, self._sql, results_before_ms)
             await forget_told(connection, self._sql, told_before_ms)
         return dropped
+
+    async def expire(self, domain: DomainId, *, after_seq: int, behind_pos: int, terms: Terms) -> Expired:
+        """Drop some of the oldest records of one domain in one step; its chain stays whole over the gap.
+
+        Args:
+            after_seq: where to begin to look.
+            behind_pos: position of a snapshot that is durable; nothing after it goes.
+
+        Returns:
+            What left, and how far was looked; the same again from there until that is 0.
+        """
+        async with self.errand(domain) as connection:
+            return await expire(connection, self._sql, domain, after_seq, behind_pos, terms)
+
+    async def horizon(self, domain: DomainId) -> int:
+        """Return the last position of a domain at which a record has left, 0 for none."""
+        return (await self._ask(domain, "horizon", domain))[0][0]
+
+    async def weigh(self, after_pos: int, limit: int) -> Weighed:
+        """Return what events among the next `limit` records take, by domain."""
+        return weighed(tuple(row) for row in await self._ask(EVERY_DOMAIN, "weigh", after_pos, limit))
 
     async def load_keys(self) -> list[tuple[str, str, bytes]]:
         """Return every wrapped data key as (domain, key id, wrapped), in the order they came in."""
@@ -447,22 +463,5 @@ class PostgresLog:
         except Refused as error:
             raise store_unavailable(reason_of(error)) from error
 
-    async def _anchor(self, domain: DomainId) -> DomainHead:
-        rows = await self._ask(domain, "anchor", domain)
-        return (rows[0][0], rows[0][1]) if rows else (0, GENESIS_HASH)
-
-    async def _verify_from(self, domain: DomainId, anchor: DomainHead) -> ChainCheck:
-        verifier = ChainVerifier(anchor)
-        head = self._heads.get(domain)
-        after = anchor[0]
-        while True:
-            rows = await self._ask(domain, "read_domain", domain, after, VERIFY_PAGE)
-            records, broken = decoded(rows)
-            if head is not None:
-                records = [record for record in records if record.domain_seq <= head[0]]
-            verifier.check(records)
-            if broken:
-                verifier.unreadable()
-            if broken or not records:
-                return verifier.finish(head)
-            after = records[-1].domain_seq
+    async def _ask_of(self, domain: DomainId, name: str, values: tuple[object, ...]) -> list[Row]:
+        return await self._ask(domain, name, *values)

@@ -8,6 +8,7 @@ from typing import Final
 from central_hub.adapters.postgres.connection import Connection
 from central_hub.adapters.postgres.judging import Sql
 from central_hub.adapters.postgres.session import EVERY_DOMAIN, scoped
+from central_hub.kernel.expiring import Expired, Gap, Standing, Terms, chosen, joined
 
 RESULTS_MAX: Final = 1_000_000
 """First results kept; past this the oldest are forgotten although they are young."""
@@ -51,5 +52,30 @@ async def _retire_some(connection: Connection, sql: Sql, behind_pos: int, before
         if rows:
             anchors = {row["domain"]: (row["domain"], row["domain_seq"], row["hash"]) for row in rows}
             await connection.executemany(sql["put_anchor"], list(anchors.values()))
+            await connection.executemany(
+                sql["drop_gaps_behind"], [(domain, seq) for domain, seq, _ in anchors.values()]
+            )
             await connection.execute(sql["retire"], rows[-1]["pos"])
     return len(rows)
+
+
+async def expire(
+    connection: Connection, sql: Sql, domain: str, after_seq: int, behind_pos: int, terms: Terms
+) -> Expired:
+    """Drop some records of one domain, as `PostgresLog.expire` says; within a transaction."""
+    rows = await connection.fetch(sql["expire_scan"], domain, after_seq, behind_pos, RETIRE_SLICE)
+    done, runs = chosen((Standing(*row) for row in rows), terms)
+    if not runs:
+        return done
+    found = await connection.fetch(sql["anchor"], domain)
+    near = await connection.fetch(sql["gaps_near"], domain, runs[0].first, runs[-1].last)
+    known = [Gap(*row) for row in near]
+    begun, rest = joined(found[0][0] if found else 0, known, runs)
+    await connection.executemany(sql["drop_gap"], [(domain, gap.first) for gap in known])
+    await connection.executemany(
+        sql["put_gap"], [(domain, gap.first, gap.last, gap.prev_hash, gap.hash) for gap in rest]
+    )
+    if begun is not None:
+        await connection.execute(sql["put_anchor"], domain, begun.last, begun.hash)
+    await connection.executemany(sql["expire"], [(domain, run.first, run.last) for run in runs])
+    return done

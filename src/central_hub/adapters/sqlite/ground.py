@@ -18,7 +18,7 @@ from central_hub.adapters.sqlite import queries
 from central_hub.adapters.sqlite.opening import locked, writing_connection
 from central_hub.kernel.placing import store_unavailable
 
-COLUMNS: Final = {"log": 14, "results": 5, "told": 3, "heads": 3, "anchors": 3, "data_keys": 3}
+COLUMNS: Final = {"log": 14, "results": 5, "told": 3, "heads": 3, "anchors": 3, "data_keys": 3, "gaps": 5}
 
 T = TypeVar("T")
 
@@ -65,7 +65,9 @@ class SqliteGround:
 
     async def small(self, table: str) -> list[Row]:
         """Return the rows of a small table; see the port."""
-        return await self._rows({"heads": "heads", "anchors": "anchors", "data_keys": "data_keys"}[table])
+        return await self._rows(
+            {"heads": "heads", "anchors": "anchors", "data_keys": "data_keys", "gaps": "gaps"}[table]
+        )
 
     async def begin(self) -> None:
         """Begin to put rows."""

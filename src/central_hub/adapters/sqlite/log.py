@@ -26,15 +26,16 @@ from typing import IO, Any, Final, TypeVar
 
 import apsw
 
-from central_hub.adapters.record_rows import ROWS_A_STATEMENT, Row, Rows, decoded, insert_many
+from central_hub.adapters.record_rows import ROWS_A_STATEMENT, Row, Rows, decoded, insert_many, weighed, without_gap
 from central_hub.adapters.sqlite import queries
 from central_hub.adapters.sqlite.opening import locked, overwriting, reading_connection, writing_connection
-from central_hub.adapters.sqlite.retention import forget, retire
+from central_hub.adapters.sqlite.retention import expire, forget, retire
+from central_hub.adapters.verifying import Chain
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.kernel.expiring import Expired, Terms, Weighed
 from central_hub.kernel.ids import DomainId
 from central_hub.kernel.placing import (
     ChainCheck,
-    ChainVerifier,
     DomainHead,
     ForeignWrites,
     Placement,
@@ -43,7 +44,7 @@ from central_hub.kernel.placing import (
     store_unavailable,
 )
 from central_hub.kernel.ports import Append, Head, Idempotency, Verdict
-from central_hub.kernel.records import GENESIS_HASH, STREAM_SEPARATOR, Category, Record
+from central_hub.kernel.records import STREAM_SEPARATOR, Category, Record
 
 CHECKPOINT_PAGES: Final = 8_192
 """Pages in the write-ahead log (32 MiB) after which the writer checkpoints, between batches."""
@@ -60,7 +61,6 @@ LOG_BYTES_MAX: Final = 16 * 1024 * 1024 * 1024
 RESULTS_MAX: Final = 1_000_000
 """First results kept; past this the oldest are forgotten although they are young."""
 
-VERIFY_PAGE: Final = 1_000
 
 T = TypeVar("T")
 FreeBytes = Callable[[Path], int]
@@ -165,7 +165,8 @@ class SqliteLog:
 
     async def read_domain(self, domain: DomainId, after_seq: int, limit: int) -> list[Record]:
         """Return one domain's records after a position; see the port."""
-        return await self._in(self._reader, lambda: self._select("read_domain", (domain, after_seq, limit)))
+        asked = (domain, after_seq, limit)
+        return without_gap(await self._in(self._reader, lambda: self._select("read_domain", asked)))
 
     async def head(self) -> Head:
         """Return the end of the log."""
@@ -179,33 +180,7 @@ class SqliteLog:
 
     async def verify(self, domain: DomainId) -> ChainCheck:
         """Verify one domain's hash chain, from where retention cut it to its head."""
-        while True:
-            anchor = await self._anchor(domain)
-            found = await self._verify_from(domain, anchor)
-            # Retention may have cut the chain while it was read: then what is missing was dropped.
-            if found.broken_at is None or await self._anchor(domain) == anchor:
-                return found
-
-    async def _anchor(self, domain: DomainId) -> DomainHead:
-        rows = await self._in(self._reader, lambda: self._ask("anchor", (domain,)))
-        return (rows[0][0], bytes(rows[0][1])) if rows else (0, GENESIS_HASH)
-
-    async def _verify_from(self, domain: DomainId, anchor: DomainHead) -> ChainCheck:
-        verifier = ChainVerifier(anchor)
-        head = self._heads.get(domain)
-        after = anchor[0]
-        while True:
-            asked = (domain, after, VERIFY_PAGE)
-            rows = await self._in(self._reader, lambda asked=asked: self._ask("read_domain", asked))
-            records, broken = decoded(rows)
-            if head is not None:
-                records = [record for record in records if record.domain_seq <= head[0]]
-            verifier.check(records)
-            if broken:
-                verifier.unreadable()
-            if broken or not records:
-                return verifier.finish(head)
-            after = records[-1].domain_seq
+        return await Chain(domain, self._ask_of, self._heads.get).verify()
 
     async def retain(
         self,
@@ -242,6 +217,25 @@ class SqliteLog:
             pass
         return dropped
 
+    async def expire(self, domain: DomainId, *, after_seq: int, behind_pos: int, terms: Terms) -> Expired:
+        """Drop some of the oldest records of one domain in one step; its chain stays whole over the gap.
+
+        Args:
+            after_seq, behind_pos: where to begin to look; position of a durable snapshot, after which nothing goes.
+
+        Returns:
+            What left, and how far was looked; the same again from there until that is 0.
+        """
+        return await self._in(self._writer, lambda: self._expire(domain, after_seq, behind_pos, terms))
+
+    async def horizon(self, domain: DomainId) -> int:
+        """Return the last position of a domain at which a record has left, 0 for none."""
+        return (await self._in(self._reader, lambda: self._ask("horizon", (domain,))))[0][0]
+
+    async def weigh(self, after_pos: int, limit: int) -> Weighed:
+        """Return what events among the next `limit` records take, by domain."""
+        return weighed(await self._in(self._reader, lambda: self._ask("weigh", (after_pos, limit))))
+
     async def load_keys(self) -> list[tuple[str, str, bytes]]:
         """Return every wrapped data key as (domain, key id, wrapped)."""
         return await self._in(self._reader, lambda: self._ask("data_keys"))
@@ -276,6 +270,9 @@ class SqliteLog:
         if self._closed:
             raise store_unavailable("closed")
         return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+    async def _ask_of(self, _: DomainId, name: str, values: tuple[object, ...]) -> list[Any]:  # Any: as below
+        return await self._in(self._reader, lambda: self._ask(name, values))
 
     def _open(self, incarnation: str, *, exclusive: bool) -> None:
         if exclusive:
@@ -363,7 +360,6 @@ class SqliteLog:
                 self._sql["put_result"],
                 [(key.domain, key.source, key.id, at, result) for key, result in placement.results.items()],
             )
-
         if placement.told:
             at = placement.records[-1].time_ms
             connection.executemany(self._sql["put_told"], [(domain, name, at) for domain, name in placement.told])
@@ -405,6 +401,10 @@ class SqliteLog:
     def _retire(self, behind_pos: int, before_ms: int, bytes_max: int) -> int:
         with self._transaction():
             return retire(self._connection, self._sql, behind_pos, before_ms, bytes_max)
+
+    def _expire(self, domain: DomainId, after_seq: int, behind_pos: int, terms: Terms) -> Expired:
+        with self._transaction():
+            return expire(self._connection, self._sql, domain, after_seq, behind_pos, terms)
 
     def _forget(self, name: str, before_ms: int) -> int:
         with self._transaction():

@@ -16,7 +16,7 @@ import apsw
 from central_hub.adapters.sqlite import queries
 from central_hub.kernel.errors import HubError, Kind
 
-MIGRATIONS: Final = (("schema.sql", "schema"), ("told.sql", "told"))
+MIGRATIONS: Final = (("schema.sql", "schema"), ("told.sql", "told"), ("gaps.sql", "gaps"))
 """What each version adds to the one before, forward only: file and name of the statements."""
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 BUSY_TIMEOUT_MS: Final = 100

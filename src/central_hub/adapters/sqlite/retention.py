@@ -10,6 +10,8 @@ from typing import Final
 
 import apsw
 
+from central_hub.kernel.expiring import Expired, Gap, Standing, Terms, chosen, joined
+
 RETIRE_SLICE: Final = 1_000
 
 
@@ -23,8 +25,29 @@ def retire(connection: apsw.Connection, sql: dict[str, str], behind_pos: int, be
     if rows:
         anchors = {domain: (domain, seq, digest) for _, domain, seq, digest, _ in rows}
         connection.executemany(sql["put_anchor"], list(anchors.values()))
+        connection.executemany(sql["drop_gaps_behind"], [(domain, seq) for domain, seq, _ in anchors.values()])
         connection.execute(sql["retire"], (rows[-1][0],))
     return len(rows)
+
+
+def expire(
+    connection: apsw.Connection, sql: dict[str, str], domain: str, after_seq: int, behind_pos: int, terms: Terms
+) -> Expired:
+    """Drop some records of one domain, as `SqliteLog.expire` says."""
+    rows = connection.execute(sql["expire_scan"], (domain, after_seq, behind_pos, RETIRE_SLICE))
+    done, runs = chosen((Standing(*row) for row in rows), terms)
+    if not runs:
+        return done
+    found = list(connection.execute(sql["anchor"], (domain,)))
+    near = connection.execute(sql["gaps_near"], (domain, runs[0].first, runs[-1].last))
+    known = [Gap(*row) for row in near]
+    begun, rest = joined(found[0][0] if found else 0, known, runs)
+    connection.executemany(sql["drop_gap"], [(domain, gap.first) for gap in known])
+    connection.executemany(sql["put_gap"], [(domain, gap.first, gap.last, gap.prev_hash, gap.hash) for gap in rest])
+    if begun is not None:
+        connection.execute(sql["put_anchor"], (domain, begun.last, begun.hash))
+    connection.executemany(sql["expire"], [(domain, run.first, run.last) for run in runs])
+    return done
 
 
 def forget(connection: apsw.Connection, statement: str, before_ms: int) -> int:

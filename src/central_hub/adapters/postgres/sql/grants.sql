@@ -5,7 +5,7 @@ SELECT format($grants$
 GRANT USAGE ON SCHEMA central_hub TO %1$I;
 GRANT SELECT ON central_hub.migrations TO %1$I;
 GRANT SELECT, INSERT, UPDATE ON central_hub.head, central_hub.heads, central_hub.anchors TO %1$I;
-GRANT SELECT, INSERT, DELETE ON central_hub.log, central_hub.results, central_hub.told,
+GRANT SELECT, INSERT, DELETE ON central_hub.log, central_hub.results, central_hub.told, central_hub.gaps,
   central_hub.snapshot_parts TO %1$I;
 GRANT SELECT, INSERT, UPDATE, DELETE ON central_hub.snapshots, central_hub.data_keys, central_hub.cursors,
   central_hub.members TO %1$I;

@@ -48,3 +48,10 @@ UPDATE central_hub.snapshots SET incarnation = $1;
 -- name: size
 SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c
  WHERE c.relnamespace = 'central_hub'::regnamespace AND c.relkind = 'r';
+
+-- name: gaps
+SELECT domain, first_seq, last_seq, prev_hash, hash FROM central_hub.gaps;
+
+-- name: put_gaps
+INSERT INTO central_hub.gaps (domain, first_seq, last_seq, prev_hash, hash)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[]);

@@ -118,6 +118,42 @@ INSERT INTO central_hub.anchors (domain, domain_seq, hash) VALUES ($1, $2, $3)
 -- name: retire
 DELETE FROM central_hub.log WHERE pos <= $1;
 
+-- name: expire_scan
+SELECT domain_seq, category, time_ms, prev_hash, hash, length(data) AS bytes FROM central_hub.log
+  WHERE domain = $1 AND domain_seq > $2 AND pos <= $3 ORDER BY domain_seq LIMIT $4;
+
+-- name: expire
+DELETE FROM central_hub.log WHERE domain = $1 AND domain_seq BETWEEN $2 AND $3;
+
+-- name: gaps_of
+SELECT first_seq, last_seq, prev_hash, hash FROM central_hub.gaps WHERE domain = $1 ORDER BY first_seq;
+
+-- name: gaps_near
+SELECT first_seq, last_seq, prev_hash, hash FROM central_hub.gaps
+  WHERE domain = $1 AND first_seq BETWEEN $2::bigint AND $3::bigint + 1
+UNION
+SELECT * FROM (SELECT first_seq, last_seq, prev_hash, hash FROM central_hub.gaps WHERE domain = $1 AND first_seq < $2
+                 ORDER BY first_seq DESC LIMIT 1) before;
+
+-- name: put_gap
+INSERT INTO central_hub.gaps (domain, first_seq, last_seq, prev_hash, hash) VALUES ($1, $2, $3, $4, $5);
+
+-- name: drop_gap
+DELETE FROM central_hub.gaps WHERE domain = $1 AND first_seq = $2;
+
+-- name: drop_gaps_behind
+DELETE FROM central_hub.gaps WHERE domain = $1 AND last_seq <= $2;
+
+-- name: horizon
+SELECT greatest(coalesce((SELECT domain_seq FROM central_hub.anchors WHERE domain = $1), 0),
+                coalesce((SELECT last_seq FROM central_hub.gaps WHERE domain = $1 ORDER BY first_seq DESC LIMIT 1), 0));
+
+-- name: weigh
+SELECT domain, max(pos), count(*) FILTER (WHERE category = 'event'),
+       coalesce(sum(length(data)) FILTER (WHERE category = 'event'), 0)::bigint
+  FROM (SELECT pos, domain, category, data FROM central_hub.log WHERE pos > $1 ORDER BY pos LIMIT $2) looked
+  GROUP BY domain;
+
 -- name: data_keys
 SELECT domain, key_id, wrapped FROM central_hub.data_keys ORDER BY nr;
 

@@ -12,3 +12,6 @@ SELECT domain, name, time_ms FROM told WHERE (domain, name) > (?1, ?2) ORDER BY 
 
 -- name: anchors
 SELECT domain, domain_seq, hash FROM anchors;
+
+-- name: gaps
+SELECT domain, first_seq, last_seq, prev_hash, hash FROM gaps;

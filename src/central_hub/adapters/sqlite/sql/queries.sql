@@ -75,6 +75,43 @@ INSERT INTO anchors (domain, domain_seq, hash) VALUES (?1, ?2, ?3)
 -- name: retire
 DELETE FROM log WHERE pos <= ?1;
 
+-- name: expire_scan
+-- The oldest records of a domain after a position, as far as they are behind the snapshot.
+SELECT domain_seq, category, time_ms, prev_hash, hash, length(data) FROM log
+  WHERE domain = ?1 AND domain_seq > ?2 AND pos <= ?3 ORDER BY domain_seq LIMIT ?4;
+
+-- name: expire
+DELETE FROM log WHERE domain = ?1 AND domain_seq BETWEEN ?2 AND ?3;
+
+-- name: gaps_of
+SELECT first_seq, last_seq, prev_hash, hash FROM gaps WHERE domain = ?1 ORDER BY first_seq;
+
+-- name: gaps_near
+-- The gaps of a domain that lie between two positions or touch what does.
+SELECT first_seq, last_seq, prev_hash, hash FROM gaps WHERE domain = ?1 AND first_seq BETWEEN ?2 AND ?3 + 1
+UNION
+SELECT * FROM (SELECT first_seq, last_seq, prev_hash, hash FROM gaps WHERE domain = ?1 AND first_seq < ?2
+                 ORDER BY first_seq DESC LIMIT 1);
+
+-- name: put_gap
+INSERT INTO gaps (domain, first_seq, last_seq, prev_hash, hash) VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- name: drop_gap
+DELETE FROM gaps WHERE domain = ?1 AND first_seq = ?2;
+
+-- name: drop_gaps_behind
+DELETE FROM gaps WHERE domain = ?1 AND last_seq <= ?2;
+
+-- name: horizon
+-- The last position of a domain at which something has left.
+SELECT max(coalesce((SELECT domain_seq FROM anchors WHERE domain = ?1), 0),
+           coalesce((SELECT last_seq FROM gaps WHERE domain = ?1 ORDER BY first_seq DESC LIMIT 1), 0));
+
+-- name: weigh
+-- What the next records take, by domain: how far was looked, how many events, bytes of their data.
+SELECT domain, max(pos), sum(category = 'event'), sum(CASE category WHEN 'event' THEN length(data) ELSE 0 END)
+  FROM (SELECT pos, domain, category, data FROM log WHERE pos > ?1 ORDER BY pos LIMIT ?2) GROUP BY domain;
+
 -- name: data_keys
 SELECT domain, key_id, wrapped FROM data_keys;
 
