@@ -393,8 +393,10 @@ BENCHMARKS: Final = (
         (
             Bar("instances in a simulated fleet", ("instances",), 10_000_000, "instances"),
             Bar("cells of the largest simulated fleet", ("cells_most",), 1_000, "cells"),
-            Bar("simulated clients of a hub that died are back, its cell as full as may be", ("full_cell_back_s",), 3.0, "s",
-                most=True),
+            Bar(
+                "simulated clients of a hub that died are back, its cell as full as may be", ("full_cell_back_s",), 3.0,
+                "s", most=True,
+            ),
             Bar("simulated instances that expired by it", ("full_cell_expired",), 0, "instances", most=True),
             Bar("simulations that contradict themselves", ("unsound",), 0, "simulations", most=True),
         ),
