@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,3 +147,14 @@ def test_a_setting_that_is_nearly_spelled_right_is_told_apart_from_other_variabl
 def test_a_misspelt_setting_is_named_at_the_start(tmp_path: Path) -> None:
     done = serve(tmp_path, "--host", "192.0.2.1", HUB_LOG_LEVLE="debug")
     assert "HUB_LOG_LEVLE is no setting and was ignored; did you mean HUB_LOG_LEVEL?" in done.stderr
+
+
+def test_a_store_that_does_not_answer_is_said_in_words_of_a_start(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        store = f"postgresql://hub@127.0.0.1:{nobody.getsockname()[1]}/hub"
+        done = serve(tmp_path, "--store", store)
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert "error: The store does not answer, so the hub did not start." in done.stderr
+    assert "[store_unavailable]" in done.stderr
+    assert done.stderr.splitlines()[-1] == "try:   central-hub store status"

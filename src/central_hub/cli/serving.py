@@ -137,16 +137,17 @@ def refusal(error: Any) -> Failure:  # Any: a HubError; naming the class would l
         "key_provider_invalid": "central-hub serve --key-provider file",
         "invalid_grant": "central-hub serve --probe-networks 10.0.0.0/8",
     }
+    exits = {"conflict": ExitCode.CONFLICT, "invalid": ExitCode.USAGE, "unavailable": ExitCode.UNAVAILABLE}
+    message, hint = error.message, error.next_step
+    if error.code == "store_unavailable":  # its words are for the callers of a hub that runs
+        message = f"The store does not answer, so the hub did not start. {error.internal}".rstrip()
+        hint = "Look at it, then start again: whoever restarts services does so by itself."
     return Failure(
-        ExitCode.CONFLICT
-        if error.kind == "conflict"
-        else ExitCode.USAGE
-        if error.kind == "invalid"
-        else ExitCode.ERROR,
-        error.message,
+        exits.get(error.kind, ExitCode.ERROR),
+        message,
         next_command=mends.get(error.code, "central-hub doctor"),
         code=error.code,
-        hint=error.next_step,
+        hint=hint,
     )
 
 
