@@ -24,6 +24,7 @@ from central_hub.health.model import PAUSE_MIN_MS
 from central_hub.kernel.brokers import Trouble
 from central_hub.kernel.roster import SILENT_MS
 from central_hub.kernel.sequencer import QUEUE_MAX
+from central_hub.plans.document import default_catalogue
 from central_hub.settings import Settings
 from central_hub.webhooks.model import DEAD_LETTERS_MAX, FAILURES_MAX
 
@@ -86,6 +87,7 @@ def known_options() -> set[str]:
 
 
 TROUBLES: Final = {trouble.value for trouble in Trouble}
+FEATURES: Final = {name for plan in default_catalogue().plans.values() for name in plan.entitlements}
 OPTIONS: Final = known_options()
 METRICS, PROBLEMS, EVENTS, SETTINGS = known_metrics(), known_problems(), known_events(), known_settings()
 
@@ -104,7 +106,7 @@ def wrong(span: str) -> bool:
         return span not in EVENTS
     if span.startswith("--"):
         return span.split()[0] not in OPTIONS
-    return bool(_CODE.fullmatch(span)) and span not in PROBLEMS and span not in TROUBLES
+    return bool(_CODE.fullmatch(span)) and span not in PROBLEMS | TROUBLES | FEATURES
 
 
 def misused(typed: str) -> str:
