@@ -67,6 +67,13 @@ SMALLEST: Final = {"peer": ("smallest_request", "per_s"), "peer_is": "of the sma
 
 BENCHMARKS: Final = (
     Benchmark(
+        "shared_breakers",
+        (
+            Bar("50 processes: evidence to an open breaker in each, p99", ("open_p99_ms",), 300.0, "ms", most=True),
+            Bar("calls that try a service that is back, of all processes", ("probes_max",), 10.0, "calls", most=True),
+        ),
+    ),
+    Benchmark(
         "discovery",
         (
             Bar(

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+_LOCAL: Final = "runs where the SDK does, on what one process saw of its own calls"
+
 OUTSIDE: Final = {
-    "breakers": "runs where the SDK does, on what one process saw of its own calls; a hub asks it nothing",
+    "breakers/leases.py": _LOCAL,
+    "breakers/pool.py": _LOCAL + "; what it leaves out is held by properties of its own",
+    "breakers/rules.py": _LOCAL,
+    "breakers/table.py": _LOCAL,
     "__init__.py": "names of the package's own; asks nobody",
     "__main__.py": "starts the command line",
     "cli": "runs with the rights of whoever typed it, and asks the hub",
@@ -30,6 +35,9 @@ ARGUED: Final = {
     "app/hooking.py:TenantValues.fingerprint: tenant is None -> False": "a tenant that is gone has no endpoints, and so"
     " nobody asks for its values",
     "app/serving.py:serve: settings.check() -> not called": "`app.build` checks the same settings, and is tested",
+    # Breakers.
+    "breakers/usecases.py:SharedBreakers.report: self._view.verdict(ctx.domain, key) is None -> True": _TWICE,
+    "breakers/usecases.py:SharedBreakers._settle: self._view.verdict(domain, key) is None -> False": _TWICE,
     # configuration
     "configuration/announcing.py:Announcements.admit: ctx.domain -> the shared domain": _TWICE,
     "configuration/announcing.py:Announcements.wait: self._access.current(ctx) -> the caller's own context": "asked"

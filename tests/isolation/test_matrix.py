@@ -35,6 +35,7 @@ DOCUMENT = {
 }
 REGISTRATION = {"name": "fresh", "host": "10.0.0.9", "port": 81, "lease_ttl_s": 60}
 
+REPORT = {"caller": "p-1", "reports": [{"service_name": "private", "calls": 1}]}
 LAYER = {"features": {"advanced_ai": False}}
 EVENT = {"specversion": "1.0", "type": "com.example.placed", "source": "/services/private", "id": "e-1", "data": {}}
 ENDPOINT = {"url": "https://hooks.example/in"}
@@ -101,6 +102,12 @@ ROWS: dict[str, Row] = {
     "get_cluster": Row("/cluster"),
     "explain_decision": Row("/decisions/{decision}", "/decisions/abc"),
     "list_dependencies": Row("/dependencies"),
+    "report_calls": Row("/circuits", body=REPORT),
+    "list_circuits": Row("/circuits"),
+    "get_circuit": Row("/circuits/private", "/circuits/nowhere", shared="/circuits/gold"),
+    "lease_probes": Row(
+        "/circuits/private/probes", "/circuits/nowhere/probes", body={}, shared="/circuits/gold/probes"
+    ),
     "list_flags": Row("/flags"),
     "get_flag": Row("/flags/private"),
     "define_flag": Row("/flags/fresh", body=FLAG),

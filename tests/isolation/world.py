@@ -22,6 +22,7 @@ from central_hub.settings import Settings
 
 SCOPES = [
     "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write", "keys:admin",
+    "breakers:read", "breakers:write",
     "audit:read",
     "quota:read", "quota:write",
     "flags:read", "flags:write",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from central_hub.app.limiting import patience_of, slack_of
 from central_hub.app.parts import Core, Discovery
+from central_hub.breakers.telling import BreakerStreams
 from central_hub.configuration.announcing import Announcements
 from central_hub.edge.operations import Operation
 from central_hub.health.keeper import Keeper
@@ -64,7 +65,12 @@ def discovery_of(core: Core, probe: Probe) -> Discovery:
 
 
 def rows_of(
-    core: Core, discovery: Discovery, heartbeats: Heartbeats, announcements: Announcements, reserved: set[str]
+    core: Core,
+    discovery: Discovery,
+    heartbeats: Heartbeats,
+    announcements: Announcements,
+    breakers: BreakerStreams,
+    reserved: set[str],
 ) -> tuple[Operation, ...]:
     """Return the operations of registry, health and service discovery for Prometheus.
 
@@ -73,6 +79,7 @@ def rows_of(
         discovery: what answers.
         heartbeats: takes them.
         announcements: tells values of configuration on the same stream.
+        breakers: tells verdicts of shared breakers there.
         reserved: words that name no service.
     """
     registry = Registry(
@@ -90,6 +97,7 @@ def rows_of(
         dependencies=discovery.dependencies,
         watch=discovery.watch,
         config=announcements,
+        breakers=breakers,
         loads=discovery.loads,
         authenticate=core.authentication,
     )

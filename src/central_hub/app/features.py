@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from central_hub.app.breaking import Breaking, breaking
 from central_hub.app.configuring import Configuring, configuring
 from central_hub.app.flagging import Flagging, flagging
 from central_hub.app.hooking import Hooking, hooking
@@ -42,6 +43,7 @@ class Features:
     relaying: Relaying
     subscribing: Subscribing
     sharing: Sharing
+    breaking: Breaking
 
     @classmethod
     def of(cls, core: Core, discovery: Discovery, sender: Sender | None) -> Self:
@@ -68,6 +70,7 @@ class Features:
             relaying=relaying(core, told.reading),
             subscribing=subscribing(core, told.reading),
             sharing=sharing(core, discovery, quotas),
+            breaking=breaking(core),
         )
 
     def operations(self, core: Core, version: str) -> tuple[Operation, ...]:
@@ -84,6 +87,7 @@ class Features:
             *self.relaying.operations(),
             *self.subscribing.operations(),
             *self.sharing.operations(),
+            *self.breaking.operations(),
         )
 
     def collectors(self, core: Core) -> Sequence[Collector]:
@@ -99,6 +103,7 @@ class Features:
             self.relaying.collector(),
             self.subscribing.collector(),
             self.sharing.collector,
+            self.breaking.collector(core),
             collector_of(self.quotas),
         )
 
@@ -120,6 +125,7 @@ class Features:
             self.subscribing.keeper.run(),
             self.sharing.passing.run(),
             self.sharing.keys.run(),
+            self.breaking.shared.run(),
         )
 
     def listen(self, core: Core) -> None:

@@ -15,6 +15,8 @@ from central_hub.adapters.egress_policy import (
 )
 from central_hub.adapters.stores import Stores
 from central_hub.app.parts import Core, Draw, HubPositions
+from central_hub.breakers.verdicts import FACTS as BREAKERS_FACTS
+from central_hub.breakers.view import BreakersView
 from central_hub.configuration.model import FACTS as CONFIGURATION_FACTS
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge.protection import RateProtection
@@ -76,9 +78,10 @@ def core_of(
     flags, configuration, webhooks = FlagsView(), ConfigurationView(), WebhooksView()
     metered, secrets, rollouts, relays = MeteredView(), SecretsView(), RolloutsView(), RelaysView()
     subscriptions, events = SubscriptionsView(), EventsView()
-    routing = RoutingView()
+    routing, breakers = RoutingView(), BreakersView()
     told = (webhooks, subscriptions, events)
-    views = (tenants, plans, registry, quotas, metered, flags, configuration, *told, secrets, rollouts, relays, routing)
+    own = (secrets, rollouts, relays, routing, breakers)
+    views = (tenants, plans, registry, quotas, metered, flags, configuration, *told, *own)
     runner = Runner(stores.log, stores.sealer, _types(), views)
     runner.incarnation = stores.incarnation
     protection = RateProtection(
@@ -109,6 +112,7 @@ def core_of(
         relays=relays,
         subscriptions=subscriptions,
         events=events,
+        breakers=breakers,
         runner=runner,
         positions=HubPositions(runner, stores.stale_ms, shared=stores.roster is not None),
         sequencer=sequencer,
@@ -142,6 +146,7 @@ def _types() -> FactTypes:
             *ROUTING_FACTS,
             *RELAYS_FACTS,
             *SUBSCRIPTIONS_FACTS,
+            *BREAKERS_FACTS,
         )
     )
 

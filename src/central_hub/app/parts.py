@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from central_hub.adapters.egress import Egress
 from central_hub.adapters.stores import Stores
+from central_hub.breakers.view import BreakersView
 from central_hub.configuration.view import ConfigurationView
 from central_hub.edge.protection import RateProtection
 from central_hub.events.view import EventsView
@@ -83,6 +84,7 @@ class Core:
     relays: RelaysView
     subscriptions: SubscriptionsView
     events: EventsView
+    breakers: BreakersView
     runner: Runner
     positions: HubPositions
     sequencer: Sequencer

@@ -8,6 +8,7 @@ from functools import partial
 from central_hub.app.keeping import WORK_SNAPSHOTS, retention_of
 from central_hub.app.limiting import patience_of
 from central_hub.app.parts import Core
+from central_hub.breakers.events import EVENTS as BREAKERS_EVENTS
 from central_hub.configuration.events import EVENTS as CONFIGURATION_EVENTS
 from central_hub.edge.openapi import text_of
 from central_hub.edge.operations import Operation
@@ -49,6 +50,7 @@ EVENT_TYPES = EventTypes(
         *PLANS_EVENTS,
         *ROLLOUTS_EVENTS,
         *SUBSCRIPTIONS_EVENTS,
+        *BREAKERS_EVENTS,
     ),
     REPORTED,
 )

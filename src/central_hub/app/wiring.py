@@ -171,7 +171,9 @@ def _table(core: Core, discovery: Discovery, features: Features, observing: Obse
     )
     table = Table(
         (
-            *discovering.rows_of(core, discovery, heartbeats, config.announcements, reserved),
+            *discovering.rows_of(
+                core, discovery, heartbeats, config.announcements, features.breaking.streams, reserved
+            ),
             *governing.rows_of(core, features.quotas, (config.beginning,), sections, reserved),
             *features.operations(core, _version()),
             *monitoring_operations(observing.readiness, observing.stats, observing.metrics, _version()),

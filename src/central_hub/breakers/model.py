@@ -92,6 +92,12 @@ class Reason(StrEnum):
     PROBES_SILENT = "probes_silent"
     WAITED = "waited"
     OPERATOR = "operator"
+    SHARED = "shared"
+    """The hub said so: what many processes saw together."""
+    ANSWERED = "answered"
+    """Somebody was answered meanwhile."""
+    IDLE = "idle"
+    """Nobody tried it for a long time."""
 
 
 class Window(StrEnum):

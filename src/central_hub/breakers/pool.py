@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from central_hub.breakers.bounds import failures_needed
+from central_hub.breakers.leases import Leases
 from central_hub.breakers.model import (
     ENDPOINT_CONFIDENCE,
     ENDPOINT_OPEN_S,
@@ -55,6 +56,7 @@ class Pool:
     Attributes:
         failing_until_s: as long as it is ahead, the service fails for everyone.
         doubted: it did, and nobody has been answered since.
+        leases: what the hub says; None as long as it said nothing.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Pool:
         "evidence",
         "failing_until_s",
         "heard_until_s",
+        "leases",
         "route_class",
         "service",
         "witnesses",
@@ -77,6 +80,7 @@ class Pool:
         self.failing_until_s = 0.0
         self.heard_until_s = 0.0
         self.doubted = False
+        self.leases: Leases | None = None
         self.evidence = Evidence()
         self.witnesses: dict[str, Witness] = {}
         self._probes = 0
@@ -107,8 +111,21 @@ class Pool:
         elif self.doubted and not self._fails(now_s, ANSWERED_WITHIN_S):
             self.failing_until_s, self.doubted = 0.0, False
 
-    def may_probe(self, now_s: float) -> bool:
-        """Say whether one more call may try out a service that failed for everyone, and count it."""
+    def refuses(self, now_s: float) -> bool:
+        """Say whether the service fails for everyone and is not to be tried yet."""
+        if self.failing_until_s <= now_s:
+            return False
+        return self.leases is None or not self.leases.everyone or now_s < self.leases.until_s
+
+    def may_probe(self, tenant: str, now_s: float) -> bool:
+        """Say whether one more call of a tenant may try the service out, and count it.
+
+        Where the hub has spoken it is a matter of what it leased; otherwise of how often all tenants here try.
+        """
+        if self.leases is not None and self.leases.govern(tenant, now_s):
+            return self.leases.take(tenant, now_s)
+        if not self.doubted:
+            return True
         if now_s >= self._probes_until_s:
             self._probes, self._probes_until_s = ENDPOINT_PROBES_PER_S, now_s + 1.0
         if self._probes <= 0:

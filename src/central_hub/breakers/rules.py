@@ -168,6 +168,32 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
             raise illegal_move(before, state)
         self._become(state, now_s, Reason.OPERATOR, Evidence(), for_s=for_s)
 
+    def told_open(self, now_s: float, until_s: float, evidence: Evidence) -> None:
+        """Open, or stay open, because the hub says so; what somebody forced or disabled stays as it is."""
+        trip = self.trip
+        if not self.terms.policy.shares or (trip is not None and trip.state not in (State.OPEN, State.HALF_OPEN)):
+            return
+        if trip is not None and trip.state is State.OPEN:
+            trip.until_s = until_s
+        else:
+            self._become(State.OPEN, now_s, Reason.SHARED, evidence, for_s=until_s - now_s)
+
+    def told_closed(self, now_s: float) -> None:
+        """Close because the hub says that the service is back."""
+        if self.terms.policy.shares and self.trip is not None and self.trip.state in (State.OPEN, State.HALF_OPEN):
+            self._become(State.CLOSED, now_s, Reason.SHARED, self.evidence_at(now_s))
+
+    def is_leased(self, permit: int, now_s: float) -> bool:
+        """Say whether a call that was let through is a probe that the hub leased."""
+        trip, leases = self.trip, self.pool.leases
+        return (
+            leases is not None
+            and trip is not None
+            and trip.state is State.HALF_OPEN
+            and permit == self.generation
+            and leases.govern(self.tenant, now_s)
+        )
+
     def adopt(self, terms: Terms) -> None:
         """Go on with other terms; what was seen stays as far as it fits."""
         if terms.policy.window is not self.terms.policy.window:
@@ -187,7 +213,9 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
         if self.trip is None:
             if not shares or pool.failing_until_s <= now_s or self._works(now_s):
                 return self.generation
-            self._become(State.OPEN, now_s, Reason.ENDPOINT, pool.evidence)
+            leases = pool.leases
+            left_s = None if leases is None or not leases.everyone else max(0.0, leases.until_s - now_s)
+            self._become(State.OPEN, now_s, Reason.ENDPOINT, pool.evidence, for_s=left_s)
         trip = self.trip
         assert trip is not None, "it has just become open"
         if trip.state is State.OPEN and self._is_over(trip, now_s):
@@ -197,7 +225,7 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
         if (
             trip.state is State.HALF_OPEN
             and trip.permits > 0
-            and (not shares or not pool.doubted or pool.may_probe(now_s))
+            and (not shares or not (pool.doubted or pool.leases) or pool.may_probe(self.tenant, now_s))
         ):
             trip.permits -= 1
             return self.generation
@@ -312,7 +340,7 @@ class Breaker(msgspec.Struct, eq=False, gc=False):
 
     def _is_over(self, trip: Trip, now_s: float) -> bool:
         """Say whether the time to refuse is over; while the service fails for everyone it is not."""
-        return now_s >= trip.until_s and not (self.terms.policy.shares and self.pool.failing_until_s > now_s)
+        return now_s >= trip.until_s and not (self.terms.policy.shares and self.pool.refuses(now_s))
 
     def _become(
         self, state: State, now_s: float, reason: Reason, evidence: Evidence, *, for_s: float | None = None

@@ -80,6 +80,19 @@ class Breakers:
             if found is not None:
                 yield found
 
+    def pool(self, service: str, route_class: str) -> Pool:
+        """Return the common evidence about a service and route class; made when it is first asked for."""
+        return self._group(service, route_class).pool
+
+    def of_pool(self, service: str, route_class: str) -> list[Breaker]:
+        """Return every tenant's breaker of a service and route class."""
+        group = self._groups.get((service, route_class))
+        return [] if group is None else list(group.breakers.values())
+
+    def pools(self) -> list[Pool]:
+        """Return all common evidence."""
+        return [group.pool for group in self._groups.values()]
+
     def renew(self, tenant: str) -> None:
         """Ask again what holds for a tenant."""
         for held in list(self.of_tenant(tenant)):
@@ -123,21 +136,26 @@ class Breakers:
             if group is not None and group.breakers:
                 self._swept, self._names = group, list(group.breakers)
                 return True
-            self._groups.pop(key, None)
+            if group is None or group.pool.leases is None:  # what the hub said is kept until it says otherwise
+                self._groups.pop(key, None)
         return False
 
     def _made(self, tenant: str, service: str, route_class: str) -> Breaker:
         if self.count >= self._breakers_max:
             self._make_room()
+        group = self._group(service, route_class)
+        made = group.breakers[tenant] = breaker(self._policy_of(tenant, service, route_class), group.pool, tenant)
+        self.count += 1
+        return made
+
+    def _group(self, service: str, route_class: str) -> Group:
         group = self._groups.get((service, route_class))
         if group is None:
             if len(self._groups) >= self._pools_max:
                 self._drop(next(iter(self._groups)))
             pool = Pool(service, route_class, self._changed)
             group = self._groups[service, route_class] = Group(pool)
-        made = group.breakers[tenant] = breaker(self._policy_of(tenant, service, route_class), group.pool, tenant)
-        self.count += 1
-        return made
+        return group
 
     def _renew(self, tenant: str, held: Breaker) -> None:
         pool = held.pool

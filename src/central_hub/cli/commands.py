@@ -10,6 +10,7 @@ import typer
 from central_hub.cli import (
     access,
     audit,
+    breakers,
     cluster,
     config,
     doctor,
@@ -54,6 +55,7 @@ def build() -> typer.Typer:
         demo,
         doctor,
         services,
+        breakers,
         watching,
         routing,
         tenants,

@@ -107,6 +107,18 @@ class ConfigEvents(Protocol):
         ...
 
 
+class BreakerEvents(Protocol):
+    """Verdicts of shared breakers on a watch; implemented by breakers."""
+
+    def admit(self, ctx: TenantContext, names: frozenset[str] | None) -> Callable[[Sink], Callable[[], None]]:
+        """Return what begins to tell verdicts on services (None for all) on a stream, and returns what ends that.
+
+        Raises:
+            HubError: what the caller may not watch.
+        """
+        ...
+
+
 class Positions(Protocol):
     """Where the views stand; the kernel's runner is one."""
 

@@ -18,7 +18,7 @@ from central_hub.kernel.ids import DomainId, is_name
 from central_hub.registry.dependencies import Dependencies
 from central_hub.registry.encoding import InstanceAnswer
 from central_hub.registry.model import SCOPE_READ, SCOPE_WRITE, Instance
-from central_hub.registry.ports import ConfigEvents
+from central_hub.registry.ports import BreakerEvents, ConfigEvents
 from central_hub.registry.reading import Read, Reading
 from central_hub.registry.rules import Registration
 from central_hub.registry.schemas import (
@@ -75,6 +75,7 @@ class RegistryRoutes:
     dependencies: Dependencies
     watch: WatchHub
     config: ConfigEvents
+    breakers: BreakerEvents
     loads: Loads
     authenticate: Authenticate
 
@@ -145,18 +146,22 @@ class RegistryRoutes:
         """Answer GET /watch with a stream of events."""
         query: WatchQuery = call.query
         names = watched_names(query.services) if query.services or query.config is None else frozenset[str]()
-        begin = None if query.config is None else self.config.admit(call.ctx, query.config, query.instance or "")
+        beginnings: list[Callable[[Sink], OnClose]] = []
+        if query.config is not None:
+            beginnings.append(self.config.admit(call.ctx, query.config, query.instance or ""))
+        if query.breakers:
+            beginnings.append(self.breakers.admit(call.ctx, names))
         await self.reading.prepare(call.ctx, names or ())
         self.watch.admit(call.ctx)
         last_id = call.headers.get("last-event-id") or ""
 
         def on_open(sink: Sink) -> OnClose:
-            end = None if begin is None else begin(sink)
+            endings = [begin(sink) for begin in beginnings]
             watcher = self.watch.open(call.ctx, names, sink, load=query.load, last_id=last_id)
 
             def on_close() -> None:
                 self.watch.close(watcher)
-                if end is not None:
+                for end in endings:
                     end()
 
             return on_close

@@ -148,11 +148,12 @@ class WatchQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     `config` adds the caller's effective configuration and every change of it: `*`, or `service@environment`, comma
     separated, where either side may be left out. With `instance` these are the values of that instance, which a rollout
-    may reach before others.
+    may reach before others. `breakers=true` adds what shared breakers say of the watched services.
     """
 
     services: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": WATCHED_PATTERN})] = ""
     load: bool = False
+    breakers: bool = False
     config: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": CONFIG_PATTERN})] | None = None
     instance: Annotated[str, msgspec.Meta(pattern=INSTANCE_ID_PATTERN)] | None = None
     tenant_id: shown.Name | None = None

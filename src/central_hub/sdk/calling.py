@@ -21,7 +21,7 @@ from central_hub.breakers.rules import REFUSED, Breaker
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.answer import ServiceResponse
 from central_hub.sdk.balancing import Target
-from central_hub.sdk.circuits import FAILED_STATUS, Circuits
+from central_hub.sdk.circuits import FAILED_STATUS, BreakerOpen, Circuits
 from central_hub.sdk.context import CALLER, CORRELATION, DEADLINE, TENANT, TIER, USER, RequestContext, current_context
 from central_hub.sdk.fallback import STANDS_IN_FOR, Fallback, Key, LastAnswers, check, key_of
 from central_hub.sdk.following import Follower
@@ -216,7 +216,7 @@ class Caller:
         self.calls += 1
         self._budget = min(BUDGET_MAX, self._budget + BUDGET_PER_CALL)
         try:
-            call.breaker, call.permit = self._circuits.enter(service, route_class, context.tenant_id or "")
+            call.breaker, call.permit = await self._enter(service, route_class, context.tenant_id or "")
             response = await self._judged(call)
         except HubError as error:
             stand_in = self._stand_in(service, fallback, key) if error.kind in STANDS_IN_FOR else None
@@ -225,6 +225,22 @@ class Caller:
             self.failures += 1
             raise
         return response if fallback is None else self._or_stand_in(response, fallback, key)
+
+    async def _enter(self, service: str, route_class: str, tenant_id: str) -> tuple[Breaker, int]:
+        """Return the breaker of a call and its permit; one that is half open may need the hub's leave to be tried.
+
+        Raises:
+            BreakerOpen: the call may not be made now.
+        """
+        try:
+            return self._circuits.enter(service, route_class, tenant_id)
+        except BreakerOpen as refused:
+            if refused.circuit.state != "HALF_OPEN":
+                raise
+            entered = await self._circuits.enter_as_probe(service, route_class, tenant_id)
+            if entered is None:
+                raise
+            return entered
 
     async def _judged(self, call: _Call) -> ServiceResponse:
         """Make a call, and let its breaker know how it went: the call as a whole, whichever instances were tried."""

@@ -27,6 +27,7 @@ from central_hub.breakers.table import Breakers
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.protocol import read, segment
+from central_hub.sdk.sharing import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,16 +158,19 @@ class Circuits:
         self._sweep_at_s = 0.0
         self._is_open = False
         self._table = Breakers(self._policy_of, self._changed)
+        self.sharing = Sharing(link, self._table, tenant_id, now_s)
         self.refused = 0
         self.trips = 0
 
     def open(self) -> None:
-        """Begin to learn plans when they are needed."""
+        """Begin to learn plans when they are needed, and to tell the hub of calls."""
         self._is_open = True
+        self.sharing.open()
 
     async def close(self) -> None:
-        """Stop learning."""
+        """Stop learning and telling."""
         self._is_open = False
+        await self.sharing.close()
         if self._learning is not None:
             self._learning.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -203,20 +207,37 @@ class Circuits:
             raise BreakerOpen(self._shown(breaker, now_s), max(0.0, trip.until_s - now_s) if trip.until_s else 1.0)
         return breaker, permit
 
+    async def enter_as_probe(self, service: str, route_class: str, tenant_id: str) -> tuple[Breaker, int] | None:
+        """Try again a call that was refused, after asking the hub for leave; None when it stays refused.
+
+        Raises:
+            BreakerOpen: there was leave, and others were faster.
+        """
+        if not await self.sharing.probe(self._table.of(tenant_id, service, route_class)):
+            return None
+        self.refused -= 1  # it was counted when it asked first
+        return self.enter(service, route_class, tenant_id)
+
     def answered(self, breaker: Breaker, permit: int, began_s: float, status: int) -> None:
         """Take note of an answer's status."""
         now_s = self._now_s()
         if status == REFUSED_STATUS:
             breaker.release(permit)
         elif status < FAILED_STATUS:
-            breaker.succeeded(permit, now_s, now_s - began_s)
+            took_s = now_s - began_s
+            leased = breaker.trip is not None and breaker.is_leased(permit, now_s)
+            breaker.succeeded(permit, now_s, took_s)
+            self.sharing.saw(breaker, leased=leased, failed=False, slow=took_s > breaker.terms.policy.slow_call_s)
         else:
             self.failed(breaker, permit, began_s, sent=True)
 
     def failed(self, breaker: Breaker, permit: int, began_s: float, *, sent: bool) -> None:
         """Take note that there was no answer, or a server error."""
         now_s = self._now_s()
-        breaker.failed(permit, now_s, now_s - began_s, sent=sent)
+        took_s = now_s - began_s
+        leased = breaker.trip is not None and breaker.is_leased(permit, now_s)
+        breaker.failed(permit, now_s, took_s, sent=sent)
+        self.sharing.saw(breaker, leased=leased, failed=True, slow=took_s > breaker.terms.policy.slow_call_s)
         self._want(breaker.tenant, now_s)
 
     def state(self, service: str, tenant_id: str, route_class: str | None) -> CircuitState:
@@ -227,6 +248,7 @@ class Circuits:
             for breaker in self._table.known(tenant_id, service)
             if route_class is None or breaker.pool.route_class == route_class
         }
+        states |= self.sharing.states(service, route_class)
         return "OPEN" if "OPEN" in states else "HALF_OPEN" if "HALF_OPEN" in states else "CLOSED"
 
     def circuits(self, tenant_id: str) -> list[Circuit]:

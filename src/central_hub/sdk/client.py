@@ -88,6 +88,7 @@ class HubClient(ConfigurationCalls, RoutingCalls):
         self._secrets = SecretValues(self._link, tenant_id)
         self._follower = Follower(self._link, store, zone=zone, names=watch)
         self._circuits = Circuits(self._link, tenant_id or "")
+        self._follower.on_verdict = self._circuits.sharing.told
         self._caller = Caller(
             self._follower, self._circuits, tenant_id=tenant_id, user_id=user_id, tier=tier, service_name=service_name
         )

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -22,6 +22,7 @@ from central_hub.sdk.balancing import Pool
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.model import ALL, SUBSCRIPTIONS_MAX, VIEW_SAVE_S, ReportedLoad, ServiceState
 from central_hub.sdk.protocol import HubReply, incarnation_of, read_service
+from central_hub.sdk.sharing import EVENTS as VERDICT_EVENTS
 from central_hub.sdk.sse import SseParser
 from central_hub.sdk.store import ViewStore
 from central_hub.sdk.view import LocalView
@@ -32,6 +33,7 @@ GATHER_S: Final = 0.01
 CONFIRM_SAVE_S: Final = 30.0
 """An unchanged view is saved again this often, so that its age on disk is right."""
 
+NO_VERDICTS: Final = frozenset({"scope_missing", "invalid_query"})
 CHANGE_WAIT_S: Final = 1.0
 WAITERS_MAX: Final = 10_000
 _NO_LOADS: Final[dict[str, ReportedLoad]] = {}
@@ -66,6 +68,7 @@ class Follower:
         self._names_changed = asyncio.Event()
         self._waiters: dict[asyncio.Future[None], str] = {}
         self._task: asyncio.Task[None] | None = None
+        self.on_verdict: Callable[[str, bytes], None] | None = None
 
     async def open(self) -> None:
         """Load the view from disk and begin to follow; returns without waiting for the hub."""
@@ -195,6 +198,10 @@ class Follower:
                 await self._follow_until_names_change(backoff)
                 continue
             except HubError as error:
+                if self.on_verdict is not None and error.code in NO_VERDICTS:
+                    # A hub of before shared verdicts, or a key that may not read them: services are what matters.
+                    self.on_verdict = None
+                    continue
                 self._disconnected(error)
                 wait_s = backoff.next_s(random.random(), at_least_s=error.retry_after_s or 0)  # noqa: S311  # jitter
             except msgspec.DecodeError as error:
@@ -225,7 +232,7 @@ class Follower:
     async def _stream(self, names: frozenset[str], backoff: Backoff) -> None:
         wanted = tuple(sorted(names))
         resume = self.view.position if wanted == self._view_names else ""
-        request = self._link.protocol.watch(wanted, resume)
+        request = self._link.protocol.watch(wanted, resume, breakers=self.on_verdict is not None)
         async with self._link.stream(request) as (reply, chunks):
             self._began(reply, wanted)
             parser = SseParser()
@@ -233,6 +240,10 @@ class Follower:
                 self._confirmed_at_s = time.monotonic()
                 changed: set[str] = set()
                 for event in parser.feed(chunk):
+                    if event.name in VERDICT_EVENTS:
+                        if self.on_verdict is not None:
+                            self.on_verdict(event.name, event.data)
+                        continue
                     changed |= self.view.apply(event)
                     if event.name == "sync":
                         self.connected = True

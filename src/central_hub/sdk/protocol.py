@@ -165,9 +165,14 @@ class HubProtocol:
         """Build GET /services/discover/{name}."""
         return self.get(f"/services/discover/{segment(name)}", query)
 
-    def watch(self, names: Iterable[str], last_id: str) -> HubRequest:
-        """Build the watch of some services (or `*`) with load events, resuming after `last_id` if there is one."""
-        request = self.get("/watch", {"services": ",".join(sorted(names)), "load": "true"})
+    def watch(self, names: Iterable[str], last_id: str, *, breakers: bool = False) -> HubRequest:
+        """Build the watch of some services (or `*`) with load events, resuming after `last_id` if there is one.
+
+        Args:
+            breakers: with what shared breakers say of them, too.
+        """
+        query = {"services": ",".join(sorted(names)), "load": "true", "breakers": True if breakers else None}
+        request = self.get("/watch", query)
         request.headers["accept"] = "text/event-stream"
         if last_id:
             request.headers["last-event-id"] = last_id

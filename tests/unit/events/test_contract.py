@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from central_hub.app.telling import EVENT_TYPES, asyncapi_text
+from central_hub.breakers.verdicts import FACTS as BREAKERS
 from central_hub.configuration.model import FACTS as CONFIGURATION
 from central_hub.events.contract import data_schema, example_of, schema_of
 from central_hub.events.model import FACTS as EVENTS
@@ -34,7 +35,7 @@ FIXED = {
 """Names that the first users wrote against."""
 
 ROOMS = (
-    TENANTS, EVENTS, PLANS, REGISTRY, HEALTH, QUOTAS, FLAGS, CONFIGURATION, ROLLOUTS, SECRETS, WEBHOOKS,
+    TENANTS, EVENTS, PLANS, REGISTRY, HEALTH, QUOTAS, FLAGS, CONFIGURATION, ROLLOUTS, SECRETS, WEBHOOKS, BREAKERS,
 )  # fmt: skip
 UNTOLD = {
     # Credentials and who may speak for whom: for the audit trail alone.
@@ -45,7 +46,8 @@ UNTOLD = {
     # Steps of the hub's own bookkeeping.
     "TenantBudgetReserved", "UsageRecorded", "TenantTrialExtended", "ConfigurationSchemaSet",
     "ConfigurationTemplateSet", "SegmentDefined", "SegmentRemoved", "WebhookCreated", "WebhookSecretRotated",
-    "WebhookEnabled", "WebhookDeleted", "WebhookReplayAsked", "WebhookDeadLetterEnded",
+    "WebhookEnabled", "WebhookDeleted", "WebhookReplayAsked", "WebhookDeadLetterEnded", "BreakerProbesLeased",
+    "BreakerProbesTried",
 }  # fmt: skip
 """What is remembered and told to nobody: a new fact is told, or stands here."""
 

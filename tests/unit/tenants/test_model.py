@@ -15,6 +15,7 @@ from tests.unit.tenants.support import ACME, ctx_of, gateway, key_and_text, prin
 def test_a_tenants_key_can_hold_these_scopes_and_no_others() -> None:
     assert set(model.TENANT_SCOPES) == {
         "registry:read", "registry:write", "registry:admin", "health:read", "config:read", "config:write",
+        "breakers:read", "breakers:write",
         "keys:admin", "audit:read",
         "flags:read", "flags:write", "quota:read", "quota:write", "quota:admin", "webhooks:read", "webhooks:admin",
         "secret:list", "secret:read", "secret:write", "events:read", "events:write", "events:admin",
