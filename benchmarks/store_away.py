@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import http.client
 import itertools
 import json
 import os
@@ -71,27 +73,42 @@ async def beat(hub: HubProcess, until: list[float]) -> None:
         await asyncio.sleep(BEAT_EVERY_S)
 
 
-def timed_write(hub: HubProcess) -> tuple[int, Any, float]:  # Any: JSON
-    """Try to register; returns status, answer and milliseconds, taken in the thread that asks."""
-    begun = time.perf_counter()
-    status, answer = hub.call("POST", "/services/register", registration(SERVICES))
-    return status, answer, (time.perf_counter() - begun) * 1e3
+def write_until_refused(port: int, token: str, seconds: float) -> list[float]:
+    """Try to register while the store is away; returns how many milliseconds each refusal took.
 
-
-async def refused_ms(hub: HubProcess, until: list[float]) -> list[float]:
-    """Try to register while the store is away; returns how long each refusal took.
+    Runs in a process of its own: beside the readers it would wait for their interpreter and count that too.
 
     Raises:
         RuntimeError: a write was taken that nobody could make durable.
     """
     took: list[float] = []
-    while time.monotonic() < until[0]:
-        status, answer, ms = await asyncio.to_thread(timed_write, hub)
-        took.append(ms)
-        if status != 503:
-            raise RuntimeError(f"a write was answered {status} without a store: {answer}")
-        await asyncio.sleep(WRITE_EVERY_S)
+    until_s = time.monotonic() + seconds
+    body = json.dumps(registration(SERVICES))
+    lines = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(connection):
+        while time.monotonic() < until_s:
+            begun = time.perf_counter()
+            connection.request("POST", "/services/register", body, lines)
+            answer = connection.getresponse()
+            said = answer.read()
+            took.append((time.perf_counter() - begun) * 1e3)
+            if answer.status != 503:
+                raise RuntimeError(f"a write was answered {answer.status} without a store: {said!r}")
+            time.sleep(WRITE_EVERY_S)
     return took
+
+
+async def refused_ms(hub: HubProcess, seconds: float) -> list[float]:
+    """Run `write_until_refused` in a process of its own."""
+    writing = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "--write", str(hub.port), str(seconds),
+        env={**os.environ, "HUB_TOKEN": hub.bootstrap}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await writing.communicate()
+    if writing.returncode:
+        raise RuntimeError("the writer failed")
+    return [float(each) for each in json.loads(out)]
 
 
 async def one_round(server: PostgresServer, hub: HubProcess, seconds: float) -> dict[str, Any]:
@@ -105,7 +122,7 @@ async def one_round(server: PostgresServer, hub: HubProcess, seconds: float) -> 
     await asyncio.to_thread(server.kill)
     await asyncio.sleep(0.2)
     until = [time.monotonic() + seconds]
-    writing = asyncio.create_task(refused_ms(hub, until))
+    writing = asyncio.create_task(refused_ms(hub, seconds))
     away = await run_load(hub.port, [reads(hub.bootstrap, until) for _ in range(READERS)])
     refused = await writing
     there = hub.must("GET", "/services/")["services"]
@@ -178,7 +195,16 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
-    short = parser.parse_args().short
+    parser.add_argument("--seconds", type=float, help="Away so long, once.")
+    parser.add_argument("--write", nargs=2, metavar=("PORT", "SECONDS"), help="Be the writer of another run.")
+    given = parser.parse_args()
+    if given.write is not None:
+        print(json.dumps(write_until_refused(int(given.write[0]), os.environ["HUB_TOKEN"], float(given.write[1]))))
+        return
+    if given.seconds is not None:
+        print(json.dumps(measure(1, given.seconds), indent=2))
+        return
+    short = given.short
     print(json.dumps(measure(1, 8.0) if short else measure(3, 15.0), indent=2))
 
 

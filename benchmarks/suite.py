@@ -193,6 +193,18 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "several_hubs",
+        (
+            Bar(
+                "an event told by another hub after its publisher had the answer, p99",
+                ("told", "another_hub", "p99_ms"),
+                30, "ms", most=True, peer=("told", "same_hub", "p99_ms"), peer_is="ms at the same hub",
+            ),
+            Bar("events that another hub never told", ("told", "another_hub", "lost"), 0, "events", most=True),
+            Bar("a killed hub's work owned again", ("taken_over_worst_s",), 5.0, "s", most=True),
+        ),
+    ),
+    Benchmark(
         "store_away",
         (
             Bar("reads that failed while PostgreSQL was away", ("failed_reads",), 0, "reads", most=True),

@@ -32,5 +32,11 @@ def test_appends_on_postgresql_are_not_far_off_their_bar() -> None:
 
 @pytest.mark.bench
 @pytest.mark.timeout(120)
+def test_several_hubs_are_not_far_off_their_bars() -> None:
+    assert held("several_hubs")["told"]["events"] > 0
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(120)
 def test_a_store_that_is_away_is_hardly_noticed_by_readers() -> None:
     assert held("store_away")["reads"] > 0

@@ -11,7 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tools.postgres_server import MissingError, programs
+
 SECONDS = 12
+CLUSTER_SECONDS = 20
+SHARED_TEMPORARY = Path("/tmp")  # PostgreSQL may run as another user, to whom pytest's own directory is closed
 INSTANCES_MIN = 7
 STARTED_WITHIN_S = 60
 ENDED_WITHIN_S = 20
@@ -47,6 +51,24 @@ def summary_of(process: subprocess.Popen[str], seconds: float) -> dict[str, obje
     assert summary["good"], (out, err)
     assert process.returncode == 0
     return summary
+
+
+@pytest.mark.timing
+@pytest.mark.timeout(200)
+def test_three_hubs_their_store_and_services_are_killed_in_turn_and_no_call_fails(tmp_path: Path) -> None:
+    try:
+        programs()
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    tmp_path.chmod(0o755)
+    words = ("--cluster", "--for", str(CLUSTER_SECONDS), "-o", "json")
+    summary = summary_of(demo(*words, temporary=SHARED_TEMPORARY), CLUSTER_SECONDS)
+    assert summary["failures"] == 0
+    killed = summary["parts_killed"]
+    assert isinstance(killed, dict)
+    assert {"hub-1", "PostgreSQL"} <= set(killed)
+    assert summary["orders_acknowledged"] == summary["orders_executed"] > 0
+    assert all(summary["walls"].values())
 
 
 @pytest.mark.timeout(150)

@@ -34,6 +34,10 @@ def demo(
     trace_file: Annotated[
         Path | None, typer.Option("--trace", envvar="HUB_TRACE", help="Replay this Azure LLM trace file.")
     ] = None,
+    cluster: Annotated[
+        bool,
+        typer.Option("--cluster", help="Three hubs on a PostgreSQL of the demo's own; each part is killed in turn."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the load and of the mishaps.")] = 1,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -57,6 +61,7 @@ def demo(
         kills=kills,
         trace_file=trace_file,
         seed=seed,
+        cluster=cluster,
     )
     summary = asyncio.run(direct(options))
     if out.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import signal
 import tempfile
@@ -21,6 +22,7 @@ from central_hub.cli.demo.cast import TENANTS
 from central_hub.cli.demo.figures import Figures, TenantFigures
 from central_hub.cli.demo.ledger import Ledger
 from central_hub.cli.demo.load import Load
+from central_hub.cli.demo.postgres import DemoPostgres
 from central_hub.cli.demo.processes import free_ports
 from central_hub.cli.demo.provisioning import Keys, provision, try_walls
 from central_hub.cli.demo.screen import REFRESHES_PER_S, Scene, Screen, render
@@ -33,6 +35,8 @@ FIRST_KILL_S: Final = 3.0
 KILL_EVERY_S: Final = 5.0
 DOWN_S: Final = 1.0
 """How long a killed instance stays away."""
+PART_DOWN_S: Final = 2.0
+"""How long a hub or the store stays away, where there are several hubs."""
 HUB_OUTAGE_AFTER: Final = 0.3
 """When the hub is killed, as a share of the demo; without an end, after so many seconds times ten."""
 GAP_S_MAX: Final = 2.0
@@ -51,6 +55,7 @@ class Options:
     kills: bool
     trace_file: Path | None
     seed: int
+    cluster: bool = False
 
 
 async def direct(options: Options) -> Summary:
@@ -78,7 +83,7 @@ async def direct(options: Options) -> Summary:
             code="address_unavailable",
         )
     with tempfile.TemporaryDirectory(prefix="central-hub-demo-") as directory:
-        stage = Stage(Path(directory), port)
+        stage = Stage(Path(directory), port, DemoPostgres() if options.cluster else None)
         try:
             with _stop_on_signals() as stop:
                 return await Demo(options, stage, stop).play()
@@ -124,7 +129,10 @@ class Demo:
             self._screen.close()
 
     async def _put_up(self) -> Keys:
-        self._note(f"starting a hub at {self._stage.url}")
+        if self._stage.postgres is not None:
+            self._note(f"starting PostgreSQL and {len(self._stage.hubs)} hubs on it: {self._stage.url}")
+        else:
+            self._note(f"starting a hub at {self._stage.url}")
         await self._stage.start_hub()
         operator = Connection(self._stage.url, self._stage.bootstrap)
         keys = await asyncio.to_thread(provision, operator)
@@ -165,7 +173,9 @@ class Demo:
             await load.warm_up()
             self._began = time.monotonic()
             tasks = [group.create_task(load.send(arrivals)), group.create_task(self._show(keys))]
-            if self._options.kills:
+            if self._stage.postgres is not None and self._options.kills:
+                tasks.append(group.create_task(self._kill_each_in_turn(self._stage.postgres)))
+            elif self._options.kills:
                 tasks.append(group.create_task(self._kill_now_and_then()))
             if self._options.hub_outage_s:
                 tasks.append(group.create_task(self._outage()))
@@ -200,6 +210,29 @@ class Demo:
             self._note(f"{victim.instance_id} started again")
             await asyncio.sleep(KILL_EVERY_S - DOWN_S)
 
+    async def _kill_each_in_turn(self, postgres: DemoPostgres) -> None:
+        """Kill one part after another: a hub, the store, an instance, the next hub; each comes back after a moment."""
+        await asyncio.sleep(FIRST_KILL_S)
+        for number in itertools.count():
+            victim = self._stage.victim(self._rng)
+            hub = self._stage.hubs[number // 3 % len(self._stage.hubs)]
+            name, kill, start = (
+                (hub.name, hub.kill, hub.start),
+                ("PostgreSQL", postgres.kill, postgres.start),
+                (victim.instance_id, victim.child.kill, victim.child.start),
+            )[number % 3]
+            self._note(f"kill -9 {name}")
+            await asyncio.to_thread(kill)
+            self._figures.killed += 1
+            self._figures.parts_killed[name] += 1
+            try:
+                await asyncio.sleep(PART_DOWN_S)
+            finally:
+                await asyncio.shield(asyncio.to_thread(start))
+                self._figures.restarted += 1
+            self._note(f"{name} started again")
+            await asyncio.sleep(KILL_EVERY_S - PART_DOWN_S)
+
     async def _outage(self) -> None:
         planned = self._options.seconds
         await asyncio.sleep(HUB_OUTAGE_AFTER * (planned if planned else 10.0))
@@ -233,6 +266,18 @@ class Demo:
         self._scene.position = answer.headers.get("hub-seq", "")
         listed: dict[str, Json] = answer.body["services"]
         self._scene.services = {name: service["instances"] for name, service in listed.items()}
+        if self._stage.postgres is not None:
+            self._scene.hubs = await asyncio.to_thread(self._hubs)
+
+    def _hubs(self) -> str:
+        """Say how the hubs stand, as the first that answers sees it."""
+        try:
+            seen = Connection(self._stage.url, self._stage.bootstrap).request("GET", "/cluster", timeout_s=2.0).body
+        except Failure:
+            return "no hub says"
+        there = [str(one["node"]).rpartition(":")[2] for one in seen["members"]]
+        stale = f", store away for {seen['stale_ms'] / 1_000:.1f} s" if seen["stale_ms"] else ""
+        return f"roster {seen['roster']}: {len(there)} hubs ({', '.join(there)}){stale}"
 
     async def _settle(self, keys: Keys) -> None:
         """Wait for the hub if it was away, then try the walls."""

@@ -38,6 +38,7 @@ class Figures:
     reasons: Counter[str] = field(default_factory=Counter[str])
     killed: int = 0
     restarted: int = 0
+    parts_killed: Counter[str] = field(default_factory=Counter[str])
     hub_down_s: float = 0.0
     sent_again: int = 0
     walls: dict[str, bool] = field(default_factory=dict[str, bool])

@@ -40,6 +40,7 @@ class Scene:
     position: str = ""
     hub_up: bool = True
     elapsed_s: float = 0.0
+    hubs: str = ""
     services: dict[str, list[Instance]] = field(default_factory=dict[str, list[Instance]])
 
     @property
@@ -101,6 +102,7 @@ def line(scene: Scene, figures: Figures) -> str:
     return (
         f"{scene.elapsed_s:5.1f} s  calls {figures.calls}  failed {figures.failures}  worst p99 {p99:.0f} ms  "
         f"instances {scene.healthy}/{len(scene.instances)} healthy  hub {hub}"
+        + (f"  {scene.hubs}" if scene.hubs else "")
     )
 
 
@@ -111,6 +113,7 @@ def render(scene: Scene, figures: Figures, *, height: int) -> Group:
         f"  {scene.hub}  ",
         ("up", "green") if scene.hub_up else ("DOWN (callers go on from their last view)", "bold red"),
         f"  {scene.elapsed_s:.0f} s  position {scene.position or '-'}",
+        f"\n{scene.hubs}" if scene.hubs else "",
     )
     left = height - len(scene.instances) - len(figures.tenants) - LINES_AROUND
     shown = list(figures.events)[-max(EVENTS_SHOWN_MIN, min(EVENTS_SHOWN_MAX, left)) :]

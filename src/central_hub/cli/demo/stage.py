@@ -12,6 +12,7 @@ from typing import Final
 
 from central_hub.cli.connection import Connection
 from central_hub.cli.demo.cast import ROLES, Role
+from central_hub.cli.demo.postgres import DemoPostgres
 from central_hub.cli.demo.processes import Child, free_ports, stop_all
 from central_hub.cli.demo.provisioning import Keys
 from central_hub.cli.failures import ExitCode, Failure
@@ -33,52 +34,77 @@ class Actor:
     child: Child
 
 
+HUBS: Final = 3
+"""Hubs of a demo of several."""
+
+
 class Stage:
     """Owns every process of the demo.
 
     Args:
         directory: temporary directory of the demo, for the hub's data, logs and the ledger.
-        port: port of the hub.
+        port: port of the hub, or of the first of several.
+        postgres: where several hubs keep everything; None for one hub on a store of its own.
     """
 
-    def __init__(self, directory: Path, port: int) -> None:
-        self.url = f"http://{HOST}:{port}"
+    def __init__(self, directory: Path, port: int, postgres: DemoPostgres | None = None) -> None:
+        ports = [port, *free_ports(HUBS - 1)] if postgres is not None else [port]
+        self.urls = [f"http://{HOST}:{each}" for each in ports]
+        self.url = ",".join(self.urls)
+        self.postgres = postgres
         self.ledger = directory / "orders.db"
         self.views = directory / "views"
         self.bootstrap = "chb_" + secrets.token_urlsafe(32)
         self._directory = directory
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-        self.hub = Child(
-            "hub",
+        self._master_key = secrets.token_hex(32)
+        self.hubs = [self._hub(number, each) for number, each in enumerate(ports, 1)]
+        self.hub = self.hubs[0]
+        self.actors: list[Actor] = []
+
+    def _hub(self, number: int, port: int) -> Child:
+        name = "hub" if self.postgres is None else f"hub-{number}"
+        shared: dict[str, str] = {}
+        if self.postgres is not None:
+            shared = {
+                "HUB_STORE": self.postgres.store,
+                "HUB_ADVERTISE": f"http://{HOST}:{port}",
+                "HUB_KEY_PROVIDER": "env",
+                "HUB_MASTER_KEY": self._master_key,
+            }
+        return Child(
+            name,
             ("-m", "central_hub.cli.demo.hub", "serve"),
             {
                 **self._environment,
                 "HUB_HOST": HOST,
                 "HUB_PORT": str(port),
-                "HUB_DATA": str(directory / "hub"),
+                "HUB_DATA": str(self._directory / name),
                 "HUB_BOOTSTRAP_TOKEN": self.bootstrap,
                 "HUB_PROBE_LOOPBACK": "true",
                 "HUB_LOG_LEVEL": "warning",
+                **shared,
             },
-            directory / "hub.log",
+            self._directory / f"{name}.log",
         )
-        self.actors: list[Actor] = []
 
     async def start_hub(self) -> None:
-        """Start the hub (again) and wait until it is ready.
+        """Start the hub, or all of them, and wait until each is ready.
 
         Raises:
             Failure: it ended, or was not ready in time; with its last words.
         """
-        self.hub.start()
-        connection = Connection(self.url)
-        for _ in range(round(HUB_READY_S / POLL_S)):
-            if not self.hub.running:
-                break
-            if await asyncio.to_thread(_answers, connection):
-                return
-            await asyncio.sleep(POLL_S)
-        raise _did_not_start(self.hub)
+        if self.postgres is not None:
+            await self.postgres.put_up()
+        for hub, url in zip(self.hubs, self.urls, strict=True):
+            hub.start()
+            connection = Connection(url)
+            for _ in range(round(HUB_READY_S / POLL_S)):
+                if not hub.running or await asyncio.to_thread(_answers, connection):
+                    break
+                await asyncio.sleep(POLL_S)
+            if not hub.running or not await asyncio.to_thread(_answers, connection):
+                raise _did_not_start(hub)
 
     def start_services(self, keys: Keys) -> None:
         """Start every instance of every service; they register by themselves."""
@@ -123,7 +149,10 @@ class Stage:
             Names of those that did not end by themselves.
         """
         late = stop_all(actor.child for actor in self.actors)
-        return late + stop_all([self.hub])
+        late += stop_all(self.hubs)
+        if self.postgres is not None:
+            self.postgres.clear()
+        return late
 
 
 def _answers(connection: Connection) -> bool:

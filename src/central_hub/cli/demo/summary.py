@@ -40,6 +40,7 @@ class Summary:
     hub_position: str
     load: str
     reasons: dict[str, int] = field(default_factory=dict[str, int])
+    parts_killed: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def good(self) -> bool:
@@ -59,10 +60,13 @@ class Summary:
                 f"  {each.tenant:<12} {each.tier:<10} {each.calls:>6} calls  {each.failures} failed  "
                 f"p50 {each.p50_ms:.0f} ms  p99 {each.p99_ms:.0f} ms"
             )
+        killed = "parts" if self.parts_killed else "instances"
         lines.append(
-            f"instances killed (kill -9): {self.instances_killed}, started again: {self.instances_restarted}; "
+            f"{killed} killed (kill -9): {self.instances_killed}, started again: {self.instances_restarted}; "
             f"calls that went to another instance unnoticed: {self.calls_sent_again}"
         )
+        if self.parts_killed:
+            lines.append("killed in turn (kill -9): " + ", ".join(f"{n} {c}x" for n, c in self.parts_killed.items()))
         if self.hub_down_s:
             lines.append(f"hub killed (kill -9) and away for {self.hub_down_s:.0f} s")
         lines.append(
@@ -109,6 +113,7 @@ def summarize(
         hub_position=hub_position,
         load=load,
         reasons=dict(figures.reasons),
+        parts_killed=dict(figures.parts_killed),
     )
 
 
