@@ -115,6 +115,7 @@ class Features:
             self.flagging.streams.run(),
             self.configuring.announcements.run(),
             self.rolling_out.stepping.run(),
+            self.rolling_out.passing.run(),
             self.hooking.noticing.run(),
             self.hooking.deliveries.run(),
             self.telling.streams.run(),

@@ -18,6 +18,7 @@ from central_hub.registry.view import RegistryView
 from central_hub.rollouts.exposing import Exposing
 from central_hub.rollouts.followers import FollowerBook
 from central_hub.rollouts.observing import Observing
+from central_hub.rollouts.passing import FollowersPassed
 from central_hub.rollouts.reading import RolloutsReading
 from central_hub.rollouts.routes import RolloutRoutes
 from central_hub.rollouts.routes import operations as rollouts_operations
@@ -68,6 +69,7 @@ class RollingOut:
     rollouts: Rollouts
     routes: RolloutRoutes
     book: FollowerBook
+    passing: FollowersPassed
     applied: Callable[[Sequence[Applied]], None]
 
     def operations(self) -> tuple[Operation, ...]:
@@ -98,8 +100,9 @@ def rolling_out(core: Core, discovery: Discovery, config: Configuring, book: Fol
     observing = Observing(book, exposing, config.in_force, instances, core.clock)
     rollouts = Rollouts(core.rollouts, core.sequencer, config.configuration, core.configuration)
     stepping = Stepping(
-        core.rollouts, rollouts, observing, book, instances, config.customers, core.clock, core.ownership
-    )
+        core.rollouts, rollouts, observing, book, instances, config.customers, core.clock, core.ownership,
+        others_tell=core.stores.roster is not None,
+    )  # fmt: skip
     reading = RolloutsReading(core.rollouts, core.configuration, stepping, book, exposing, config.in_force, core.clock)
     routes = RolloutRoutes(
         rollouts=rollouts, reading=reading, stepping=stepping, book=book, observing=observing, view=core.rollouts,
@@ -114,4 +117,7 @@ def rolling_out(core: Core, discovery: Discovery, config: Configuring, book: Fol
         if exposing.refresh():
             stepping.changed()
 
-    return RollingOut(stepping=stepping, rollouts=rollouts, routes=routes, book=book, applied=applied)
+    passing = FollowersPassed(core.stores.signals, book, core.rollouts)
+    return RollingOut(
+        stepping=stepping, rollouts=rollouts, routes=routes, book=book, passing=passing, applied=applied
+    )  # fmt: skip

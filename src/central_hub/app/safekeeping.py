@@ -59,8 +59,14 @@ def safekeeping(core: Core) -> Safekeeping:
         core.secrets, known, core.sequencer, core.stores.sealer, core.authentication, customers, core.clock
     )
     rotation = Rotation(
-        core.stores.sealer, core.secrets, core.sequencer, core.clock, customers, ownership=core.ownership
-    )
+        core.stores.sealer,
+        core.secrets,
+        core.sequencer,
+        core.clock,
+        customers,
+        ownership=core.ownership,
+        shared=core.stores.roster is not None,
+    )  # fmt: skip
     return Safekeeping(
         secrets=secrets,
         known=known,

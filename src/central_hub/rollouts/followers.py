@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
+import msgspec
+
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
@@ -36,10 +38,12 @@ class Follower:
     """One instance that follows one value of one tenant. Times are monotonic but `since_ms`, which is wall time."""
 
     __slots__ = (
+        "__weakref__",
         "domain",
         "environment",
         "errors",
         "etag",
+        "here",
         "instance",
         "principal",
         "reason",
@@ -58,6 +62,8 @@ class Follower:
         self.domain = domain
         self.service, self.environment, self.instance = key
         self.principal = principal
+        self.here = True
+        """Whether it is connected to this hub, or was last: not where another hub tells of it."""
         self.tier = ""
         """Claimed; only that of a tenant without a record counts."""
         self.etag = ""
@@ -91,6 +97,21 @@ class Follower:
             for at_ms, requests, errors in self.recent
             if now_ms - at_ms <= RECENT_MS
         )
+
+
+class ToldFollower(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one hub tells the others of an instance that is connected to it; requests and errors since it last did."""
+
+    domain: str
+    key: Key
+    principal: str
+    tier: str
+    etag: str
+    refused: bool
+    reason: str
+    since_ms: int
+    requests: int
+    errors: int
 
 
 _NONE: Final[Mapping[Key, Follower]] = {}
@@ -175,6 +196,28 @@ class FollowerBook:
         self._note(follower, said)
         return follower
 
+    def near(self) -> Iterator[Follower]:
+        """Iterate over those that are there by this hub's own knowledge, to tell other hubs of them."""
+        now_ms = self._clock.monotonic_ms()
+        return (one for one in self.everywhere() if one.here and one.is_there(now_ms))
+
+    def heard(self, domain: DomainId, key: Key, told: ToldFollower) -> None:
+        """Take what another hub tells of an instance that is connected there; one that is connected here is known."""
+        follower = self._kept(domain, key, told.principal)
+        if follower is None or follower.streams:
+            return
+        now_ms = self._clock.monotonic_ms()
+        follower.here = False
+        follower.principal, follower.tier = told.principal, told.tier
+        follower.streamless_ms = now_ms
+        if told.etag:
+            follower.etag, follower.refused, follower.reason = told.etag, told.refused, told.reason
+            follower.since_ms = told.since_ms
+        if told.requests:
+            follower.requests += told.requests
+            follower.errors += told.errors
+            follower.recent.append((now_ms, told.requests, told.errors))
+
     def forget(self, domain: DomainId, service: str, instance: str) -> None:
         """Let go of an instance that left as it should: nobody is to miss it."""
         for own in list(self._followers) if domain == SHARED else [domain]:
@@ -191,7 +234,14 @@ class FollowerBook:
                     self._drop(domain, key)
 
     def _take(self, ctx: TenantContext, key: Key) -> Follower | None:
-        domain, principal = ctx.domain, ctx.principal.id
+        follower = self._kept(ctx.domain, key, ctx.principal.id)
+        if follower is not None:
+            follower.here = True
+            follower.principal, follower.tier = ctx.principal.id, ctx.tier
+        return follower
+
+    def _kept(self, domain: DomainId, key: Key, principal: str) -> Follower | None:
+        """Return the follower of a value, a new one where there is none and room for it."""
         followers = self._followers.setdefault(domain, {})
         follower = followers.get(key)
         if follower is None:
@@ -200,7 +250,6 @@ class FollowerBook:
             follower = followers[key] = Follower(domain, key, principal, self._clock.monotonic_ms())
             named = self._environments.setdefault(domain, {})
             named.setdefault((key[0], key[2]), set()).add(key[1])
-        follower.principal, follower.tier = principal, ctx.tier
         return follower
 
     def _drop(self, domain: DomainId, key: Key) -> None:

@@ -54,6 +54,7 @@ class Stepping:
         customers: which tenants there are.
         clock: monotonic time.
         ownership: which hub steps a domain's rollouts.
+        others_tell: whether instances are connected to other hubs as well, which tell of them a moment later.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Stepping:
         customers: Customers,
         clock: Clock,
         ownership: Ownership,
+        *,
+        others_tell: bool = False,
     ) -> None:
         self._view = view
         self._rollouts = rollouts
@@ -75,6 +78,7 @@ class Stepping:
         self._customers = customers
         self._clock = clock
         self._ownership = ownership
+        self._others_tell = others_tell
         self._observations: dict[str, Observation] = {}
         self._wake = asyncio.Event()
         self._began_ms = clock.monotonic_ms()
@@ -136,7 +140,9 @@ class Stepping:
         observation.enter(rollout, now_ms)
         evidence = await self._observing.evidence(domain, rollout, observation)
         observation.note(rollout, evidence, now_ms)
-        if self._is_too_early(domain, now_ms):
+        if self._is_too_early(domain, now_ms) or (
+            self._others_tell and rollout.stage == 0 and now_ms - observation.began_ms < GRACE_MS
+        ):
             return
         settled_s = 0.0 if observation.settled_ms is None else (now_ms - observation.settled_ms) / 1_000
         verdict = judge(rollout, evidence, elapsed_s=(now_ms - observation.began_ms) / 1_000, settled_s=settled_s)

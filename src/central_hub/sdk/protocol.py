@@ -126,7 +126,7 @@ class HubProtocol:
 
         Another hub than the one that took this process's last write is asked for an answer that is no older.
         """
-        if not self.min_seq or self.base_url == self._written_at or request.method != "GET":
+        if not self.min_seq or self.base_url == self._written_at:
             return request.headers
         return {**request.headers, "hub-min-seq": self.min_seq}
 

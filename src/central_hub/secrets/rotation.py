@@ -80,6 +80,7 @@ class Rotation:
         retry_s: see `RETRY_S`.
         worn_look_s: see `WORN_LOOK_S`.
         ownership: which hub rotates.
+        shared: whether other hubs have the key-encryption key too.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Rotation:
         retry_s: float = RETRY_S,
         worn_look_s: float = WORN_LOOK_S,
         ownership: Ownership | None = None,
+        shared: bool = False,
     ) -> None:
         self._keys = keys
         self._view = view
@@ -101,6 +103,7 @@ class Rotation:
         self._customers = customers
         self._retry_s = retry_s
         self._worn_look_s = worn_look_s
+        self._shared = shared
         self._ownership = ownership or Alone()
         self._ownership.on_change(self.look)
         self._begun = asyncio.Event()
@@ -118,8 +121,8 @@ class Rotation:
             domains: tenants whose data keys are meant; all domains when left out.
 
         Raises:
-            HubError: `rotation_running`, `key_provider_external` (409), `tenant_not_found` (404), `invalid_rotation`
-                (422).
+            HubError: `rotation_running`, `key_provider_external`, `key_file_not_shared` (409), `tenant_not_found`
+                (404), `invalid_rotation` (422).
         """
         for domain in domains:
             if not self._customers.is_tenant(DomainId(domain)):
@@ -130,6 +133,8 @@ class Rotation:
             raise _not_by_domain()
         if what is Rotating.KEY_ENCRYPTION_KEY and self._keys.encryption.provider == "env":
             raise _external()
+        if what is Rotating.KEY_ENCRYPTION_KEY and self._shared and self._keys.encryption.provider == "file":
+            raise _in_a_file()
 
         def decide(tx: Tx) -> None:
             tx.touch(PLATFORM, ROTATION_STREAM)
@@ -275,6 +280,16 @@ def _external() -> HubError:
         "The key-encryption key is given by the environment; the hub cannot make another one there.",
         next_step="Restart with the new key in HUB_MASTER_KEY and the old one in HUB_MASTER_KEY_PREVIOUS; the data "
         "keys are rewrapped while the hub runs.",
+    )
+
+
+def _in_a_file() -> HubError:
+    return HubError(
+        "key_file_not_shared",
+        Kind.CONFLICT,
+        "The key-encryption key is in a file of each hub's machine, and the others would not have the new one.",
+        next_step="Have the hubs take it from the environment or a transit engine; or stop all but one, start that "
+        "without --advertise, rotate, and copy keys/master.key to the others.",
     )
 
 

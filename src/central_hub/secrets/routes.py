@@ -195,7 +195,10 @@ def _encryption(routes: SecretRoutes) -> tuple[Operation, ...]:
         Operation(
             id="rotate_keys", method="POST", path="/encryption/rotations", handler=routes.rotate_keys, body=Rotate,
             body_optional=True, answer=EncryptionAnswer, status=202,
-            problems=("rotation_running", "key_provider_external", "invalid_rotation", "tenant_not_found"),
+            problems=(
+                "rotation_running", "key_provider_external", "key_file_not_shared", "invalid_rotation",
+                "tenant_not_found",
+            ),
             summary="Rotate the key-encryption key or domains' data keys, while everything goes on.", **row,
         ),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from central_hub.adapters.keyring import KeyRing
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.secrets.model import KEYS_AT_ONCE, Rotating
-from central_hub.secrets.rotation import Phase
+from central_hub.secrets.rotation import Phase, Rotation
 from tests.unit.secrets.support import ACME, GLOBEX, KEK, House, ctx_of, opened, rotating, until
 
 OPERATOR = ctx_of(None)
@@ -152,6 +152,18 @@ async def test_what_cannot_be_rotated_is_refused() -> None:
             await house.rotation.begin(OPERATOR, Rotating.KEY_ENCRYPTION_KEY)
         assert refused.value.code == "key_provider_external"
         assert house.view.rotation(PLATFORM) is None
+
+
+async def test_of_several_hubs_none_makes_a_key_that_the_others_would_not_have() -> None:
+    async with opened() as house:
+        rotation = Rotation(house.ring, house.view, house.sequencer, house.clock, house.door, shared=True)
+        house.provider.provider = "file"
+        with pytest.raises(HubError) as refused:
+            await rotation.begin(OPERATOR, Rotating.KEY_ENCRYPTION_KEY)
+        assert refused.value.code == "key_file_not_shared"
+        house.provider.provider = "transit"
+        await rotation.begin(OPERATOR, Rotating.KEY_ENCRYPTION_KEY)
+        assert house.view.rotation(PLATFORM) is not None
 
 
 async def test_a_domain_that_is_shredded_meanwhile_is_passed_over() -> None:

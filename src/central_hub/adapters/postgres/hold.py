@@ -187,6 +187,7 @@ class Hold:
         name = "tell" if self._to_tell else "head"
         self._to_tell = False
         asking = asyncio.ensure_future(session.watch.fetchrow(self._sql[name]))
+        asking.add_done_callback(_heard)  # also where this hub lets go of the store meanwhile
         for _ in range(2):
             await asyncio.wait((asking,), timeout=ANSWER_S / 2)
             if asking.done():
@@ -285,3 +286,9 @@ class Hold:
         self._pid = session.pid
         self._answered_s = asyncio.get_running_loop().time()
         self.away = ""
+
+
+def _heard(asking: asyncio.Future[Row | None]) -> None:
+    """Take an answer that nobody waits for any more."""
+    if not asking.cancelled():
+        asking.exception()
