@@ -126,6 +126,8 @@ async def test_what_one_writes_that_was_taken_off_is_refused_until_it_has_joined
     cursors = PostgresCursors(second, second._sql)
     with pytest.raises(HubError, match="does not take writes"):
         await cursors.save([Cursor(consumer="one", domain=ACME, seq=1, state=b"")])
+    with pytest.raises(HubError, match="does not take writes"):
+        await second.put_key(ACME, "late", b"wrapped")
     await first.append([command(record(ACME, id="in time"))])
     assert [one.id for one in await everything(first)] == ["in time"]
     assert second.members is not None

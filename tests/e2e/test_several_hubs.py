@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +27,18 @@ def register(hub: HubProcess, instance_id: str, key: str, *, ttl_s: float = TTL_
 def instances(hub: HubProcess, key: str) -> dict[str, str]:
     status, answer = hub.call("GET", "/services/risk", key=key)
     return {each["instance_id"]: each["status"] for each in answer["instances"]} if status == 200 else {}
+
+
+def answered(hub: HubProcess, method: str, path: str, key: str, body: object) -> dict[str, str]:
+    """Send a request that has to succeed; returns the answer's header lines."""
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=10)
+    with contextlib.closing(connection):
+        lines = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        connection.request(method, path, json.dumps(body), lines)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status < 300
+        return {name.lower(): value for name, value in answer.getheaders()}
 
 
 @pytest.mark.timeout(120)
@@ -65,6 +80,38 @@ def test_three_hubs_are_one(tmp_path: Path, database: Database) -> None:
         for hub in (one, three):
             until(lambda hub=hub: set(instances(hub, key)) == {f"i-{number}" for number in range(4)}, within_s=1)
         assert database.sql("SELECT count(*) FROM central_hub.log WHERE type = 'ServiceUnregistered'") == "2"
+
+
+@pytest.mark.timeout(120)
+def test_a_key_that_is_revoked_at_one_hub_is_refused_by_all_within_a_second(tmp_path: Path, database: Database) -> None:
+    with several_hubs(tmp_path, database.text, 2) as (_, [one, two]):
+        key = one.tenant("acme", "pro", ["registry:read"])
+        until(lambda: two.call("GET", "/services/", key=key)[0] == 200, within_s=CHANGED_ELSEWHERE_S)
+        [kept] = one.must("GET", "/tenants/acme/keys")["keys"]
+        assert one.call("DELETE", f"/tenants/acme/keys/{kept['key_id']}")[0] == 204
+        assert one.call("GET", "/services/", key=key)[0] == 401
+        until(lambda: two.call("GET", "/services/", key=key)[0] == 401, within_s=CHANGED_ELSEWHERE_S)
+
+
+@pytest.mark.timeout(120)
+def test_an_answer_is_no_older_than_what_was_written_elsewhere(tmp_path: Path, database: Database) -> None:
+    with several_hubs(tmp_path, database.text, 2) as (_, [one, two]):
+        key = one.tenant("acme", "enterprise", ["registry:read", "registry:write"])
+        until(lambda: two.call("GET", "/services/", key=key)[0] == 200, within_s=CHANGED_ELSEWHERE_S)
+        for number in range(40):
+            written = answered(one, "POST", "/services/register", key, {
+                "name": f"s-{number}", "instance_id": "i", "host": "127.0.0.1", "port": 9,
+            })  # fmt: skip
+            status, _ = two.call(
+                "GET", f"/services/discover/s-{number}", key=key, headers={"hub-min-seq": written["hub-seq"]}
+            )
+            assert status == 200
+        incarnation, tenant, shared = written["hub-seq"].split(".")
+        beyond = {"hub-min-seq": f"{incarnation}.{int(tenant) + 1_000}.{shared}"}
+        status, answer = two.call("GET", "/services/discover/s-1", key=key, headers=beyond)
+        assert (status, answer["code"]) == (503, "behind")
+        other = {"hub-min-seq": f"another.{tenant}.{shared}"}
+        assert two.call("GET", "/services/discover/s-1", key=key, headers=other)[0] == 410
 
 
 @pytest.mark.timeout(120)
