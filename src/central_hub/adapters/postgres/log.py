@@ -57,6 +57,7 @@ from central_hub.kernel.records import STREAM_SEPARATOR, Record
 
 READ_S: Final = 10.0
 APPEND_S: Final = 10.0
+TAKEN_OFF: Final = "this hub was taken off the roster; it joins again"
 ERRAND_S: Final = 120.0
 ERRANDS_MAX: Final = 3
 """Connections beside the session's own at the same time; who wants another waits."""
@@ -325,11 +326,14 @@ class PostgresLog:
                 if not domains:
                     yield connection
                     return
+                if self.members is not None:
+                    await connection.execute(self._sql["impatient"])
                 await connection.execute("BEGIN")
                 await connection.execute(self._sql["scope"], domains)
                 # Behind the head's lock like every write, so that a session that lost the store writes nothing late.
                 await connection.fetchrow(self._sql["lock_head"], domains)
                 self._hold.here()
+                await self._check_roster(connection)
                 yield connection
                 sent = True
                 await connection.execute("COMMIT")
@@ -351,9 +355,7 @@ class PostgresLog:
         try:
             async with asyncio.timeout(ERRAND_S), session.reading, session.read.transaction():
                 await session.read.execute(self._sql["scope"], domains)
-                fence = self._fence()
-                if fence[0] is not None and not await session.read.fetchval(self._sql["on_roster"], *fence):
-                    raise store_unavailable("this hub was taken off the roster; it joins again")
+                await self._check_roster(session.read)
                 yield session.read
         except (*LOST, *READ_ONLY) as error:
             self._hold.lose(session, reason_of(error))
@@ -405,7 +407,7 @@ class PostgresLog:
         if not done.endswith(" 1"):
             await self._roll_back(session)
             self._hold.hint()
-            raise store_unavailable("this hub was taken off the roster; it joins again")
+            raise store_unavailable(TAKEN_OFF)
         session.warnings.clear()
         sending()
         await connection.execute("COMMIT")
@@ -417,6 +419,16 @@ class PostgresLog:
             self._hold.known.pos, self._hold.known.last_id = placement.pos, placement.records[-1].id
             self._hold.committed(session)
         return verdicts
+
+    async def _check_roster(self, connection: Connection) -> None:
+        """Hold this hub's place on the roster until the transaction ends.
+
+        Raises:
+            HubError: `store_unavailable`: it was taken off; what it still wants to write is somebody else's by now.
+        """
+        fence = self._fence()
+        if fence[0] is not None and not await connection.fetchval(self._sql["on_roster"], *fence):
+            raise store_unavailable(TAKEN_OFF)
 
     def _fence(self) -> tuple[str | None, int | None]:
         return (None, None) if self.members is None else self.members.fence
