@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from central_hub.sdk.resources import ResourceHandle, TenantResourceLimitExceeded, TenantResourceManager
     from central_hub.sdk.service import BaseService
     from central_hub.sdk.serving import ServiceConfig
+    from central_hub.sdk.subscriptions import Consumer, Delivery
     from central_hub.sdk.sync import SyncHubClient
     from central_hub.sdk.sync_resources import SyncResourceHandle, SyncTenantBudget, SyncTenantResourceManager
     from central_hub.sdk.tracker import PerformanceTracker
@@ -33,6 +34,8 @@ __all__ = [
     "Circuit",
     "CircuitChange",
     "ConfigDiff",
+    "Consumer",
+    "Delivery",
     "Endpoint",
     "Fallback",
     "HubClient",
@@ -65,6 +68,8 @@ _HOMES = {
     "Circuit": "sdk.circuits",
     "CircuitChange": "sdk.circuits",
     "ConfigDiff": "sdk.configuration",
+    "Consumer": "sdk.subscriptions",
+    "Delivery": "sdk.subscriptions",
     "Endpoint": "sdk.model",
     "Fallback": "sdk.fallback",
     "HubClient": "sdk.client",

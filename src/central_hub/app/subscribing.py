@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from central_hub.app.parts import Core
 from central_hub.edge.operations import Operation
 from central_hub.events.reading import EventReading
-from central_hub.kernel.ids import PLATFORM, SHARED, DomainId
 from central_hub.monitoring.collectors import subscriptions_collector
 from central_hub.monitoring.metrics import Collector
 from central_hub.subscriptions.book import LineBook
@@ -23,22 +22,6 @@ from central_hub.subscriptions.settling import Settling
 from central_hub.subscriptions.starting import Starting
 from central_hub.subscriptions.streams import Frames
 from central_hub.subscriptions.usecases import Subscriptions
-from central_hub.tenants.model import State
-from central_hub.tenants.view import TenantsView
-
-
-class Told:
-    """Implements `Customers`: tenants that are not deleted, the platform, and the shared domain."""
-
-    def __init__(self, tenants: TenantsView) -> None:
-        self._tenants = tenants
-
-    def is_told(self, domain: DomainId) -> bool:
-        """Say whether there is such a domain to be told anything."""
-        if domain in (PLATFORM, SHARED):
-            return True
-        tenant = self._tenants.tenant(domain)
-        return tenant is not None and tenant.state is not State.DELETED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +71,7 @@ def subscribing(core: Core, reading: EventReading) -> Subscribing:
     giving = Giving(crowd, lapses, keeper, reading, core.clock)
     following = Following(view, book, crowd, giving, lapses, reading, core.authentication)
     settling = Settling(book, lapses, keeper, outcomes, view)
-    subscriptions = Subscriptions(view, core.sequencer, Starting(reading), Told(core.tenants))
+    subscriptions = Subscriptions(view, core.sequencer, Starting(reading))
     core.runner.listen(following.applied)
     core.ownership.on_change(following.ownership_changed)
     return Subscribing(

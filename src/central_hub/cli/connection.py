@@ -26,6 +26,8 @@ POLL_S: Final = 0.05
 
 Json = Any  # Any: whatever the hub answers; commands pick named fields from it
 
+ELSEWHERE: Final = 307
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -161,6 +163,17 @@ class Connection:
 
     def _send(self, connection: http.client.HTTPConnection, request: HubRequest) -> http.client.HTTPResponse:
         target = urlsplit(self.url).path + request.target
+        connection.request(request.method, target, request.body, request.headers)
+        response = connection.getresponse()
+        location = response.getheader("location", "") if response.status == ELSEWHERE else ""
+        if not location.startswith(("http://", "https://")):
+            return response
+        # Another hub of the same cluster does this; the connection is closed with the one it was asked over.
+        response.read(HUB_ANSWER_BYTES_MAX)
+        parts = urlsplit(location)
+        connection.close()
+        connection.host, connection.port = parts.hostname or "", parts.port or connection.default_port
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         connection.request(request.method, target, request.body, request.headers)
         return connection.getresponse()
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
@@ -20,7 +20,8 @@ from central_hub.sdk.calling import Caller, no_instance
 from central_hub.sdk.circuits import Circuit, CircuitChange, Circuits, CircuitState
 from central_hub.sdk.configuration_calls import ConfigurationCalls
 from central_hub.sdk.context import RequestContext, current_context, request_context
-from central_hub.sdk.events import NOW, UNKNOWN_SOURCE, Events, HubEvent
+from central_hub.sdk.event_calls import EventCalls
+from central_hub.sdk.events import UNKNOWN_SOURCE
 from central_hub.sdk.following import Follower
 from central_hub.sdk.link import ATTEMPTS_MAX, HubLink
 from central_hub.sdk.model import DEFAULT_URL, Endpoint, ServiceState
@@ -37,7 +38,7 @@ T = TypeVar("T")
 Json = dict[str, Any]  # Any: a JSON document
 
 
-class HubClient(ConfigurationCalls, RoutingCalls):
+class HubClient(ConfigurationCalls, EventCalls, RoutingCalls):
     """A client of one hub, for one tenant or a platform credential.
 
     Opening it neither waits for the hub nor fails without it: the view of the last run is loaded
@@ -84,7 +85,7 @@ class HubClient(ConfigurationCalls, RoutingCalls):
         self._link = HubLink(self._protocol)
         kept = None if self.cache_dir is None else self.cache_dir / f"config-{who(url, key, tenant_id, tier)}.json"
         super().__init__(self._link, kept)
-        self._events = Events(self._link, f"/services/{service_name}" if service_name else UNKNOWN_SOURCE)
+        EventCalls.__init__(self, self._link, f"/services/{service_name}" if service_name else UNKNOWN_SOURCE)
         self._secrets = SecretValues(self._link, tenant_id)
         self._follower = Follower(self._link, store, zone=zone, names=watch)
         self._circuits = Circuits(self._link, tenant_id or "")
@@ -267,69 +268,6 @@ class HubClient(ConfigurationCalls, RoutingCalls):
         """Yield the state of services now and whenever it changed; `*` for all that are visible."""
         async for state in self._follower.changes(names):
             yield state
-
-    async def publish(self, type: str, data: object = None, /, **attributes: object) -> Json:  # noqa: A002  # CloudEvents' word
-        """Publish one event; durable when this returns, and taken once however often it was sent.
-
-        Args:
-            type: what happened, in words with dots between them.
-            data: what there is to say about it, JSON.
-            attributes: further CloudEvents attributes: `subject`, `id`, `source`, `time`, `hubcategory`, extensions.
-
-        Raises:
-            HubError: what the hub refused; `hub_unreachable` after a few tries.
-        """
-        said: Json = {"type": type, **attributes}
-        return await self.publish_events([said if data is None else {**said, "data": data}])
-
-    async def publish_events(self, events: Iterable[Mapping[str, object]]) -> Json:
-        """Publish events in order, all of them or none; see `publish`. Returns `{accepted, duplicates, seq}`."""
-        return await self._events.publish(events)
-
-    def events(
-        self,
-        *types: str,
-        services: Iterable[str] = (),
-        category: str = "",
-        after: str = NOW,
-    ) -> AsyncIterator[HubEvent]:
-        """Yield the tenant's events, for ever and without a gap; `after` is a position, `start` or `now`.
-
-        Args:
-            types: only these; one that ends with `*` means all that begin like it.
-            services: only those about these services, or published by them.
-            category: only of this category.
-            after: where to begin.
-        """
-        return self._events.stream(types=types, services=services, category=category, after=after)
-
-    async def describe_event_type(
-        self,
-        name: str,
-        schema: Mapping[str, object],
-        *,
-        compatibility: str = "backward",
-        description: str = "",
-        dry_run: bool = False,
-    ) -> Json:
-        """Describe one of the tenant's own types of events, or give it a new version; needs `events:admin`.
-
-        Args:
-            name: the type.
-            schema: JSON Schema (2020-12) of its data.
-            compatibility: what it owes the versions before it: "backward", "forward", "full" or "none".
-            description: one sentence for its readers.
-            dry_run: say what would become of it, and change nothing.
-
-        Returns:
-            `{type, version, is_new, dry_run}`.
-
-        Raises:
-            HubError: `invalid_event_schema` (422), `incompatible_schema` (409), ….
-        """
-        return await self._events.describe(
-            name, schema, compatibility=compatibility, description=description, dry_run=dry_run
-        )
 
     def acting_for(
         self, tenant_id: str, *, user_id: str | None = None, tier: str | None = None, correlation_id: str = ""

@@ -74,12 +74,21 @@ class HubLink:
             await self._session.close()
             self._session = None
 
-    async def send(self, request: HubRequest, *, timeout_s: float = HUB_TIMEOUT_S) -> HubReply:
+    async def send(
+        self, request: HubRequest, *, timeout_s: float = HUB_TIMEOUT_S, base_url: str | None = None
+    ) -> HubReply:
         """Send once, to each hub until one answers, and read the whole answer, whatever its status.
+
+        Args:
+            request: what to send.
+            timeout_s: for all of it.
+            base_url: another hub of the same cluster, where the hub itself has named it.
 
         Raises:
             HubError: `hub_unreachable` (503).
         """
+        if base_url is not None:
+            return await self._send(base_url, request, timeout_s)
         protocol = self.protocol
         left = len(protocol.base_urls)
         if left > 1:
@@ -136,7 +145,9 @@ class HubLink:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise unreachable(base_url, _reason(error)) from error
 
-    async def send_until(self, request: HubRequest, *, attempts: int = ATTEMPTS_MAX) -> HubReply:
+    async def send_until(
+        self, request: HubRequest, *, attempts: int = ATTEMPTS_MAX, base_url: str | None = None
+    ) -> HubReply:
         """Send, and again with jitter while the hub is away or cannot write now.
 
         A command keeps its idempotency key, so it is executed once however often it was sent.
@@ -148,7 +159,7 @@ class HubLink:
         while True:
             attempts -= 1
             try:
-                reply = await self.send(request)
+                reply = await self.send(request, base_url=base_url)
                 refusal = problem(reply) if reply.status >= FAILED_FROM else None
                 if refusal is None or not is_transient(refusal) or attempts <= 0:
                     return reply
@@ -160,15 +171,21 @@ class HubLink:
             await asyncio.sleep(wait_s)
 
     @asynccontextmanager
-    async def stream(self, request: HubRequest) -> AsyncGenerator[tuple[HubReply, AsyncIterator[bytes]]]:
+    async def stream(
+        self, request: HubRequest, *, base_url: str | None = None
+    ) -> AsyncGenerator[tuple[HubReply, AsyncIterator[bytes]]]:
         """Open a stream; inside the block chunks can be read until it breaks or stays silent.
+
+        Args:
+            request: what to send.
+            base_url: another hub of the same cluster, where the hub itself has named it.
 
         Raises:
             HubError: the hub's refusal, or `hub_unreachable`, also when the stream breaks.
         """
         import aiohttp
 
-        asked = self.protocol.base_url
+        asked = base_url or self.protocol.base_url
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=STREAM_SILENCE_S)
         try:
             async with self._opened().get(

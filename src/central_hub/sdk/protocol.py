@@ -15,6 +15,7 @@ from central_hub.kernel.errors import HubError, Kind
 from central_hub.sdk.model import Instance, ServiceState
 
 KIND: Final[Mapping[int, Kind]] = {
+    307: Kind.ELSEWHERE,
     400: Kind.INVALID,
     401: Kind.UNAUTHENTICATED,
     403: Kind.DENIED,

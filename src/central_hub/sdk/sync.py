@@ -20,6 +20,7 @@ from central_hub.sdk.configuration import AS_IT_IS, FIRST_VALUE_S, ConfigDiff
 from central_hub.sdk.context import RequestContext
 from central_hub.sdk.fallback import Fallback
 from central_hub.sdk.model import CALL_TIMEOUT_S, Endpoint, ServiceState
+from central_hub.sdk.sync_subscriptions import SyncConsumer
 
 T = TypeVar("T")
 Json = dict[str, Any]  # Any: a JSON document
@@ -301,6 +302,10 @@ class SyncHubClient:
     def describe_event_type(self, name: str, schema: Mapping[str, object], **said: Any) -> Json:
         """Describe one of the tenant's own types of events; as `HubClient.describe_event_type`."""
         return self._run(self._client.describe_event_type(name, schema, **said))
+
+    def subscribe(self, name: str, **said: Any) -> SyncConsumer:
+        """Follow a durable subscription; as `HubClient.subscribe`, with `with` and `for`."""
+        return SyncConsumer(self._client.subscribe(name, **said), self._run)
 
     def ask(self, path: str, **query: object) -> Json:
         """Read from the hub's own API; as `HubClient.ask`."""

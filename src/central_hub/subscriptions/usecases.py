@@ -35,11 +35,9 @@ from central_hub.subscriptions.model import (
     name_stream,
     subscription_stream,
 )
-from central_hub.subscriptions.ports import Customers
 from central_hub.subscriptions.rules import check_filter, check_terms, subscription_missing
 from central_hub.subscriptions.starting import Deliver, Starting
 from central_hub.subscriptions.view import SubscriptionsView
-from central_hub.tenants.usecases import tenant_missing
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,14 +64,12 @@ class Subscriptions:
         view: what there is.
         sequencer: makes facts durable.
         starting: finds where one begins.
-        customers: which tenants are there.
     """
 
-    def __init__(self, view: SubscriptionsView, sequencer: Sequencer, starting: Starting, customers: Customers) -> None:
+    def __init__(self, view: SubscriptionsView, sequencer: Sequencer, starting: Starting) -> None:
         self._view = view
         self._sequencer = sequencer
         self._starting = starting
-        self._customers = customers
 
     def get(self, domain: DomainId, name: str) -> Subscription:
         """Return a subscription.
@@ -95,11 +91,9 @@ class Subscriptions:
         """Create a subscription; it is told of everything after the position where it begins.
 
         Raises:
-            HubError: `tenant_not_found` (404), `invalid_name`, `invalid_filter`, `invalid_terms` (422),
+            HubError: `invalid_name`, `invalid_filter`, `invalid_terms` (422),
                 `subscription_exists` (409), `limit_reached` (429), `position_gone` (410), `invalid_position` (400).
         """
-        if not self._customers.is_told(domain):
-            raise tenant_missing()
         name = check_name(wish.name, "subscription")
         wanted, terms = check_filter(wish.filter), check_terms(wish.terms)
         start = await self._starting.after(domain, wish.deliver, wanted)

@@ -87,16 +87,6 @@ def event_id(given: Given) -> str:
     return msgspec.json.decode(given.told.body)["id"]
 
 
-class Everyone:
-    """Everybody is told; but for who is not there."""
-
-    def __init__(self) -> None:
-        self.missing: set[str] = set()
-
-    def is_told(self, domain: DomainId) -> bool:
-        return domain not in self.missing
-
-
 class House:
     """Everything of subscriptions, and the log under it."""
 
@@ -115,8 +105,7 @@ class House:
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
         self.access = OpenAccess()
         self.reading = EventReading(self.log, self.runner, EventTypes(EVENTS))
-        self.customers = Everyone()
-        self.subscriptions = Subscriptions(self.view, self.sequencer, Starting(self.reading), self.customers)
+        self.subscriptions = Subscriptions(self.view, self.sequencer, Starting(self.reading))
         self.keeper = PlaceKeeper(self.cursors)
         self.book = LineBook(self.view, self.keeper, self.runner, ownership or Alone(), self.clock)
         outcomes = Outcomes(self.view, self.sequencer, self.clock, dead_letters_max=dead_letters_max)
