@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Any, Final, Self
 
@@ -101,6 +102,7 @@ class Consumer:
         self._hub: str | None = None
         self._ack_wait_s = 30.0
         self._held: dict[str, Delivery] = {}
+        self._coming: deque[Delivery] = deque()
         self._waiting: list[tuple[Json, asyncio.Future[bool]]] = []
         self._sending: asyncio.Task[None] | None = None
         self._extending: asyncio.Task[None] | None = None
@@ -126,7 +128,9 @@ class Consumer:
             await deliveries.aclose()
         if self._sending is not None:
             await asyncio.wait((self._sending,), timeout=LEAVE_S)
-        held, self._held = list(self._held), {}
+        held = [*self._held, *(one.id for one in self._coming)]
+        self._held.clear()
+        self._coming.clear()
         if held:
             try:
                 async with asyncio.timeout(LEAVE_S):
@@ -191,9 +195,12 @@ class Consumer:
                     async for chunk in chunks:
                         backoff.reset()
                         for one in parser.feed(chunk):
-                            delivery = self._taken(one)
-                            if delivery is not None:
-                                yield delivery
+                            self._take(one)
+                        while self._coming:
+                            delivery = self._coming.popleft()
+                            self._held[delivery.id] = delivery
+                            delivery.since_s = time.monotonic()
+                            yield delivery
             except HubError as refused:
                 if refused.code == "subscription_not_found" and self._making is not None:
                     await self._create()
@@ -207,7 +214,7 @@ class Consumer:
                 least_s = refused.retry_after_s or 0
             await asyncio.sleep(backoff.next_s(random.random(), at_least_s=least_s))  # noqa: S311  # jitter
 
-    def _taken(self, one: Event) -> Delivery | None:
+    def _take(self, one: Event) -> None:
         if one.name == "open":
             self._ack_wait_s = float(msgspec.json.decode(one.data)["ack_wait_s"])
             if self._extending is None or self._extending.done():
@@ -219,10 +226,7 @@ class Consumer:
                 next_step="Look at the subscription.", fields={"snapshot": said.get("snapshot")},
             )  # fmt: skip
         elif one.name == "event":
-            delivery = Delivery(self, one.id, event_of(one.data, ""))
-            self._held[one.id] = delivery
-            return delivery
-        return None
+            self._coming.append(Delivery(self, one.id, event_of(one.data, "")))
 
     async def _extend(self) -> None:
         """Ask longer for what is being handled, well before its time is over."""
