@@ -79,7 +79,7 @@ async def test_what_is_given_back_comes_again_and_what_is_not_handled_goes_to_ot
         async with client(process.url) as hub:
             await hub.publish_events([{"type": TYPE, "id": f"e-{at}"} for at in range(4)])
             got: list[Delivery] = []
-            async with hub.subscribe("work", types=["com.*"], deliver="all") as deliveries:
+            async with hub.subscribe("tasks", types=["com.*"], deliver="all") as deliveries:
                 async for one in deliveries:
                     got.append(one)
                     if len(got) == 1:
@@ -90,7 +90,7 @@ async def test_what_is_given_back_comes_again_and_what_is_not_handled_goes_to_ot
                         break
             assert sorted(one.event.id for one in got[:3]) == ["e-0", "e-1", "e-2"]
             rest: list[Delivery] = []
-            async with hub.subscribe("work", create=False) as deliveries:
+            async with hub.subscribe("tasks", create=False) as deliveries:
                 async for one in deliveries:
                     assert await one.ack()
                     rest.append(one)
@@ -98,7 +98,7 @@ async def test_what_is_given_back_comes_again_and_what_is_not_handled_goes_to_ot
                         break
             assert sorted(one.event.id for one in rest) == ["e-0", "e-2", "e-3"]
             assert {one.event.id: one.attempt for one in rest}["e-2"] == 1, "it was given back, not failed"
-            letters = (await hub.ask("/subscriptions/work/letters"))["letters"]
+            letters = (await hub.ask("/subscriptions/tasks/letters"))["letters"]
             assert [(one["cause"], one["detail"]) for one in letters] == [("rejected", "never")]
             async with hub.subscribe("nothing", create=False) as deliveries:
                 with pytest.raises(HubError, match="subscription_not_found"):
