@@ -363,6 +363,25 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "subscriptions",
+        (
+            Bar(
+                "an event given to a durable subscription's consumer after its publisher's answer, p50",
+                ("delivery", "acknowledged_to_given_p50_ms"), 2.0, "ms", most=True,
+            ),
+            Bar("the same, p99", ("delivery", "acknowledged_to_given_p99_ms"), 8.0, "ms", most=True),
+            Bar(
+                "the last of 1,000 durable subscriptions given an event after the publisher's answer, p99",
+                ("fan_out", "last_p99_ms"), 25.0, "ms", most=True,
+            ),
+            Bar(
+                "others' p99 beside a tenant that publishes 100 times as much, against without, in pairs",
+                ("neighbours", "ratio"), 1.2, "", most=True,
+            ),
+            Bar("memory of the hub for a consumer that never reads", ("slow", "kb_each"), 200.0, "kB", most=True),
+        ),
+    ),
+    Benchmark(
         "breakers",
         (
             Bar("a breaker looked up, asked and told", ("call_ns", "call"), 400, "ns", most=True),

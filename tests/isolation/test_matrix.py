@@ -312,6 +312,8 @@ ROWS: dict[str, Row] = {
     "resume_subscription": Row("/subscriptions/private/resume", "/subscriptions/nowhere/resume"),
     "pull_subscription": Row("/subscriptions/private/pull", "/subscriptions/nowhere/pull"),
     "stream_subscription": Row("/subscriptions/private/stream", "/subscriptions/nowhere/stream"),
+    "connect_subscription": Row("/subscriptions/private/socket", "/subscriptions/nowhere/socket", status=400),
+    "connect_platform_subscription": Row("/platform/subscriptions/private/socket", status=400),
     "settle_subscription": Row(
         "/subscriptions/private/settle", "/subscriptions/nowhere/settle", body={"ack": ["a.1.1"]}
     ),

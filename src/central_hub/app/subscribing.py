@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from central_hub.app.parts import Core
+from central_hub.edge.cross_origin import CrossOrigin, origins_of
 from central_hub.edge.operations import Operation
 from central_hub.events.reading import EventReading
 from central_hub.monitoring.collectors import subscriptions_collector
@@ -64,6 +65,7 @@ def subscribing(core: Core, reading: EventReading) -> Subscribing:
         reading: the log as events.
     """
     view = core.subscriptions
+    origins = CrossOrigin(origins_of(core.settings.cross_origins))
     keeper, crowd = PlaceKeeper(core.stores.cursors), Crowd()
     book = LineBook(view, keeper, core.runner, core.ownership, core.clock)
     outcomes = Outcomes(view, core.sequencer, core.clock)
@@ -85,6 +87,7 @@ def subscribing(core: Core, reading: EventReading) -> Subscribing:
         settling=settling,
         routes=SubscriptionRoutes(
             subscriptions=subscriptions, view=view, book=book, following=following, settling=settling,
-            reading=reading, frames=Frames(),
+            reading=reading, frames=Frames(), admits_origin=origins.admits,
+            admit=lambda ctx: core.protection.admit(ctx, writes=True),
         ),
     )  # fmt: skip

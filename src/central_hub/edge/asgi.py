@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from central_hub.edge import streams
+from central_hub.edge import sockets, streams
 from central_hub.edge.carrying import raw_request, send_body, tell_connection
 from central_hub.edge.operations import Found
 from central_hub.edge.pipeline import ClientGone, Pipeline
@@ -44,6 +44,8 @@ class Edge:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await _lifespan(receive, send)
+            elif scope["type"] == "websocket":
+                await sockets.serve(self._pipeline, scope, receive, send)
             return
         if self._serves_hot:
             found = self._pipeline.table.find(scope["method"], scope["path"])

@@ -2,8 +2,8 @@
 
 Leans on these internals of uvicorn's `HttpToolsProtocol`, pinned by a test: the parser callbacks
 `on_message_begin` and `on_headers_complete`, `send_400_response`, `_unsupported_upgrade_warning`,
-`_unset_keepalive_if_required`, `timeout_keep_alive_task`, `flow`, `connections`, `scope`, `pipeline`,
-`_start_asgi_task`, `shutdown`.
+`_should_upgrade`, `handle_websocket_upgrade`, `_unset_keepalive_if_required`, `timeout_keep_alive_task`, `flow`,
+`connections`, `scope`, `pipeline`, `_start_asgi_task`, `shutdown`, `url`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from central_hub.edge.carrying import BODY_ARRIVED, CONNECTION
 from central_hub.edge.holding import Hold
 from central_hub.edge.problems import MEDIA_TYPE, problem_of
+from central_hub.edge.sockets import PATH_END
 from central_hub.edge.streams import CARRIER, DirectSink
 from central_hub.kernel.errors import HubError, Kind
 
@@ -54,6 +55,7 @@ class HubProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._last_words = b""
+        self._upgraded = False
         # What its caller was told to wait for, what has arrived all the same, and when that is taken up.
         self._hold: Hold | None = None
         self._hold_until_s = 0.0
@@ -96,8 +98,8 @@ class HubProtocol(HttpToolsProtocol):
         while len(data) > (size := HEAD_PIECE_BYTES if self._head_open or self._is_between() else BODY_PIECE_BYTES):
             self._feed(data[:size])
             data = data[size:]
-            if self._last_words:
-                return
+            if self._last_words or self._upgraded:
+                return  # nobody speaks as a WebSocket before that is answered
             if self._ended_one and not self._is_between():
                 # What comes behind a whole request is not even parsed before that is answered.
                 self._leave(data)
@@ -183,6 +185,8 @@ class HubProtocol(HttpToolsProtocol):
     def _feed(self, piece: bytes) -> None:
         self._ended_one = False
         super().data_received(piece)
+        if self._upgraded:
+            return
         if self._head_open:
             # What a packet holds before a head begins in it is another request's.
             self._watch_head(0 if self._ended_one else len(piece))
@@ -235,6 +239,20 @@ class HubProtocol(HttpToolsProtocol):
 
     def _is_between(self) -> bool:
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]  # uvicorn starts with None
+
+    def _should_upgrade(self) -> bool:
+        """Say whether a request becomes a WebSocket: on few paths, and never behind one that is not answered."""
+        path = self.url.partition(b"?")[0]
+        return path.endswith(PATH_END) and self._is_between() and super()._should_upgrade()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; nothing of this protocol's is left on it."""
+        self._upgraded = True
+        self._unset_keepalive_if_required()
+        self._stop_head_timer()
+        self._forget_hold()
+        self._extensions.clear()
+        super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: the request is answered as if it had not asked for an upgrade."""

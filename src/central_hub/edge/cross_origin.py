@@ -79,6 +79,15 @@ class CrossOrigin:
             return (_VARY,)
         return (_allowed(named[0]), (b"access-control-expose-headers", _EXPOSED), _VARY)
 
+    def admits(self, headers: Headers) -> bool:
+        """Say whether a page may open a WebSocket: one of the hub's own origin, or of one that the operator named.
+
+        Who is no browser names no origin.
+        """
+        named, host = _origins_in(headers), headers.get("host") or ""
+        own = (f"http://{host}".encode("latin-1"), f"https://{host}".encode("latin-1"))
+        return not named or (len(named) == 1 and (named[0] in own or named[0] in self._origins))
+
     def preflight(self, table: Table, path: str, headers: Headers) -> Lines | None:
         """Return the lines that answer a browser's question before a request; None otherwise, and for a no.
 

@@ -18,6 +18,7 @@ import uvicorn
 from central_hub.edge.connection import HubProtocol
 from central_hub.edge.lane.answers import Lane
 from central_hub.edge.lane.protocol import LaneProtocol
+from central_hub.edge.sockets import MESSAGE_BYTES_MAX, PING_S
 from central_hub.kernel.errors import HubError, Kind
 
 KEEP_ALIVE_S: Final = 75
@@ -155,7 +156,11 @@ def configure(
     return uvicorn.Config(
         app,
         http=protocol,
-        ws="none",
+        ws="websockets-sansio" if find_spec("websockets") is not None else "none",
+        ws_max_size=MESSAGE_BYTES_MAX,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # a few bytes could become many
         lifespan="on",
         log_config=None,
         log_level="error",  # a warning is one line per malformed request, which anyone can send

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from central_hub.edge.operations import Call, Operation, Reply
+from central_hub.edge.operations import Call, Headers, Operation, Reply
+from central_hub.edge.shares import Share
+from central_hub.edge.sockets import SocketSink
 from central_hub.edge.streams import MEDIA_TYPE as EVENT_STREAM
 from central_hub.edge.streams import Sink, event_frame
 from central_hub.events.reading import EventReading
-from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN
+from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN, TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.ids import PLATFORM, DomainId
 from central_hub.subscriptions.book import LineBook
@@ -39,6 +41,7 @@ from central_hub.subscriptions.schemas import (
     subscription_answer,
 )
 from central_hub.subscriptions.settling import NotDone, Said, Settled, Settling
+from central_hub.subscriptions.sockets import SocketTaker, listening
 from central_hub.subscriptions.streams import OPEN, Frames, StreamTaker, open_text
 from central_hub.subscriptions.usecases import Chosen, Subscriptions, Wish
 from central_hub.subscriptions.view import SubscriptionsView
@@ -60,6 +63,8 @@ class SubscriptionRoutes:
     settling: Settling
     reading: EventReading
     frames: Frames
+    admits_origin: Callable[[Headers], bool]
+    admit: Callable[[TenantContext], Share]
 
     async def create(self, call: Call) -> Reply:
         """Create a subscription."""
@@ -141,6 +146,38 @@ class SubscriptionRoutes:
 
         return Reply(media_type=EVENT_STREAM, stream=on_open)
 
+    async def socket(self, call: Call) -> Reply:
+        """Give out events over a WebSocket, and take what the consumer says of them."""
+        if (call.headers.get("upgrade") or "").lower() != "websocket":
+            raise HubError(
+                "upgrade_required", Kind.INVALID, "This path is for WebSockets.",
+                next_step="Connect with a WebSocket client, or use /stream and /settle.",
+            )  # fmt: skip
+        if not self.admits_origin(call.headers):
+            raise HubError(
+                "origin_denied", Kind.DENIED, "Pages of that origin may not connect.",
+                next_step="Ask the operator to name the origin with --cross-origins.",
+            )  # fmt: skip
+        query: FollowQuery = call.query
+        domain, found = _domain(call), self._found(call)
+        line = await self.following.opened(domain, found)
+
+        def on_open(sink: SocketSink) -> OnClose:
+            sink.write(b'{"type":"open",' + open_text(found.name, found.terms.ack_wait_s, query.max_held)[1:])
+            consumer = self.following.attach(call.ctx, line, SocketTaker(sink), query.max_held)
+
+            async def settle(body: Settle) -> Settled:
+                share = self.admit(consumer.ctx)
+                try:
+                    return await self.settling.settle(domain, found, said(body), self.reading.incarnation)
+                finally:
+                    share.leave()
+
+            sink.on_message = listening(sink, settle)
+            return lambda: self.following.detach(consumer)
+
+        return Reply(stream=on_open)
+
     async def letters(self, call: Call) -> Reply:
         """List dead letters by page."""
         page: LetterPage = call.query
@@ -194,8 +231,6 @@ def _rows(routes: SubscriptionRoutes, every: str, prefix: str, whose: str, *, pl
     missing = ("subscription_not_found",)
     begins = ("invalid_position", "position_gone", "invalid_query")
     terms = ("invalid_filter", "invalid_terms")
-    owned = ("owned_elsewhere", "not_owned")
-    follows = (*missing, *owned, "too_many_consumers", "position_gone")
     return (
         Operation(
             id=f"create_{prefix}subscription", method="POST", path=every, handler=routes.create,
@@ -236,6 +271,25 @@ def _rows(routes: SubscriptionRoutes, every: str, prefix: str, whose: str, *, pl
             answer=SubscriptionAnswer, problems=missing,
             summary="Give out events again, beginning with what waited.", **writes,
         ),
+        *_consuming_rows(routes, one, prefix, takes),
+        *_letter_rows(routes, one, prefix, reads, writes),
+    )  # fmt: skip
+
+
+def _common(scope: str, *, platform: bool) -> dict[str, Any]:  # Any: Operation's own types
+    return {"tag": TAG, "platform": platform, "scope": SCOPE_PLATFORM_ADMIN if platform else scope}
+
+
+def _consuming_rows(
+    routes: SubscriptionRoutes,
+    one: str,
+    prefix: str,
+    takes: dict[str, Any],  # Any: as above
+) -> tuple[Operation, ...]:
+    missing = ("subscription_not_found",)
+    owned = ("owned_elsewhere", "not_owned")
+    follows = (*missing, *owned, "too_many_consumers", "position_gone")
+    return (
         Operation(
             id=f"pull_{prefix}subscription", method="POST", path=one + "/pull", handler=_followed(routes.pull),
             query=PullQuery, answer=PullAnswer, problems=(*follows, "subscription_moved"),
@@ -249,16 +303,18 @@ def _rows(routes: SubscriptionRoutes, every: str, prefix: str, whose: str, *, pl
             "up to `max_held` of them.", **takes,
         ),
         Operation(
+            id=f"connect_{prefix}subscription", method="GET", path=one + "/socket", handler=_followed(routes.socket),
+            query=FollowQuery, status=101, problems=(*follows, "upgrade_required", "origin_denied"),
+            summary="Take events over a WebSocket, and say over the same what became of them.",
+            description="Text messages of JSON. The hub sends `open`, `delivery`, `settled`, `error` and `end`; the "
+            "consumer sends what `/settle` takes, with a `ref` that comes back.", **takes,
+        ),
+        Operation(
             id=f"settle_{prefix}subscription", method="POST", path=one + "/settle", handler=_followed(routes.settle),
             body=Settle, answer=Settled, problems=(*missing, *owned),
             summary="Acknowledge deliveries, give them back, or ask for more time.", **takes,
         ),
-        *_letter_rows(routes, one, prefix, reads, writes),
     )  # fmt: skip
-
-
-def _common(scope: str, *, platform: bool) -> dict[str, Any]:  # Any: Operation's own types
-    return {"tag": TAG, "platform": platform, "scope": SCOPE_PLATFORM_ADMIN if platform else scope}
 
 
 def _letter_rows(

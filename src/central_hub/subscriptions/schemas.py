@@ -158,6 +158,12 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     release: DeliveryIds = []
 
 
+class SocketSettle(Settle, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same over a WebSocket; `ref` comes back with the answer."""
+
+    ref: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
 class ReplayLetters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which dead letters to deliver again, by position, or all; how many at most, how many a second; or only say
     which."""

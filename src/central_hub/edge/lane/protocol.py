@@ -156,6 +156,14 @@ class LaneProtocol(CarrierProtocol):
         super().on_message_complete()
         self._between = self._eligible
 
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the memory of this origin: what follows is no request."""
+        self._eligible = self._between = False
+        if self._memory is not None:
+            self._lane.disconnected(self._memory)
+            self._memory = None
+        super().handle_websocket_upgrade()
+
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; one that the lane served meanwhile gets the rest of its time."""
         if self._running:
