@@ -148,6 +148,7 @@ class SubscriptionRoutes:
 
     async def socket(self, call: Call) -> Reply:
         """Give out events over a WebSocket, and take what the consumer says of them."""
+        domain, found = _domain(call), self._found(call)
         if (call.headers.get("upgrade") or "").lower() != "websocket":
             raise HubError(
                 "upgrade_required", Kind.INVALID, "This path is for WebSockets.",
@@ -159,7 +160,6 @@ class SubscriptionRoutes:
                 next_step="Ask the operator to name the origin with --cross-origins.",
             )  # fmt: skip
         query: FollowQuery = call.query
-        domain, found = _domain(call), self._found(call)
         line = await self.following.opened(domain, found)
 
         def on_open(sink: SocketSink) -> OnClose:
