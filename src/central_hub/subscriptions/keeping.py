@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 import structlog
 
@@ -11,6 +12,9 @@ from central_hub.kernel.cursors import Cursor, Cursors
 from central_hub.kernel.errors import HubError
 from central_hub.subscriptions.lines import Line, Place
 from central_hub.subscriptions.model import CURSOR_EVERY_S, ID_PREFIX
+
+SLICE: Final = 128
+"""Places that are written down before others have their turn."""
 
 _log = structlog.get_logger("central_hub.subscriptions")
 
@@ -82,18 +86,20 @@ class PlaceKeeper:
         dropped, self._dropped = self._dropped, {}
         before: dict[Line, Place | None] = {}
         cursors: list[Cursor] = []
-        for line in moved:
-            saved, cursor = line.saved, line.cursor()
-            if cursor is not None and line.subscription.id not in dropped:
-                before[line] = saved
-                cursors.append(cursor)
         try:
+            for at, line in enumerate(moved, 1):
+                if not at % SLICE:
+                    await asyncio.sleep(0)
+                saved, cursor = line.saved, line.cursor()
+                if cursor is not None and line.subscription.id not in dropped:
+                    before[line] = saved
+                    cursors.append(cursor)
             if cursors or dropped:
                 await self._cursors.save(cursors, dropped=tuple(dropped))
         except BaseException:
             for line, saved in before.items():
                 line.saved = saved
-            self._moved.update(dict.fromkeys(before))
+            self._moved.update(moved)
             self._dropped.update(dropped)
             self._something.set()
             raise
