@@ -47,6 +47,7 @@ def parsed() -> argparse.Namespace:
         metavar="NAME",
         help="only these, and the hub's own",
     )
+    parser.add_argument("--seeds", type=int, metavar="COUNT", help="only the first so many")
     parser.add_argument("--tuning", action="store_true", help="take the tuning seeds")
     parser.add_argument(
         "--traces",
@@ -71,6 +72,8 @@ def parsed() -> argparse.Namespace:
 def chosen_grid(options: argparse.Namespace) -> Grid:
     """Return the cells and seeds that were asked for."""
     grid = read_grid()
+    if options.seeds:
+        grid = Grid(grid.cells, grid.tuning[: options.seeds], grid.reporting[: options.seeds])
     if options.short:
         return grid.short()
     if options.cells:

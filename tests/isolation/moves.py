@@ -326,6 +326,7 @@ def _routing(rng: random.Random, service: str, other: str, mark: str) -> tuple[S
         ("POST", "/routing/decide", {**ask, "require": {"latency_ms": "< 20ms", "region": "eu"}}),
         ("POST", "/routing/reserve", {**ask, "idempotency_key": f"k{rng.randrange(9)}"}),
         ("POST", "/routing/reserve", ask),
+        ("POST", "/routing/lease", {**ask, "count": 3}),
         ("POST", "/routing/outcomes", {"outcomes": [outcome, {**outcome, "decision_id": "never-was"}]}),
         ("GET", "/routing/decisions/never-was", None),
     )

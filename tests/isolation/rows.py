@@ -29,6 +29,7 @@ ROUTING: dict[str, Row] = {
     "list_offerings": Row("/routing/offerings"),
     "decide_route": Row("/routing/decide", body={"require": {"task": "chat"}}),
     "reserve_route": Row("/routing/reserve", body={"require": {"task": "chat"}}),
+    "lease_routes": Row("/routing/lease", body={"require": {"task": "chat"}}),
     "report_outcomes": Row(
         "/routing/outcomes", body={"outcomes": [{"instance_id": "i-1", "ok": True, "latency_ms": 1.0}]}
     ),

@@ -113,6 +113,7 @@ ASKED = {
     "layer_diff": "config:admin platform",
     "layer_history": "config:admin platform",
     "lease_probes": "breakers:write",
+    "lease_routes": "registry:read",
     "list_allocations": "quota:read {tenant_id}",
     "list_audit": "audit:read {tenant_id}",
     "list_circuits": "breakers:read",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,28 @@ async def test_routed_calls_are_told_of_by_themselves(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
             assert learned == {"i-1": 3, "i-2": 0}
             assert (await hub.route({"task": "time_series_forecast"}))["instance_id"] == "i-1"
+    finally:
+        await process.kill()
+
+
+@pytest.mark.timeout(60)
+async def test_a_lease_chooses_by_shares_without_the_hub(tmp_path: Path) -> None:
+    process = HubProcess(tmp_path, "--open")
+    await process.start()
+    try:
+        async with HubClient(process.url, tenant_id="acme", cache_dir="") as hub:
+            await offer(hub)
+            lease = await hub.route_lease({"task": "time_series_forecast"}, count=4, ttl_s=60)
+            assert not lease.expired
+            async with lease.call() as first:
+                assert first["endpoint"].startswith("http://127.0.0.1:8")
+            await process.kill()
+            picked = Counter(lease.pick()["instance_id"] for _ in range(2_000))
+            assert set(picked) == {"i-1", "i-2"}
+            assert min(picked.values()) > 600  # the two are alike
+            async with lease.call() as busy:
+                others = Counter(lease.pick()["instance_id"] for _ in range(1_000))
+                assert others[busy["instance_id"]] < 400
     finally:
         await process.kill()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -97,6 +97,9 @@ class RoutedServices:
         return is_eligible(instance, status_of(instance, verdict))
 
 
+Changed = Callable[[DomainId, str], None]
+
+
 class DeskKeeper:
     """Makes the desk when the first model is offered, and tells it what became true.
 
@@ -111,6 +114,8 @@ class DeskKeeper:
         self._services = services
         self._plans = plans
         self._desk: RoutingDesk | None = None
+        self.changed: Changed = lambda domain, service: None
+        """Called when outcomes or offerings may have changed how sure routing is of a service's instances."""
 
     @property
     def desk(self) -> RoutingDesk | None:
@@ -181,6 +186,13 @@ class DeskKeeper:
             for instance_id in tuple(known.instances):
                 self._desk.router.look_at(domain, service, instance_id)
 
+    def confidence(self, domain: DomainId, service: str, instance_id: str) -> float | None:
+        """Return how sure routing is of an instance; this is what discovery asks."""
+        offered = None if self._desk is None else self._desk.router.offered(domain)
+        if offered is None:
+            return None
+        return offered.confidence(service, instance_id, self._core.clock.monotonic_ms() / 1_000)
+
     def in_flight(self, domain: DomainId, service: str, instance_id: str, count: int, at_ms: float) -> None:
         """Hand on how many requests an instance says it holds."""
         offered = None if self._desk is None else self._desk.router.offered(domain)
@@ -192,6 +204,7 @@ class DeskKeeper:
         if self._desk is None:
             self._desk = self._made()
         self._desk.router.put(domain, service, instance_id, self._core.routing.declared(domain, service, instance_id))
+        self.changed(domain, service)
 
     def _made(self) -> RoutingDesk:
         # Loaded where it is needed: a hub that routes nothing is 11 MB smaller and starts a tenth of a second sooner.
@@ -201,7 +214,8 @@ class DeskKeeper:
 
         core = self._core
         router = Router(self._services, self._plans, core.draw)
-        return RoutingDesk(router, Advice(router, self._services, core.clock, core.source), core.runner.position)
+        advice = Advice(router, self._services, core.clock, core.source, self.changed)
+        return RoutingDesk(router, advice, core.runner.position)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,5 +241,7 @@ def routing(core: Core, discovery: Discovery) -> Routing:
     keeper = DeskKeeper(core, services, plans)
     discovery.keeper.on_change(keeper.verdict_changed)
     discovery.loads.on_in_flight(keeper.in_flight)
+    discovery.catalogue.confidence = keeper
+    keeper.changed = discovery.catalogue.signal
     offerings = Offerings(core.routing, core.sequencer, services, plans)
     return Routing(keeper=keeper, routes=RoutingRoutes(offerings=offerings, desks=keeper, services=services))

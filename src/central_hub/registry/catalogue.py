@@ -21,8 +21,8 @@ from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import DomainId
 from central_hub.registry.encoding import Discovery, encode_discovery, encode_instance, status_of
 from central_hub.registry.model import Instance, ServiceKey, Status
-from central_hub.registry.picker import Candidate, Pick, is_eligible, pick
-from central_hub.registry.ports import HealthOf, Verdict
+from central_hub.registry.picker import STANDING, Candidate, Pick, is_eligible, pick
+from central_hub.registry.ports import Confidence, HealthOf, Verdict
 from central_hub.registry.service import Service
 from central_hub.registry.signals import LOAD_FRESH_MS, Loads
 
@@ -145,6 +145,8 @@ class Catalogue:
         self._prepared: dict[ServiceKey, dict[str, Shown]] = {}
         self._cached_instances = 0
         self.incarnation = incarnation
+        self.confidence: Confidence | None = None
+        """Who knows more of instances than their status and load; asked when it is there."""
         self.rebuilds = 0
         loads.on_change(self.signal)
 
@@ -200,7 +202,21 @@ class Catalogue:
         """Work out the pick among some instances of a service, outside its entry."""
         now = self._clock.monotonic_ms()
         candidates = [self._candidate(domain, one, now) for one in shown if is_eligible(one.instance, one.status)]
-        return pick(candidates, now_ms=self._clock.now_ms(), near=near)
+        found = pick(candidates, now_ms=self._clock.now_ms(), near=near)
+        return found if self.confidence is None else self._known_better(domain, found, self.confidence)
+
+    def _known_better(self, domain: DomainId, found: Pick, asked: Confidence) -> Pick:
+        """Put what is known better in the place of confidences that stand on status and load."""
+        better = [
+            asked.confidence(domain, one.instance.service_name, one.instance.instance_id) for one in found.candidates
+        ]
+        if all(one is None for one in better):
+            return found
+        mixed = tuple(
+            known if new is None else round(min(new, STANDING[one.status]), 3)
+            for known, new, one in zip(found.confidences, better, found.candidates, strict=True)
+        )
+        return msgspec.structs.replace(found, confidences=mixed)
 
     def _rebuild(self, key: ServiceKey, service: Service, before: Entry | None) -> Entry:
         domain, name = key

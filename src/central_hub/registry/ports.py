@@ -35,6 +35,14 @@ class HealthOf(Protocol):
         ...
 
 
+class Confidence(Protocol):
+    """How sure somebody who knows more is of instances; implemented by routing, for services that offer models."""
+
+    def confidence(self, domain: DomainId, service: str, instance_id: str) -> float | None:
+        """Return 0 to 1; None where nothing more is known."""
+        ...
+
+
 class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How long an instance lives without renewing, and what keeps it.
 

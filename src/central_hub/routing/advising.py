@@ -54,7 +54,8 @@ class _Own:
 
     def __init__(self) -> None:
         self.records: OrderedDict[str, Answer] = OrderedDict()
-        self.reservations: OrderedDict[str, DomainId] = OrderedDict()
+        self.reservations: OrderedDict[str, tuple[DomainId, str]] = OrderedDict()
+        """By decision, the domain and name of the service that is to serve it."""
         self.answers: OrderedDict[str, tuple[float, Answer]] = OrderedDict()
 
 
@@ -66,13 +67,22 @@ class Advice:
         services: whether a named service is there.
         clock: time.
         source: random bytes for ids.
+        changed: called with (domain, service) when an outcome may have changed how sure one can be of it.
     """
 
-    def __init__(self, router: Router, services: Services, clock: Clock, source: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        services: Services,
+        clock: Clock,
+        source: Callable[[int], bytes],
+        changed: Callable[[DomainId, str], None] = lambda domain, service: None,
+    ) -> None:
         self._router = router
         self._services = services
         self._clock = clock
         self._source = source
+        self._changed = changed
         self._own: OrderedDict[DomainId, _Own] = OrderedDict()
         self.decided = 0
         self.reserved = 0
@@ -173,7 +183,7 @@ class Advice:
             declared=decided.asked.size,
             foreseen_s=float(decided.foreseen.wait_s[at] + decided.foreseen.service_s[at]), until_s=now_s + ttl_s,
         )  # fmt: skip
-        own.reservations[decision_id] = offered.domain
+        own.reservations[decision_id] = (offered.domain, row.service)
         self.reserved += 1
         if len(own.reservations) > RESERVATIONS_PER_DOMAIN_MAX:
             self._give_up(own, ctx.domain, next(iter(own.reservations)), now_s, failed=False)
@@ -181,12 +191,14 @@ class Advice:
 
     def _told(self, own: _Own, domain: DomainId, one: Told, now_s: float) -> bool:
         where = own.reservations.pop(one.decision_id, None)
-        offered = None if where is None else self._router.offered(where)
-        if offered is None:
+        offered = None if where is None else self._router.offered(where[0])
+        if where is None or offered is None:
             return False
-        return offered.fleet.told(
+        taken = offered.fleet.told(
             (domain, one.decision_id), now_s, ok=one.ok, latency_s=one.latency_s, true=one.size, by=domain
         )
+        self._changed(*where)
+        return taken
 
     def _seen(self, ctx: TenantContext, one: Told, now_s: float) -> bool:
         """Take in how a call went that was not decided here: whether an instance answers."""
@@ -195,12 +207,13 @@ class Advice:
             server = None if service is None else offered.server(service, one.instance_id)
             if service is not None and server is not None and self._services.sees(ctx, offered.domain, service):
                 offered.fleet.seen(server, now_s, ok=one.ok, by=ctx.domain)
+                self._changed(offered.domain, service)
                 return True
         return False
 
     def _give_up(self, own: _Own, domain: DomainId, decision_id: str, now_s: float, *, failed: bool) -> None:
         where = own.reservations.pop(decision_id, None)
-        offered = None if where is None else self._router.offered(where)
+        offered = None if where is None else self._router.offered(where[0])
         if offered is not None:
             offered.fleet.given_up((domain, decision_id), now_s, failed=failed, by=domain)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,12 @@ from central_hub.routing.fleet import Fleet
 from central_hub.routing.model import CONCURRENCY_DEFAULT
 from central_hub.routing.table import Row, Table
 from central_hub.routing.view import Declared
+
+EVIDENCE_HALF: Final = 10
+"""Outcomes of an instance at which half of what they can add to confidence is there."""
+DECLARED_CONFIDENCE: Final = 0.5
+LOAD_CONFIDENCE: Final = 0.3
+SHUNNED_CONFIDENCE: Final = 0.2
 
 Rows = NDArray[np.intp]
 
@@ -64,6 +71,36 @@ class Offered:
         """Return the service of the one instance of that id; None when there is none, or several services have one."""
         services = self._services_of.get(instance_id, ())
         return next(iter(services)) if len(services) == 1 else None
+
+    def confidence(self, service: str, instance_id: str, now_s: float) -> float | None:
+        """Return how sure what an instance would give is, 0 to 1; None when it offers nothing.
+
+        What `confidence_of` says of its best known offering, less by as much as it is slower than its kind.
+        """
+        rows = self.table.rows_of(service, instance_id)
+        if not rows:
+            return None
+        server = rows[0].server
+        sure = max(
+            sureness(
+                known=bool(self.fleet.known[row.kind]),
+                outcomes=float(self.fleet.outcomes[server]),
+                shunned=bool(self.fleet.shun_until[server] > now_s),
+            )
+            for row in rows
+        )
+        return sure / max(1.0, float(self.fleet.factor[server]))
+
+
+def sureness(*, known: bool, outcomes: float, shunned: bool) -> float:
+    """Return how sure a prediction is, 0 to 1.
+
+    0.3 when nothing but load is known, 0.5 when latency was declared; outcomes of the instance bring it towards 1, half
+    of the way with `EVIDENCE_HALF` of them. A fifth of that when it failed lately.
+    """
+    base = DECLARED_CONFIDENCE if known else LOAD_CONFIDENCE
+    sure = base + (1.0 - base) * outcomes / (outcomes + EVIDENCE_HALF)
+    return sure * SHUNNED_CONFIDENCE if shunned else sure
 
 
 class Part:

@@ -14,13 +14,15 @@ from central_hub.routing.schemas import (
     Decide,
     DecisionAnswer,
     Explanation,
+    LeaseAnswer,
+    LeaseRoutes,
     OfferingsAnswer,
     OfferingsPage,
     Outcome,
     OutcomesAnswer,
     Reserve,
 )
-from central_hub.routing.showing import decision_answer, explanation_of
+from central_hub.routing.showing import decision_answer, explanation_of, lease_answer
 
 
 class RoutingDesk:
@@ -49,6 +51,11 @@ class RoutingDesk:
             key=body.idempotency_key or key,
         )  # fmt: skip
         return decision_answer(answer, self._position(ctx.domain), body.limit)
+
+    def lease(self, ctx: TenantContext, body: LeaseRoutes) -> LeaseAnswer:
+        """Return the best instances with their shares."""
+        answer = self.advice.decide(ctx, body.asked(), retry_of=body.retry_of or "")
+        return lease_answer(answer, self._position(ctx.domain), body.count, body.ttl_s)
 
     def told(self, ctx: TenantContext, outcomes: Sequence[Outcome]) -> OutcomesAnswer:
         """Take in outcomes."""

@@ -276,8 +276,9 @@ class Fleet:
         until_s: float = inf,
     ) -> None:
         """Take a decision up: from now on it is in its instance's queue."""
-        model = self.models[kind]
-        seconds = tuple(model.expected_s(size) for size in sizes)
+        constant, per_input, per_output = self.weights[kind].tolist()
+        floor_s = float(self.floor[kind])
+        seconds = tuple(max(floor_s, constant + per_input * one[0] + per_output * one[1]) for one in sizes)
         entry = Entry(decision, now_s, seconds, silent=not self._will_tell(caller))
         entry.until_s = until_s
         self.queues[server].open(entry)
@@ -338,9 +339,7 @@ class Fleet:
         before = [one for one in queue.entries if one.at_s <= at_s]
         excess = in_flight - len(before)
         if excess < 0:
-            gone = [one for one in before if one.silent][:-excess]
-            queue.entries = [one for one in queue.entries if one not in gone]
-            queue.start(at_s)
+            queue.fewer(-excess, at_s)
         self.excess[server] = max(0, excess)
         self.level[server] += LEVEL_WEIGHT * (max(0, excess) - self.level[server])
         self.reported_s[server] = at_s
@@ -446,14 +445,19 @@ class Fleet:
 
     def _show_kind(self, kind: int) -> None:
         model = self.models[kind]
-        share = 1.0
+        weights, share = model.weights, 1.0
         if kind in self._unexplored:
-            if model.explored or self._tried[kind] >= TRIED_MAX:
+            tried = [one for at, one in enumerate(self.models) if at not in self._unexplored]
+            if model.explored:
                 self._unexplored.discard(kind)
-            else:  # as fast as the fastest until it has been tried: who is thought slow is never found out
-                known = [one.mean_s for at, one in enumerate(self.models) if at not in self._unexplored]
-                share = min(1.0, min(known, default=model.mean_s) / model.mean_s)
-        self.weights[kind] = [share * weight for weight in model.weights]
+            elif tried:
+                # Sizes weigh on it as on one that is known. As fast as the fastest until it has been tried: who is
+                # thought slow is never found out. Then, as nobody told, as slow as was guessed.
+                alike = min(tried, key=lambda one: one.mean_s)
+                hopeful = self._tried[kind] < TRIED_MAX
+                share = min(1.0, alike.mean_s / model.mean_s) if hopeful else 1.0
+                weights = tuple(weight * model.mean_s / alike.mean_s for weight in alike.weights)
+        self.weights[kind] = [share * weight for weight in weights]
         self.floor[kind] = share * model.floor_s
         self.ratios[kind] = self.calibrations[kind].factors()
         self.known[kind] |= model.samples > 0

@@ -34,6 +34,12 @@ RECORDS_PER_DOMAIN_MAX: Final = 128
 RESERVED_MIN_S: Final = 5.0
 RESERVED_MAX_S: Final = 900.0
 
+LEASED_MAX: Final = 32
+"""Instances that one lease of routes names."""
+LEASE_TTL_S_MIN: Final = 1.0
+LEASE_TTL_S_MAX: Final = 300.0
+LEASE_TTL_S: Final = 30.0
+
 COUNT_OFFERINGS: Final = "count/offerings"
 
 SCOPE_READ: Final = "registry:read"

@@ -13,6 +13,8 @@ from central_hub.routing.schemas import (
     Decide,
     DecisionAnswer,
     Explanation,
+    LeaseAnswer,
+    LeaseRoutes,
     OfferingsAnswer,
     OfferingsPage,
     Outcome,
@@ -74,6 +76,14 @@ class Desk(Protocol):
 
     def reserve(self, ctx: TenantContext, body: Reserve, *, key: str) -> DecisionAnswer:
         """Decide and reserve; `key` is the idempotency key of the request's head."""
+        ...
+
+    def lease(self, ctx: TenantContext, body: LeaseRoutes) -> LeaseAnswer:
+        """Return the best instances with their shares.
+
+        Raises:
+            HubError: as `decide`.
+        """
         ...
 
     def told(self, ctx: TenantContext, outcomes: Sequence[Outcome]) -> OutcomesAnswer:

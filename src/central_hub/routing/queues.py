@@ -15,6 +15,8 @@ from typing import Final
 PARTICLES: Final = 8
 OVERDUE_SHARE: Final = 0.25
 """What is overdue is expected to take this share of its expected time from now on."""
+HAD_SHARE: Final = 0.5
+"""Of its expected time that a silent entry has had before it is taken to have ended early."""
 ENTRIES_MAX: Final = 4_096
 """Entries of one instance; past it the oldest is taken to have ended."""
 
@@ -85,6 +87,25 @@ class Queue:
                 self.start(end_s)
                 return entry
         return None
+
+    def fewer(self, count: int, at_s: float) -> None:
+        """Let so many entries fewer be there, as the instance said that it holds less than was foreseen then.
+
+        What is going to be told and should have ended counts first; then silent ones that had their time, or most.
+        """
+        running = [one for one in self.entries[: self.slots] if one.started_s is not None]
+        due = sorted(running, key=self._end_s)
+        count -= sum(not one.silent and self._end_s(one) <= at_s for one in due)
+        had = [
+            one for one in due if one.silent and self._end_s(one) - at_s < (1.0 - HAD_SHARE) * one.mean_s * self.factor
+        ]
+        for one in had[: max(0, count)]:
+            self.entries.remove(one)
+        self.start(at_s)
+
+    def _end_s(self, entry: Entry) -> float:
+        began_s = entry.at_s if entry.started_s is None else entry.started_s
+        return began_s + entry.mean_s * self.factor
 
     def expire(self, now_s: float) -> None:
         """Let end what nobody tells the end of and should have ended by now."""

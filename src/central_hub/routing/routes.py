@@ -21,6 +21,8 @@ from central_hub.routing.schemas import (
     DeclaredAnswer,
     DeclareOfferings,
     Explanation,
+    LeaseAnswer,
+    LeaseRoutes,
     OfferingsAnswer,
     OfferingsPage,
     Outcomes,
@@ -85,6 +87,11 @@ class RoutingRoutes:
         """Answer POST /routing/reserve."""
         body: Reserve = call.body
         return Reply(self._desk(call, body).reserve(call.ctx, body, key=call.idempotency_key or ""))
+
+    async def lease(self, call: Call) -> Reply:
+        """Answer POST /routing/lease."""
+        body: LeaseRoutes = call.body
+        return Reply(self._desk(call, body).lease(call.ctx, body))
 
     async def report_outcomes(self, call: Call) -> Reply:
         """Answer POST /routing/outcomes."""
@@ -156,6 +163,12 @@ def _deciding(routes: RoutingRoutes) -> tuple[Operation, ...]:
             description="The same idempotency key brings the first answer back for ten minutes. The reservation "
             "ends with its outcome, with retry_of, or by itself.",
             body=Reserve, answer=DecisionAnswer, problems=ASKING, hot=True,
+        ),
+        Operation(
+            id="lease_routes", method="POST", path="/routing/lease", handler=routes.lease, scope=SCOPE_READ,
+            summary="Ask for the best instances with their shares, to choose among oneself", tag=TAG,
+            description="For callers that decide more often than they want to ask, and go on when the hub is away.",
+            body=LeaseRoutes, answer=LeaseAnswer, problems=ASKING, hot=True,
         ),
         Operation(
             id="report_outcomes", method="POST", path="/routing/outcomes", handler=routes.report_outcomes,

@@ -11,6 +11,10 @@ from central_hub.kernel.ids import INSTANCE_ID_PATTERN, NAME_PATTERN
 from central_hub.routing.asking import Asked, Told
 from central_hub.routing.constraints import Prefer, Require, SizeHint, Strategy, wanted_of
 from central_hub.routing.model import (
+    LEASE_TTL_S,
+    LEASE_TTL_S_MAX,
+    LEASE_TTL_S_MIN,
+    LEASED_MAX,
     MS_MAX,
     OFFERINGS_PER_INSTANCE_MAX,
     RESERVED_MAX_S,
@@ -96,6 +100,13 @@ class Reserve(Decide, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idempotency_key: Key | None = None
 
 
+class LeaseRoutes(Decide, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same, for many requests: the best instances with their shares, to choose among for `ttl_s`."""
+
+    count: Annotated[int, Meta(ge=1, le=LEASED_MAX)] = 8
+    ttl_s: Annotated[float, Meta(ge=LEASE_TTL_S_MIN, le=LEASE_TTL_S_MAX)] = LEASE_TTL_S
+
+
 class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds that half, nine in ten and 99 in a hundred such requests stay below."""
 
@@ -131,6 +142,28 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     ranked: list[Ranked]
     candidates: int
     reserved: bool
+    expires_at: str
+    seq: int
+
+
+class Leased(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance of a lease; `weight` is its share of the requests, and all of them are 1 together."""
+
+    service_name: str
+    instance_id: str
+    endpoint: str
+    offering: str
+    model: str
+    weight: float
+
+
+class LeaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Instances to choose among until `expires_at`, the best first; past it they still are the best that is known."""
+
+    lease_id: str
+    strategy: Strategy
+    endpoints: list[Leased]
+    ttl_s: float
     expires_at: str
     seq: int
 

@@ -7,11 +7,15 @@ from typing import Final
 
 from central_hub.kernel.clock import rfc3339
 from central_hub.routing.advising import Answer
+from central_hub.routing.candidates import sureness
+from central_hub.routing.constraints import Strategy
 from central_hub.routing.deciding import Decided
 from central_hub.routing.schemas import (
     DecisionAnswer,
     Explained,
     Explanation,
+    LeaseAnswer,
+    Leased,
     LeftOut,
     Part,
     Predicted,
@@ -20,11 +24,6 @@ from central_hub.routing.schemas import (
 )
 from central_hub.routing.table import Row
 
-EVIDENCE_HALF: Final = 10
-"""Outcomes of an instance at which half of what they can add to confidence is there."""
-DECLARED_CONFIDENCE: Final = 0.5
-LOAD_CONFIDENCE: Final = 0.3
-SHUNNED_CONFIDENCE: Final = 0.2
 SHOWN_MAX: Final = 64
 
 LEARNED: Final = "learned"
@@ -33,20 +32,13 @@ LOAD: Final = "load"
 
 
 def confidence_of(decided: Decided, at: int) -> tuple[float, str]:
-    """Return how sure a candidate's prediction is, 0 to 1, and what it stands on.
-
-    0.3 when nothing but load is known, 0.5 when latency was declared; outcomes of the instance bring it towards 1, half
-    of the way with `EVIDENCE_HALF` of them. A fifth of that when it failed lately.
-    """
+    """Return how sure a candidate's prediction is, 0 to 1, and what it stands on."""
     row, place = _row(decided, at), int(decided.kept[at])
-    fleet = decided.offered_of(at).fleet
-    base = DECLARED_CONFIDENCE if fleet.known[row.kind] else LOAD_CONFIDENCE
-    outcomes = float(fleet.outcomes[row.server])
-    learned = fleet.models[row.kind].samples > 0
-    sure = base + (1.0 - base) * outcomes / (outcomes + EVIDENCE_HALF)
-    if decided.foreseen.shunned[place]:
-        sure *= SHUNNED_CONFIDENCE
-    return round(sure, 3), LEARNED if learned else DECLARED if fleet.known[row.kind] else LOAD
+    foreseen = decided.foreseen
+    known = bool(foreseen.known[place])
+    sure = sureness(known=known, outcomes=float(foreseen.outcomes[place]), shunned=bool(foreseen.shunned[place]))
+    learned = decided.offered_of(at).fleet.models[row.kind].samples > 0
+    return round(sure, 3), LEARNED if learned else DECLARED if known else LOAD
 
 
 def decision_answer(answer: Answer, seq: int, limit: int) -> DecisionAnswer:
@@ -84,6 +76,35 @@ def decision_answer(answer: Answer, seq: int, limit: int) -> DecisionAnswer:
         expires_at=rfc3339(answer.expires_ms),
         seq=seq,
     )
+
+
+def lease_answer(answer: Answer, seq: int, count: int, ttl_s: float) -> LeaseAnswer:
+    """Show the best candidates with their shares: by how many requests each works off in the time of one."""
+    decided = answer.decided
+    order = decided.order(count)
+    best = float(decided.scores[decided.at])
+    worth: list[float] = []
+    for at in order:
+        place = int(decided.kept[at])
+        per_s = float(decided.foreseen.slots[place]) / max(float(decided.foreseen.cost_s[place]), 1e-6)
+        # Time is in the rate already; what else a strategy minds shows in the score.
+        minded = 0.0 if decided.asked.strategy is Strategy.PERFORMANCE else best - float(decided.scores[at])
+        worth.append(per_s * exp(min(0.0, minded)))
+    total = sum(worth)
+    return LeaseAnswer(
+        lease_id=answer.decision_id,
+        strategy=decided.asked.strategy,
+        endpoints=[
+            Leased(
+                service_name=row.service, instance_id=row.instance_id, endpoint=row.endpoint, offering=row.offering.id,
+                model=row.offering.model, weight=round(each / total, 6),
+            )
+            for row, each in zip((_row(decided, at) for at in order), worth, strict=True)
+        ],
+        ttl_s=ttl_s,
+        expires_at=rfc3339(answer.at_ms + int(ttl_s * 1_000)),
+        seq=seq,
+    )  # fmt: skip
 
 
 def explanation_of(answer: Answer, *, platform: bool) -> Explanation:

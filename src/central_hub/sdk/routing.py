@@ -6,14 +6,18 @@ is what the hub's predictions stand on.
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterable, Mapping
+from bisect import bisect
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import Any, Final, Self
 
 import msgspec
 
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.sdk.calling import Caller
+from central_hub.sdk.calling import Caller, Outcome
 from central_hub.sdk.link import HubLink
 from central_hub.sdk.model import Endpoint
 from central_hub.sdk.protocol import instance_path, read
@@ -65,6 +69,56 @@ class RoutedCall:
         self._caller.outcomes.append(
             RoutedOutcome(self.decision_id, kind is None, latency_ms, kind.__name__ if kind else "", self._tokens)
         )
+
+
+class RouteLease:
+    """Instances with their shares, to choose among without asking; renewed by `RoutingCalls.route_lease`.
+
+    `pick` draws two by their shares and takes the one with less in flight for its share. Past its time a lease goes on
+    to choose among what it has: that is what is known while the hub is away.
+    """
+
+    def __init__(self, answer: Json, caller: Caller) -> None:
+        self.answer = answer
+        self.until_s = time.monotonic() + float(answer["ttl_s"])
+        self._endpoints: list[Json] = answer["endpoints"]
+        self._sums = list(accumulate(float(one["weight"]) for one in self._endpoints))
+        self._in_flight = [0] * len(self._endpoints)
+        self._caller = caller
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is time to ask again."""
+        return time.monotonic() >= self.until_s
+
+    def pick(self) -> Json:
+        """Return an instance: `{service_name, instance_id, endpoint, offering, model, weight}`."""
+        return self._endpoints[self._place()]
+
+    @asynccontextmanager
+    async def call(self) -> AsyncGenerator[Json]:
+        """Choose an instance for one call, which is counted and told of; left with an exception it failed."""
+        at = self._place()
+        self._in_flight[at] += 1
+        began_s, failed = time.monotonic(), "failed"
+        try:
+            yield self._endpoints[at]
+            failed = ""
+        finally:
+            self._in_flight[at] -= 1
+            latency_ms = (time.monotonic() - began_s) * 1_000
+            self._caller.outcomes.append(Outcome(self._endpoints[at]["instance_id"], not failed, latency_ms, failed))
+
+    def _place(self) -> int:
+        one, other = self._drawn(), self._drawn()
+        if one == other:
+            return one
+        loads = [(1 + self._in_flight[at]) / max(self._endpoints[at]["weight"], 1e-6) for at in (one, other)]
+        return one if loads[0] <= loads[1] else other
+
+    def _drawn(self) -> int:
+        drawn = random.random() * self._sums[-1]  # noqa: S311  # who is asked is no secret
+        return min(bisect(self._sums, drawn), len(self._sums) - 1)
 
 
 class RoutingCalls:
@@ -171,6 +225,25 @@ class RoutingCalls:
             if error.kind is not Kind.UNAVAILABLE or not isinstance(named, list) or len(named) != 1:  # pyright: ignore[reportUnknownArgumentType]  # its length is all that is asked
                 raise
             return self._routed_locally(str(named[0]), routing_strategy)  # pyright: ignore[reportUnknownArgumentType]  # a name
+
+    async def route_lease(
+        self, require: Mapping[str, object] | None = None, *, count: int = 8, ttl_s: float = 30.0, **asked: object
+    ) -> RouteLease:
+        """Ask for the best instances with their shares, to choose among without asking for every request.
+
+        Args:
+            require, asked: as in `route`.
+            count: how many instances at most, 1 to 32.
+            ttl_s: after how long to ask again, 1 to 300.
+
+        Raises:
+            HubError: as `route`.
+        """
+        given = {name: value for name, value in asked.items() if value is not None}
+        body = {"require": dict(require or {}), "count": count, "ttl_s": ttl_s, **given}
+        self._has_routed = True
+        command = self._link.protocol.command("POST", "/routing/lease", body)
+        return RouteLease(read(await self._link.send_until(command)), self._caller)
 
     async def explain_route(self, decision_id: str) -> Json:
         """Return why a decision was as it was: every candidate with the parts of its score, and who was left out."""

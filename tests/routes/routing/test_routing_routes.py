@@ -301,3 +301,44 @@ async def test_one_tenants_word_turns_nobody_else_away_from_a_shared_instance() 
         assert (await decide(world, caller="third"))["instance_id"] == "i-1"
         await blame("globex")
         assert (await decide(world, caller="third"))["instance_id"] == "i-2"
+
+
+async def test_a_lease_names_the_best_with_their_shares() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await offered(world)
+        lease = await decide(world, path="/routing/lease", count=5, ttl_s=10)
+        assert [one["instance_id"] for one in lease["endpoints"]] == ["i-1", "i-2"]
+        fast, good = (one["weight"] for one in lease["endpoints"])
+        assert abs(fast + good - 1.0) < 1e-5
+        assert abs(fast / good - 90 / 20) < 0.01
+        assert (lease["ttl_s"], lease["expires_at"]) == (10, "2023-11-14T22:13:30.000Z")
+        one = await decide(world, path="/routing/lease", count=1, strategy="accuracy_optimized")
+        assert [(each["instance_id"], each["weight"]) for each in one["endpoints"]] == [("i-2", 1.0)]
+        for wrong in ({"count": 0}, {"count": 33}, {"ttl_s": 0.5}, {"ttl_s": 301}):
+            refused = await world.ask("POST", "/routing/lease", key="acme", body=wrong)
+            assert body(refused)["code"] == "invalid_body"
+
+
+async def test_discovery_shows_how_sure_routing_is_of_services_that_offer_models() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await offered(world)
+
+        async def confidence(service: str = "forecast") -> dict[str, float]:
+            return (await world.must("GET", f"/services/discover/{service}", key="acme"))["confidence"]
+
+        assert await confidence() == {"http://10.0.0.1:80": 0.5, "http://10.0.0.2:80": 0.5}
+        for _ in range(10):
+            reserved = await decide(world, path="/routing/reserve", require={**TASK, "hardware": "a100"})
+            world.clock.advance(20)
+            told = {"decision_id": reserved["decision_id"], "ok": True, "latency_ms": 20}
+            await world.must("POST", "/routing/outcomes", key="acme", body={"outcomes": [told]})
+        world.clock.advance(200)
+        assert await confidence() == {"http://10.0.0.1:80": 0.7, "http://10.0.0.2:80": 0.5}
+        failed = {"instance_id": "i-2", "ok": False, "latency_ms": 1}
+        await world.must("POST", "/routing/outcomes", key="acme", body={"outcomes": [failed]})
+        world.clock.advance(200)
+        assert (await confidence())["http://10.0.0.2:80"] == 0.1
+        await world.register("plain", key="acme", instance_id="p-1", host="10.0.0.5")
+        assert (await confidence("plain"))["http://10.0.0.5:80"] > 0.0
