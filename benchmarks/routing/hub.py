@@ -48,9 +48,7 @@ class CentralHub:
         kinds = self._kinds[servers]
         foreseen = self.fleet.foresee(servers, kinds, sizes, now_s)
         nothing = np.zeros(len(servers))
-        columns = Columns(
-            cost_s=foreseen.cost_s, load=nothing, price=nothing, quality=nothing, missed=nothing, outside=nothing
-        )
+        columns = Columns(cost_s=foreseen.cost_s, load=nothing, price=nothing, quality=nothing, outside=nothing)
         at = pick(scores(Strategy.PERFORMANCE, columns, PREFER, "", ()), self._draw(16))
         chosen = view.candidates[at]
         self.fleet.place(

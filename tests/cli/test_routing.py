@@ -40,6 +40,8 @@ def test_a_model_is_declared_asked_for_and_explained(hub: Hub, unique: str, tmp_
     assert "route explain" in shown.stderr
     why = hub.run("route", "explain", answer["decision_id"], key=key)
     assert (why.returncode, why.stdout.count("models")) == (0, 2)
+    simulated = hub.run("route", "simulate", "forecast", "--count", "20", "--strategy", "least_loaded", key=key)
+    assert (simulated.returncode, "least_loaded" in simulated.stdout) == (0, True)
     refused = hub.run("route", "decide", "forecast", "--region", "eu", key=key)
     assert (refused.returncode, "region" in refused.stderr) == (5, True)
     assert hub.run("route", "decide", "--require", "{", key=key).returncode == 2

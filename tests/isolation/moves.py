@@ -327,6 +327,7 @@ def _routing(rng: random.Random, service: str, other: str, mark: str) -> tuple[S
         ("POST", "/routing/reserve", {**ask, "idempotency_key": f"k{rng.randrange(9)}"}),
         ("POST", "/routing/reserve", ask),
         ("POST", "/routing/lease", {**ask, "count": 3}),
+        ("POST", "/routing/simulate", {**ask, "count": 5, "strategies": ["least_loaded", "balanced"]}),
         ("POST", "/routing/outcomes", {"outcomes": [outcome, {**outcome, "decision_id": "never-was"}]}),
         ("GET", "/routing/decisions/never-was", None),
     )

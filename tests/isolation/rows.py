@@ -30,6 +30,7 @@ ROUTING: dict[str, Row] = {
     "decide_route": Row("/routing/decide", body={"require": {"task": "chat"}}),
     "reserve_route": Row("/routing/reserve", body={"require": {"task": "chat"}}),
     "lease_routes": Row("/routing/lease", body={"require": {"task": "chat"}}),
+    "simulate_routes": Row("/routing/simulate", body={"require": {"task": "chat"}, "count": 3}),
     "report_outcomes": Row(
         "/routing/outcomes", body={"outcomes": [{"instance_id": "i-1", "ok": True, "latency_ms": 1.0}]}
     ),

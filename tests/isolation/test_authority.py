@@ -114,6 +114,7 @@ ASKED = {
     "layer_history": "config:admin platform",
     "lease_probes": "breakers:write",
     "lease_routes": "registry:read",
+    "simulate_routes": "registry:read",
     "list_allocations": "quota:read {tenant_id}",
     "list_audit": "audit:read {tenant_id}",
     "list_circuits": "breakers:read",

@@ -90,6 +90,8 @@ async def test_a_lease_chooses_by_shares_without_the_hub(tmp_path: Path) -> None
             await offer(hub)
             lease = await hub.route_lease({"task": "time_series_forecast"}, count=4, ttl_s=60)
             assert not lease.expired
+            simulated = await hub.simulate_routes({"task": "time_series_forecast"}, count=10)
+            assert sum(one["share"] for one in simulated["strategies"][0]["instances"]) == pytest.approx(1.0)
             async with lease.call() as first:
                 assert first["endpoint"].startswith("http://127.0.0.1:8")
             await process.kill()

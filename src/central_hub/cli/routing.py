@@ -17,6 +17,16 @@ RANKED_COLUMNS: Final = ("service", "instance", "offering", "score", "p50 ms", "
 CANDIDATE_COLUMNS: Final = (
     "service", "instance", "offering", "score", "wait ms", "work ms", "in flight", "outcomes", "price", "quality",
 )  # fmt: skip
+SIMULATED_COLUMNS: Final = (
+    "strategy",
+    "service",
+    "instance",
+    "offering",
+    "share",
+    "wait ms",
+    "all p50 ms",
+    "all p99 ms",
+)
 OFFERING_COLUMNS: Final = ("service", "instance", "offering", "model", "task", "takes work", "outcomes", "typical ms")
 
 Service = Annotated[list[str], typer.Option("--service", help="Only instances of this service; repeat it.")]
@@ -27,6 +37,7 @@ def add_commands(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Routing: which instance serves a request best, and why.")
     client_command(group, "decide")(decide)
     client_command(group, "explain")(explain)
+    client_command(group, "simulate")(simulate)
     client_command(group, "offerings")(offerings)
     client_command(group, "declare")(declare)
     client_command(group, "withdraw")(withdraw)
@@ -98,6 +109,38 @@ def explain(
         out.table(CANDIDATE_COLUMNS, rows, empty="Nobody.")
         for one in answer["left_out"]:
             out.talk(f"left out: {one['service_name']} {one['instance_id']} {one['offering']}: {one['reason']}")
+
+    session.show(answer, in_words)
+
+
+def simulate(
+    session: Session,
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="What is to be done, such as chat.")] = "",
+    service: Service = [],
+    require: Annotated[str, typer.Option(help="Further requirements, as JSON.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=500, help="How many requests, all strategies together.")] = 100,
+    every: Annotated[float, typer.Option(help="Milliseconds from one to the next.")] = 10.0,
+    strategy: Annotated[list[str], typer.Option(help="Strategy; repeat it to compare.")] = [],
+) -> None:
+    """Say where many requests would go and how long they would take, by each strategy."""
+    asked: Json = {} if not require else _object(require)
+    if task:
+        asked["task"] = task
+    body: Json = {"require": asked, "services": service, "count": count, "every_ms": every, "strategies": strategy}
+    answer = session.hub.post("/routing/simulate", body)
+
+    def in_words(out: Output) -> None:
+        rows: list[tuple[object, ...]] = []
+        for one in answer["strategies"]:
+            predicted = one["predicted_ms"] or {"p50": None, "p99": None}
+            for each in one["instances"]:
+                rows.append(
+                    (
+                        one["strategy"], each["service_name"], each["instance_id"], each["offering"], each["share"],
+                        each["wait_ms"], predicted["p50"], predicted["p99"],
+                    )
+                )  # fmt: skip
+        out.table(SIMULATED_COLUMNS, rows, empty="Nobody.")
 
     session.show(answer, in_words)
 

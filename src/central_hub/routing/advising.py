@@ -6,18 +6,21 @@ gave it. Whoever loses one loses a little foresight, never a request: the caller
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.context import TenantContext
+from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import UUID_RANDOM_BYTES, DomainId, uuid7
-from central_hub.routing.asking import Asked, Told, decision_missing, no_candidate
+from central_hub.routing.asking import Asked, Told, decision_missing, no_candidate, too_many_candidates
 from central_hub.routing.deciding import Decided, Router
-from central_hub.routing.model import RECORDS_PER_DOMAIN_MAX, RESERVED_MAX_S, RESERVED_MIN_S
+from central_hub.routing.model import RECORDS_PER_DOMAIN_MAX, RESERVED_MAX_S, RESERVED_MIN_S, SIMULATED_AMONG_MAX
 from central_hub.routing.ports import Services
 from central_hub.routing.relaxing import excluded, relaxations
+from central_hub.routing.simulating import Simulated, Simulation
 
 RECORD_CANDIDATES_MAX: Final = 256
 """A decision between more than so many cannot be explained in full, and its numbers are not kept."""
@@ -118,11 +121,7 @@ class Advice:
         decided = self._router.decide(ctx, asked, now_s, now_ms)
         if not isinstance(decided, Decided):
             self.refused += 1
-            raise no_candidate(
-                relaxations(self._router, ctx, asked, now_s, now_ms),
-                excluded(self._router, ctx, asked, now_s, now_ms),
-                decided.considered,
-            )
+            raise self._nobody(ctx, asked, decided.considered, now_s, now_ms)
         decision_id = uuid7(now_ms, self._source(UUID_RANDOM_BYTES))
         holds_s = self._reserve(ctx, own, decision_id, decided, now_s, ttl_s) if reserve else ADVICE_S
         answer = Answer(decision_id, decided, now_s, now_ms, now_ms + int(holds_s * 1_000), reserved=reserve)
@@ -134,6 +133,28 @@ class Advice:
             own.answers[key] = (now_s, answer)
             _keep(own.answers, ANSWERS_PER_DOMAIN_MAX)
         return answer
+
+    async def simulate(self, ctx: TenantContext, asked: Asked, count: int, every_s: float) -> Simulated:
+        """Decide many requests on a copy of what is foreseen; others have their turn in between.
+
+        Raises:
+            HubError: `service_not_found` (404), `tier_too_low` (403), `no_candidate` (409),
+                `too_many_candidates` (422).
+        """
+        for service in asked.services:
+            self._services.require(ctx, service)
+        now_s, now_ms = self._now_s(), self._clock.now_ms()
+        matched = self._router.matched(ctx, asked, now_ms)
+        if not matched.rows:
+            raise self._nobody(ctx, asked, matched.considered, now_s, now_ms)
+        if len(matched.rows) > SIMULATED_AMONG_MAX:
+            raise too_many_candidates(len(matched.rows))
+        await asyncio.sleep(0)
+        running = Simulation(self._router, ctx, asked, matched, self._router.draw).run(count, every_s, now_s)
+        found = next(running)
+        for _ in running:  # it goes on with what it found so far
+            await asyncio.sleep(0)
+        return found
 
     def told(self, ctx: TenantContext, outcomes: Sequence[Told]) -> tuple[int, int]:
         """Take in outcomes; one of a decision counts once.
@@ -167,6 +188,13 @@ class Advice:
         if found is None:
             raise decision_missing()
         return found
+
+    def _nobody(self, ctx: TenantContext, asked: Asked, considered: int, now_s: float, now_ms: int) -> HubError:
+        return no_candidate(
+            relaxations(self._router, ctx, asked, now_s, now_ms),
+            excluded(self._router, ctx, asked, now_s, now_ms),
+            considered,
+        )
 
     def _reserve(
         self, ctx: TenantContext, own: _Own, decision_id: str, decided: Decided, now_s: float, ttl_s: float | None

@@ -8,7 +8,7 @@ import msgspec
 
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.routing.constraints import Prefer, Strategy, Wanted
-from central_hub.routing.model import RECORDS_PER_DOMAIN_MAX
+from central_hub.routing.model import RECORDS_PER_DOMAIN_MAX, SIMULATED_AMONG_MAX
 from central_hub.routing.sizes import Size
 
 
@@ -73,6 +73,15 @@ def _said(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "anything" if value is None else str(value)
+
+
+def too_many_candidates(count: int) -> HubError:
+    """Return the refusal of a simulation between more than it can be between."""
+    return HubError(
+        "too_many_candidates", Kind.MALFORMED,
+        f"{count:,} offerings meet what is asked; a simulation is between {SIMULATED_AMONG_MAX:,} at most.",
+        next_step="Ask for more: a service, a model, a region.",
+    )  # fmt: skip
 
 
 def decision_missing() -> HubError:

@@ -9,8 +9,8 @@
                             the best; the order of the others is by time
 
 Scores are differences of logarithms, so twice as slow weighs the same at 10 ms and at 10 s. What is unknown of price or
-quality counts as the worst that is known. A candidate that is predicted to miss the wanted latency comes after all
-that are not. Costs within `ALIKE` of the best are alike, and chance decides, or everybody would send to the same.
+quality counts as the worst that is known. Costs within `ALIKE` of the best are alike, and chance decides, or everybody
+would send to the same.
 
 Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 1996.
 """
@@ -33,8 +33,6 @@ ALIKE: Final = 0.01
 A_LITTLE: Final = 0.01
 STICKY_SLACK: Final = 2.0
 STICKY_GRACE_S: Final = 0.005
-MISSED: Final = 100.0
-"""What a candidate that misses the wanted latency scores on top."""
 PREFERRED: Final = 0.2
 """What a candidate outside the preferred region or zone scores on top: as if it were a fifth slower."""
 EPSILON: Final = 1e-9
@@ -43,16 +41,13 @@ EPSILON: Final = 1e-9
 class Columns:
     """What strategies look at, of every candidate."""
 
-    __slots__ = ("cost_s", "load", "missed", "outside", "price", "quality")
+    __slots__ = ("cost_s", "load", "outside", "price", "quality")
 
-    def __init__(
-        self, *, cost_s: Numbers, load: Numbers, price: Numbers, quality: Numbers, missed: Numbers, outside: Numbers
-    ) -> None:
+    def __init__(self, *, cost_s: Numbers, load: Numbers, price: Numbers, quality: Numbers, outside: Numbers) -> None:
         self.cost_s = cost_s
         self.load = load
         self.price = price
         self.quality = quality
-        self.missed = missed
         self.outside = outside
 
 
@@ -84,7 +79,7 @@ def scores(strategy: Strategy, columns: Columns, prefer: Prefer, key: str, names
         found = columns.load + A_LITTLE * time
     else:
         found = _sticky(columns.cost_s, key, names) + A_LITTLE * time
-    return found + MISSED * columns.missed + PREFERRED * columns.outside
+    return found + PREFERRED * columns.outside
 
 
 def pick(found: Numbers, draw: int) -> int:

@@ -25,7 +25,7 @@ from central_hub.routing.calibration import LEVELS
 from central_hub.routing.candidates import Matched, Offered, Part, Rows
 from central_hub.routing.choosing import Columns, Numbers, pick, scores
 from central_hub.routing.constraints import Strategy
-from central_hub.routing.fleet import Foreseen
+from central_hub.routing.foreseen import Foreseen
 from central_hub.routing.model import Offering
 from central_hub.routing.ports import Plans, Services
 from central_hub.routing.sizes import Size, SizeBook
@@ -113,7 +113,7 @@ class Router:
     def __init__(self, services: Services, plans: Plans, draw: Callable[[int], int]) -> None:
         self._services = services
         self._plans = plans
-        self._draw = draw
+        self.draw = draw
         self._offered: dict[DomainId, Offered] = {}
         self._matches: OrderedDict[Hashable, Matched] = OrderedDict()
         self._books: OrderedDict[tuple[DomainId, str], SizeBook] = OrderedDict()
@@ -230,30 +230,32 @@ class Router:
         matched = self.matched(ctx, asked, now_ms)
         if not matched.rows:
             return matched
-        sizes = self.book(ctx, asked.work).draws(asked.size, self._draw)
-        foreseen = _foreseen(ctx, matched, sizes, now_s)
+        sizes = self.book(ctx, asked.work).draws(asked.size, self.draw)
+        return self.choose(asked, matched, sizes, _foreseen(ctx, matched, sizes, now_s)) or matched
+
+    def choose(self, asked: Asked, matched: Matched, sizes: tuple[Size, ...], foreseen: Foreseen) -> Decided | None:
+        """Choose among what matched, by what each is foreseen to give; None when nobody is left."""
         predicted = (foreseen.wait_s + foreseen.service_s)[:, None] * foreseen.ratios * 1_000
         size = mean_of(sizes)
         price = matched.prices[0] + matched.prices[1] * size[0] + matched.prices[2] * size[1]
         wanted = asked.wanted
         left = _left(matched, asked, price)
-        missed = np.zeros(len(matched.rows))
         if wanted.latency_max_ms:
             late = predicted[:, LEVELS.index(wanted.latency_level)] > wanted.latency_max_ms
             late = np.where(~foreseen.known, not wanted.latency_unknown_passes, late)
             left = ~late if left is None else left & ~late
         kept = np.arange(len(matched.rows)) if left is None else np.flatnonzero(left)
         if not len(kept):
-            return matched
+            return None
         columns = Columns(
             cost_s=foreseen.cost_s[kept], load=(foreseen.in_flight / foreseen.slots)[kept], price=price[kept],
-            quality=matched.quality[kept], missed=missed[kept], outside=matched.outside_of(asked.prefer)[kept],
+            quality=matched.quality[kept], outside=matched.outside_of(asked.prefer)[kept],
         )  # fmt: skip
         names = [matched.names[int(at)] for at in kept] if asked.strategy is Strategy.STICKY else ()
         found = scores(asked.strategy, columns, asked.prefer, asked.key, names)
         return Decided(
             asked=asked, matched=matched, sizes=sizes, foreseen=foreseen, predicted=predicted, columns=columns,
-            kept=kept, found=found, chance=self._draw(16),
+            kept=kept, found=found, chance=self.draw(16),
         )  # fmt: skip
 
     def _match(self, ctx: TenantContext, asked: Asked, now_ms: int) -> Matched:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from central_hub.kernel.context import SCOPE_PLATFORM_ADMIN, TenantContext
 from central_hub.kernel.ids import DomainId
 from central_hub.routing.advising import Advice
 from central_hub.routing.deciding import Router
-from central_hub.routing.model import Offering
+from central_hub.routing.model import SIMULATED_MAX, Offering
 from central_hub.routing.offering_list import page_of
 from central_hub.routing.schemas import (
     Decide,
@@ -21,8 +23,11 @@ from central_hub.routing.schemas import (
     Outcome,
     OutcomesAnswer,
     Reserve,
+    Simulate,
+    SimulateAnswer,
+    SimulatedStrategy,
 )
-from central_hub.routing.showing import decision_answer, explanation_of, lease_answer
+from central_hub.routing.showing import decision_answer, explanation_of, lease_answer, simulated_answer
 
 
 class RoutingDesk:
@@ -56,6 +61,20 @@ class RoutingDesk:
         """Return the best instances with their shares."""
         answer = self.advice.decide(ctx, body.asked(), retry_of=body.retry_of or "")
         return lease_answer(answer, self._position(ctx.domain), body.count, body.ttl_s)
+
+    async def simulate(self, ctx: TenantContext, body: Simulate) -> SimulateAnswer:
+        """Say what would become of many requests, by each strategy."""
+        strategies = list(dict.fromkeys(body.strategies)) or [body.strategy]
+        count = max(1, min(body.count, SIMULATED_MAX // len(strategies)))
+        asked = body.asked()
+        shown: list[SimulatedStrategy] = []
+        candidates = 0
+        for strategy in strategies:
+            one = msgspec.structs.replace(asked, strategy=strategy)
+            found = await self.advice.simulate(ctx, one, count, body.every_ms / 1_000)
+            candidates = len(found.matched.rows)
+            shown.append(simulated_answer(strategy, found, count))
+        return SimulateAnswer(count=count, every_ms=body.every_ms, candidates=candidates, strategies=shown)
 
     def told(self, ctx: TenantContext, outcomes: Sequence[Outcome]) -> OutcomesAnswer:
         """Take in outcomes."""

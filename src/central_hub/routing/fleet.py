@@ -16,18 +16,17 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable
 from heapq import heappop, heappush
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from central_hub.routing.calibration import LEVELS, Calibration
+from central_hub.routing.callers import CALLERS_MAX, Callers
+from central_hub.routing.foreseen import Foreseen, Indexes, Numbers, Placed
 from central_hub.routing.queues import PARTICLES, Entry, Queue
 from central_hub.routing.sizes import Size, SizeBook
 from central_hub.routing.speed import SHARE_MIN, SpeedModel
-
-Numbers = NDArray[np.float64]
-Indexes = NDArray[np.intp]
 
 GUESS_S: Final = 1.0
 """Seconds that a request is thought to take where nothing is declared or known."""
@@ -55,51 +54,14 @@ STRIKES_LEFT: Final = 0.7
 """Of the failures counted against an instance, after each success."""
 SHUNNED: Final = 1_000.0
 """In mean requests: what an instance costs on top that failed just now."""
-CALLERS_MAX: Final = 10_000
-TELLING_SHARE: Final = 0.8
-"""From this share of telling callers on, an unknown one is expected to tell."""
 DECISIONS_MAX: Final = 100_000
 """Decisions whose outcome can still be told."""
 DECISION_KEPT_S: Final = 900.0
 ROWS_FIRST: Final = 16
-
-
-class Placed:
-    """A decision that was taken up: what it foresaw, until its outcome is told."""
-
-    __slots__ = ("book", "caller", "declared", "entry", "foreseen_s", "kind", "server")
-
-    def __init__(
-        self, server: int, kind: int, book: SizeBook | None, caller: Hashable, declared: Size | None, foreseen_s: float,
-        entry: Entry,
-    ) -> None:  # fmt: skip
-        self.server = server
-        self.kind = kind
-        self.book = book
-        self.caller = caller
-        self.declared = declared
-        self.foreseen_s = foreseen_s
-        self.entry = entry
-
-
-class Foreseen(NamedTuple):
-    """What candidates would give, and what that was made of; arrays in the order of the candidates, seconds."""
-
-    wait_s: Numbers
-    service_s: Numbers
-    cost_s: Numbers
-    """The two, and what a failure lately adds."""
-    shunned: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-    """Whether the kind's speed was declared or learned."""
-    ratios: Numbers
-    """By what wait and service together are multiplied for each quantile of `LEVELS`."""
-    in_flight: Numbers
-    slots: Numbers
-    factor: Numbers
-    outcomes: Numbers
-    reported_s: Numbers
-    """When each last reported; `-inf` for never."""
+SERVER_COLUMNS: Final = (
+    "factor", "in_flight", "slots", "excess", "level", "free", "shun_until", "reported_s", "outcomes",
+)  # fmt: skip
+KIND_COLUMNS: Final = ("weights", "floor", "ratios", "known")
 
 
 class Fleet:
@@ -146,9 +108,7 @@ class Fleet:
         self._next_due: list[float] = []
         self._placed: OrderedDict[Hashable, Placed] = OrderedDict()
         self._ages: deque[tuple[float, Hashable]] = deque()
-        self._callers: OrderedDict[Hashable, bool] = OrderedDict()
-        """Whether a caller tells outcomes; who is not there has not shown it."""
-        self._telling = 0
+        self._callers = Callers()
         self.told_after_s = 0.0
         self.mean_s = GUESS_S
         self._samples = 0
@@ -178,6 +138,33 @@ class Fleet:
         self._next_due[server] = inf
         return server
 
+    def branch(self, servers: Indexes, kinds: Indexes) -> tuple[Fleet, Indexes, Indexes]:
+        """Return a fleet of its own that stands where these instances do now, and their numbers in it.
+
+        What becomes of it changes nothing here; it learns nothing, and nobody in it tells.
+        """
+        other = Fleet(pooled=self._pooled)
+        other.mean_s, other.told_after_s, other._reports = self.mean_s, self.told_after_s, self._reports
+        of_server: dict[int, int] = {}
+        for server in dict.fromkeys(int(one) for one in servers):
+            place = of_server[server] = other.add(self.queues[server].slots)
+            other.queues[place] = self.queues[server].copied()
+            for name in SERVER_COLUMNS:
+                getattr(other, name)[place] = getattr(self, name)[server]
+            other._factor_s[place] = self._factor_s[server]
+        of_kind: dict[int, int] = {}
+        for kind in dict.fromkeys(int(one) for one in kinds):
+            model = self.models[kind]
+            place = of_kind[kind] = other.kind(kind, model.mean_s)
+            other.models[place], other.calibrations[place] = model, self.calibrations[kind]
+            for name in KIND_COLUMNS:
+                getattr(other, name)[place] = getattr(self, name)[kind]
+        return (
+            other,
+            np.array([of_server[int(one)] for one in servers], dtype=np.intp),
+            np.array([of_kind[int(one)] for one in kinds], dtype=np.intp),
+        )
+
     def resize(self, server: int, slots: int) -> None:
         """Take note that an instance works on so many requests at a time."""
         self.queues[server].slots = slots
@@ -203,7 +190,7 @@ class Fleet:
             self._tried.append(0)
             if found >= len(self.floor):
                 self.weights = np.vstack((self.weights, np.zeros_like(self.weights)))
-                for name in ("floor", "ratios", "known"):
+                for name in KIND_COLUMNS[1:]:
                     setattr(self, name, np.concatenate((getattr(self, name), np.zeros_like(getattr(self, name)))))
             self.known[found] = guess_s is not None
             if guess_s is None:
@@ -274,12 +261,15 @@ class Fleet:
         declared: Size | None = None,
         foreseen_s: float = 0.0,
         until_s: float = inf,
+        silent: bool | None = None,
     ) -> None:
         """Take a decision up: from now on it is in its instance's queue."""
         constant, per_input, per_output = self.weights[kind].tolist()
         floor_s = float(self.floor[kind])
         seconds = tuple(max(floor_s, constant + per_input * one[0] + per_output * one[1]) for one in sizes)
-        entry = Entry(decision, now_s, seconds, silent=not self._will_tell(caller))
+        entry = Entry(
+            decision, now_s, seconds, silent=not self._callers.will_tell(caller) if silent is None else silent
+        )
         entry.until_s = until_s
         self.queues[server].open(entry)
         self._tried[kind] += 1
@@ -298,7 +288,7 @@ class Fleet:
         placed = self._placed.pop(decision, None)
         if placed is None:
             return False
-        self._tells(placed.caller, tells=True)
+        self._callers.showed(placed.caller, tells=True)
         entry, server = placed.entry, placed.server
         end_s = min(now_s, entry.at_s + latency_s)
         self.told_after_s += 0.1 * (now_s - end_s - self.told_after_s)
@@ -431,10 +421,10 @@ class Fleet:
             if entry.silent or entry.started_s is None or placed is None:
                 continue
             late_s = now_s - entry.started_s - 2 * self.told_after_s
-            known = self._callers.get(placed.caller, False)
+            known = self._callers.tells(placed.caller)
             if now_s > entry.until_s or late_s > (GIVEN_UP if known else DOUBTED) * entry.most_s * queue.factor:
                 entry.silent = True
-                self._tells(placed.caller, tells=False)
+                self._callers.showed(placed.caller, tells=False)
             elif (
                 known
                 and not self._pooled
@@ -462,25 +452,12 @@ class Fleet:
         self.ratios[kind] = self.calibrations[kind].factors()
         self.known[kind] |= model.samples > 0
 
-    def _will_tell(self, caller: Hashable) -> bool:
-        """Say whether a caller is expected to tell: it did, or most others do; at first everyone is."""
-        known = self._callers.get(caller)
-        return (self._telling + 1) / (len(self._callers) + 1) >= TELLING_SHARE if known is None else known
-
-    def _tells(self, caller: Hashable, *, tells: bool) -> None:
-        known = self._callers.get(caller)
-        if known is None or tells > known:
-            self._callers[caller] = tells
-            self._telling += tells
-            if len(self._callers) > CALLERS_MAX:
-                self._telling -= self._callers.popitem(last=False)[1]
-
     def _forget(self, now_s: float) -> None:
         while self._ages and (self._ages[0][0] < now_s - DECISION_KEPT_S or len(self._placed) > DECISIONS_MAX):
             self._placed.pop(self._ages.popleft()[1], None)
 
     def _grow_servers(self) -> None:
-        for name in ("factor", "in_flight", "slots", "excess", "level", "free", "shun_until", "reported_s", "outcomes"):
+        for name in SERVER_COLUMNS:
             column = getattr(self, name)
             setattr(self, name, np.concatenate((column, np.zeros_like(column))))
 

@@ -40,6 +40,12 @@ LEASE_TTL_S_MIN: Final = 1.0
 LEASE_TTL_S_MAX: Final = 300.0
 LEASE_TTL_S: Final = 30.0
 
+SIMULATED_MAX: Final = 500
+"""Requests of one simulation, all its strategies together."""
+SIMULATED_AMONG_MAX: Final = 1_000
+"""Candidates that a simulation can be between."""
+SIMULATED_EVERY_MS_MAX: Final = 60_000.0
+
 COUNT_OFFERINGS: Final = "count/offerings"
 
 SCOPE_READ: Final = "registry:read"

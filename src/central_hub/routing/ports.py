@@ -20,6 +20,8 @@ from central_hub.routing.schemas import (
     Outcome,
     OutcomesAnswer,
     Reserve,
+    Simulate,
+    SimulateAnswer,
 )
 
 
@@ -83,6 +85,14 @@ class Desk(Protocol):
 
         Raises:
             HubError: as `decide`.
+        """
+        ...
+
+    async def simulate(self, ctx: TenantContext, body: Simulate) -> SimulateAnswer:
+        """Say what would become of many requests, by each strategy.
+
+        Raises:
+            HubError: as `decide`, and `too_many_candidates` (422).
         """
         ...
 

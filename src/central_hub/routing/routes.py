@@ -28,6 +28,8 @@ from central_hub.routing.schemas import (
     Outcomes,
     OutcomesAnswer,
     Reserve,
+    Simulate,
+    SimulateAnswer,
     declared_answer,
 )
 from central_hub.routing.usecases import Offerings
@@ -92,6 +94,11 @@ class RoutingRoutes:
         """Answer POST /routing/lease."""
         body: LeaseRoutes = call.body
         return Reply(self._desk(call, body).lease(call.ctx, body))
+
+    async def simulate(self, call: Call) -> Reply:
+        """Answer POST /routing/simulate."""
+        body: Simulate = call.body
+        return Reply(await self._desk(call, body).simulate(call.ctx, body))
 
     async def report_outcomes(self, call: Call) -> Reply:
         """Answer POST /routing/outcomes."""
@@ -169,6 +176,12 @@ def _deciding(routes: RoutingRoutes) -> tuple[Operation, ...]:
             summary="Ask for the best instances with their shares, to choose among oneself", tag=TAG,
             description="For callers that decide more often than they want to ask, and go on when the hub is away.",
             body=LeaseRoutes, answer=LeaseAnswer, problems=ASKING, hot=True,
+        ),
+        Operation(
+            id="simulate_routes", method="POST", path="/routing/simulate", handler=routes.simulate, scope=SCOPE_READ,
+            summary="Say where many requests would go, and how long they would take, by each strategy", tag=TAG,
+            description="Decided on a copy of what is foreseen now; nothing is held.",
+            body=Simulate, answer=SimulateAnswer, problems=(*ASKING, "too_many_candidates"),
         ),
         Operation(
             id="report_outcomes", method="POST", path="/routing/outcomes", handler=routes.report_outcomes,

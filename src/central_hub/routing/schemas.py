@@ -19,6 +19,8 @@ from central_hub.routing.model import (
     OFFERINGS_PER_INSTANCE_MAX,
     RESERVED_MAX_S,
     RESERVED_MIN_S,
+    SIMULATED_EVERY_MS_MAX,
+    SIMULATED_MAX,
     UNITS_MAX,
     WORD_LENGTH_MAX,
     Offering,
@@ -107,6 +109,14 @@ class LeaseRoutes(Decide, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ttl_s: Annotated[float, Meta(ge=LEASE_TTL_S_MIN, le=LEASE_TTL_S_MAX)] = LEASE_TTL_S
 
 
+class Simulate(Decide, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same many times, `every_ms` apart: what would become of it, by each of `strategies`."""
+
+    count: Annotated[int, Meta(ge=1, le=SIMULATED_MAX)] = 100
+    every_ms: Annotated[float, Meta(ge=0.0, le=SIMULATED_EVERY_MS_MAX)] = 10.0
+    strategies: Annotated[list[Strategy], Meta(max_length=len(Strategy))] = []
+
+
 class Predicted(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds that half, nine in ten and 99 in a hundred such requests stay below."""
 
@@ -166,6 +176,34 @@ class LeaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
     ttl_s: float
     expires_at: str
     seq: int
+
+
+class SimulatedShare(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the requests an instance would be sent, and how long they would wait there."""
+
+    service_name: str
+    instance_id: str
+    offering: str
+    share: float
+    wait_ms: float
+
+
+class SimulatedStrategy(msgspec.Struct, frozen=True, kw_only=True):
+    """What would become of the requests by one strategy; `nobody` is for how many nobody would be left."""
+
+    strategy: Strategy
+    predicted_ms: Predicted | None
+    nobody: int
+    instances: list[SimulatedShare]
+
+
+class SimulateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What would become of requests by each strategy, if all goes as it is foreseen now."""
+
+    count: int
+    every_ms: float
+    candidates: int
+    strategies: list[SimulatedStrategy]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

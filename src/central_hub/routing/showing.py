@@ -21,7 +21,10 @@ from central_hub.routing.schemas import (
     Predicted,
     Ranked,
     Replay,
+    SimulatedShare,
+    SimulatedStrategy,
 )
+from central_hub.routing.simulating import Simulated
 from central_hub.routing.table import Row
 
 SHOWN_MAX: Final = 64
@@ -104,6 +107,27 @@ def lease_answer(answer: Answer, seq: int, count: int, ttl_s: float) -> LeaseAns
         ttl_s=ttl_s,
         expires_at=rfc3339(answer.at_ms + int(ttl_s * 1_000)),
         seq=seq,
+    )  # fmt: skip
+
+
+def simulated_answer(strategy: Strategy, found: Simulated, count: int) -> SimulatedStrategy:
+    """Show what came of a simulation."""
+    ordered = sorted(found.latencies_s)
+    p50, p90, p99 = (
+        round(ordered[int(share * (len(ordered) - 1))] * 1_000, 3) if ordered else 0.0 for share in (0.5, 0.9, 0.99)
+    )
+    return SimulatedStrategy(
+        strategy=strategy,
+        predicted_ms=Predicted(p50=p50, p90=p90, p99=p99) if ordered else None,
+        nobody=found.nobody,
+        instances=[
+            SimulatedShare(
+                service_name=row.service, instance_id=row.instance_id, offering=row.offering.id,
+                share=round(times / count, 4), wait_ms=round(found.waits_s[place] / times * 1_000, 3),
+            )
+            for place, times in found.taken.most_common(SHOWN_MAX)
+            for row in (found.matched.rows[place],)
+        ],
     )  # fmt: skip
 
 

@@ -245,6 +245,24 @@ class RoutingCalls:
         command = self._link.protocol.command("POST", "/routing/lease", body)
         return RouteLease(read(await self._link.send_until(command)), self._caller)
 
+    async def simulate_routes(
+        self, require: Mapping[str, object] | None = None, *, count: int = 100, every_ms: float = 10.0, **asked: object
+    ) -> Json:
+        """Ask where many requests would go and how long they would take, by each of `strategies`; nothing is held.
+
+        Args:
+            require, asked: as in `route`; `strategies` names several.
+            count: how many requests, 1 to 500 for all strategies together.
+            every_ms: from one to the next.
+
+        Raises:
+            HubError: as `route`, and `too_many_candidates`.
+        """
+        given = {name: value for name, value in asked.items() if value is not None}
+        body = {"require": dict(require or {}), "count": count, "every_ms": every_ms, **given}
+        answer: Json = read(await self._link.send_until(self._link.protocol.command("POST", "/routing/simulate", body)))
+        return answer
+
     async def explain_route(self, decision_id: str) -> Json:
         """Return why a decision was as it was: every candidate with the parts of its score, and who was left out."""
         answer: Json = read(await self._link.send(self._link.protocol.get(f"/routing/decisions/{decision_id}")))

@@ -52,8 +52,16 @@ def test_a_figure_is_quoted_as_it_is(quoted: str) -> None:
     assert quoted in words()
 
 
-def test_it_says_that_there_is_no_router() -> None:
-    assert "There is no router in the product yet" in words()
+def test_it_says_where_the_router_of_the_hub_is_judged() -> None:
+    assert "[How routing decides](routing.md)" in words()
+
+
+def test_the_page_of_the_router_has_the_table_of_every_cell() -> None:
+    page = (PAGE.parent / "routing.md").read_text("utf-8")
+    table = page.partition("### Every cell")[2].partition("### Who beats whom")[0]
+    cells = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
+    assert cells[1:] == [cell.name for cell in read_grid().cells]
+    assert "certainly lower than that of the cell's best baseline" in table
 
 
 def test_every_baseline_is_described() -> None:

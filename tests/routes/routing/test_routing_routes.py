@@ -342,3 +342,29 @@ async def test_discovery_shows_how_sure_routing_is_of_services_that_offer_models
         assert (await confidence())["http://10.0.0.2:80"] == 0.1
         await world.register("plain", key="acme", instance_id="p-1", host="10.0.0.5")
         assert (await confidence("plain"))["http://10.0.0.5:80"] > 0.0
+
+
+async def test_a_simulation_says_where_requests_would_go_and_holds_nothing() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        await offered(world)
+        before = await decide(world)
+        found = await decide(
+            world, path="/routing/simulate", count=40, every_ms=1,
+            strategies=["performance_optimized", "accuracy_optimized"],
+        )  # fmt: skip
+        assert (found["count"], found["candidates"]) == (40, 2)
+        fast, good = found["strategies"]
+        assert {one["instance_id"] for one in fast["instances"]} == {"i-1", "i-2"}
+        assert abs(sum(one["share"] for one in fast["instances"]) - 1.0) < 1e-3
+        assert good["instances"][0]["instance_id"] == "i-2"
+        assert fast["predicted_ms"]["p99"] < good["predicted_ms"]["p99"]
+        assert fast["nobody"] == 0
+        after = await decide(world)
+        assert after["ranked"] == before["ranked"]
+        late = await decide(
+            world, path="/routing/simulate", require={**TASK, "latency_ms": "< 50ms"}, count=40, every_ms=0
+        )
+        assert late["strategies"][0]["nobody"] > 0
+        nobody = await world.ask("POST", "/routing/simulate", key="acme", body={"require": {"task": "cooking"}})
+        assert body(nobody)["code"] == "no_candidate"
