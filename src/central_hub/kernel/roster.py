@@ -130,10 +130,6 @@ class RosterOwnership:
         """Call `told` whenever an answer may be another one."""
         self._told.append(told)
 
-    def share(self, work: str, keys: Sequence[str]) -> int:
-        """Return how many of some keys are this hub's."""
-        return sum(self.owns(work, key) for key in keys)
-
     def joined(self, *, replaced: bool) -> None:
         """Begin as a member: nothing is owned until a roster with this hub is settled.
 
