@@ -382,6 +382,24 @@ BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        "brokers",
+        (
+            Bar(
+                "events published one by one, durable, against NATS JetStream that syncs always, 64 in flight",
+                ("times_jetstream",), 3.0, "times", peer=("jetstream", "per_s"), peer_is="messages/s of JetStream",
+            ),
+            Bar(
+                "the same in batches of 100, against its atomic batches", ("times_jetstream_batched",), 1.0, "times",
+                peer=("jetstream", "batch_events_per_s"), peer_is="messages/s of JetStream",
+            ),
+            Bar("events that a relay hands to NATS JetStream", ("relays", "nats", "per_s"), 10_000, "/s"),
+            Bar(
+                "an event at a subscriber of NATS after its publisher's answer, p99", ("relays", "delay", "p99_ms"),
+                25.0, "ms", most=True,
+            ),
+        ),
+    ),
+    Benchmark(
         "breakers",
         (
             Bar("a breaker looked up, asked and told", ("call_ns", "call"), 400, "ns", most=True),

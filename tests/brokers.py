@@ -18,7 +18,7 @@ from typing import Any
 import nats
 import pytest
 import redis.asyncio
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -71,6 +71,14 @@ class Place:
         """Return every message, in the broker's order."""
         raise NotImplementedError
 
+    async def write(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        """Put messages there, as another system would: structured, or with an event's attributes in headers."""
+        raise NotImplementedError
+
+    async def unacknowledged(self) -> int:
+        """Return how many messages the hub's group has not acknowledged."""
+        raise NotImplementedError
+
 
 class NatsPlace(Place):
     """A JetStream stream."""
@@ -84,6 +92,27 @@ class NatsPlace(Place):
     async def client(self) -> Any:
         """Return a connection of the test's own."""
         return await nats.connect(f"nats://127.0.0.1:{self.server.port}", allow_reconnect=False, **self._options)
+
+    async def write(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        client = await self.client()
+        named = {f"ce-{name}": value for name, value in (headers or {}).items() if name != "content-type"}
+        if headers:
+            named["content-type"] = headers.get("content-type", "application/json")
+        try:
+            stream = client.jetstream()
+            await stream.add_stream(name=self.destination, subjects=["plant.>"])
+            for body in bodies:
+                await stream.publish("plant.orders", body, headers=named or None)
+        finally:
+            await client.close()
+
+    async def unacknowledged(self) -> int:
+        client = await self.client()
+        try:
+            info = await client.jetstream().consumer_info(self.destination, "central-hub")
+            return (info.num_pending or 0) + (info.num_ack_pending or 0)
+        finally:
+            await client.close()
 
     async def read(self) -> list[Got]:
         client = await self.client()
@@ -113,6 +142,16 @@ class RedisPlace(Place):
         """Return a connection of the test's own."""
         return redis.asyncio.Redis(host="127.0.0.1", port=self.server.port, **self._options)
 
+    async def write(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        async with self.client() as client:
+            for body in bodies:
+                await client.xadd(self.destination, {**headers, "data": body} if headers else {"event": body})
+
+    async def unacknowledged(self) -> int:
+        async with self.client() as client:
+            (group,) = await client.xinfo_groups(self.destination)
+        return group["pending"] + (group["lag"] or 0)
+
     async def read(self) -> list[Got]:
         async with self.client() as client:
             entries = await client.xrange(self.destination)
@@ -140,6 +179,32 @@ class KafkaPlace(Place):
             await admin.create_topics([NewTopic(self.destination, partitions, 1)])
         finally:
             await admin.close()
+
+    async def write(self, *bodies: bytes, headers: dict[str, str] | None = None) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{self.server.port}", **self._options)
+        named = [(f"ce_{name}", value.encode()) for name, value in (headers or {}).items() if name != "content-type"]
+        if headers:
+            named.append(("content-type", headers.get("content-type", "application/json").encode()))
+        await producer.start()
+        try:
+            for body in bodies:
+                await producer.send_and_wait(self.destination, body, headers=named)
+        finally:
+            await producer.stop()
+
+    async def unacknowledged(self) -> int:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=f"127.0.0.1:{self.server.port}", group_id="central-hub", enable_auto_commit=False,
+            **self._options,
+        )  # fmt: skip
+        await consumer.start()
+        try:
+            part = TopicPartition(self.destination, 0)
+            consumer.assign([part])
+            ends = await consumer.end_offsets([part])
+            return ends[part] - (await consumer.committed(part) or 0)
+        finally:
+            await consumer.stop()
 
     async def read(self) -> list[Got]:
         consumer = AIOKafkaConsumer(bootstrap_servers=f"127.0.0.1:{self.server.port}", **self._options)

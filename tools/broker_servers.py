@@ -41,11 +41,12 @@ class BrokerServer:
 
     Args:
         name: what it is called when it does not start.
+        below: where its directory is made; the system's place for such when it is None.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, below: Path | None = None) -> None:
         self.name = name
-        self.directory = Path(tempfile.mkdtemp(prefix=f"central-hub-{name}-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"central-hub-{name}-", dir=below))
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -126,16 +127,19 @@ class NatsServer(BrokerServer):
         current: the release that is built with Go, instead of Debian's.
         config: further lines of its configuration.
         sync: whether JetStream syncs each message to the disk before it acknowledges it (current only).
+        below: where its directory is made.
 
     Raises:
         MissingError: the program is not here.
     """
 
-    def __init__(self, *, current: bool = False, config: str = "", sync: bool = False) -> None:
+    def __init__(
+        self, *, current: bool = False, config: str = "", sync: bool = False, below: Path | None = None
+    ) -> None:
         program = CURRENT_NATS if current else find("nats-server")
         if program is None or not program.exists():
             raise MissingError(f"NATS ({'current' if current else 'Debian'}) is not here: {GET}")
-        super().__init__("nats")
+        super().__init__("nats", below)
         self._program = program
         synced = "  sync_interval: always\n" if sync else ""
         text = (
@@ -158,16 +162,17 @@ class RedisServer(BrokerServer):
 
     Args:
         settings: further lines of its configuration.
+        below: where its directory is made.
 
     Raises:
         MissingError: the program is not here.
     """
 
-    def __init__(self, *, settings: str = "") -> None:
+    def __init__(self, *, settings: str = "", below: Path | None = None) -> None:
         program = find("redis-server")
         if program is None:
             raise MissingError(f"Redis is not here: {GET}")
-        super().__init__("redis")
+        super().__init__("redis", below)
         self._program = program
         lines = (
             f"bind 127.0.0.1\nport {self.port}\ndir {self.directory}\nappendonly yes\nappendfsync always\nsave ''\n"
@@ -198,16 +203,17 @@ class KafkaServer(BrokerServer):
 
     Args:
         settings: further properties.
+        below: where its directory is made.
 
     Raises:
         MissingError: Java or the broker's archives are not here.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None, *, below: Path | None = None) -> None:
         java = find("java")
         if java is None or not any(KAFKA_JARS.glob("kafka_2.13-*.jar")):
             raise MissingError(f"Apache Kafka is not here (it needs Java and Maven): {GET}")
-        super().__init__("kafka")
+        super().__init__("kafka", below)
         self._java = java
         controller = free_port()
         properties = {

@@ -24,6 +24,7 @@ ELSEWHERE: Final = {
     "store_away": "tests/durability/test_postgres_benchmark.py",
     "slices": "tests/unit/quotas/test_quota_benchmarks.py",
     "rollouts": "tests/unit/rollouts/test_benchmark.py",
+    "brokers": "tests/relays/test_broker_benchmark.py",
     "breakers": "tests/unit/breakers/test_breakers_benchmark.py",
 }
 """Those whose short form is a test of its own."""

@@ -67,7 +67,7 @@ class Features:
             hooking=hooking(core, config, flags, told.reading, sender=sender),
             telling=told,
             routing=routing(core, discovery),
-            relaying=relaying(core, told.reading),
+            relaying=relaying(core, told),
             subscribing=subscribing(core, told.reading),
             sharing=sharing(core, discovery, quotas),
             breaking=breaking(core),

@@ -6,20 +6,27 @@ from dataclasses import dataclass
 
 from central_hub.adapters.brokers.opening import BrokerLinks
 from central_hub.app.parts import Core
+from central_hub.app.telling import EVENT_TYPES, Telling
 from central_hub.edge.operations import Operation
-from central_hub.events.reading import EventReading
+from central_hub.events.usecases import Publishing
 from central_hub.kernel.brokers import Brokers
-from central_hub.kernel.ids import PLATFORM
+from central_hub.kernel.context import Act, Principal, TenantContext
+from central_hub.kernel.ids import PLATFORM, DomainId, TenantId
 from central_hub.kernel.ports import Sealer
 from central_hub.monitoring.metrics import Collector
 from central_hub.monitoring.relays import relays_collector
+from central_hub.plans.book import PlanBook
 from central_hub.relays.following import Following
 from central_hub.relays.outcomes import Outcomes
 from central_hub.relays.routes import RelayRoutes
 from central_hub.relays.routes import operations as relays_operations
+from central_hub.relays.taking import Taking
 from central_hub.relays.usecases import Relays
 from central_hub.secrets.rules import bound_to
 from central_hub.secrets.view import SecretsView
+from central_hub.tenants.states import acts_in
+from central_hub.tenants.usecases import tenant_missing
+from central_hub.tenants.view import TenantsView
 
 
 class PlatformCredentials:
@@ -47,6 +54,35 @@ class PlatformCredentials:
         return opened.decode()
 
 
+class BoundTenants:
+    """Implements `Bindings`, and the publishing's `Access`, for what relays take in: the operator bound the tenant."""
+
+    def __init__(self, tenants: TenantsView, book: PlanBook) -> None:
+        self._tenants = tenants
+        self._book = book
+
+    def has(self, domain: DomainId) -> bool:
+        """Say whether there is such a tenant."""
+        return self._tenants.tenant(domain) is not None
+
+    def context(self, domain: DomainId, principal: Principal) -> TenantContext:
+        """Return what events of a tenant are recorded under; see the port."""
+        tenant = self._tenants.tenant(domain)
+        if tenant is None:
+            raise tenant_missing()
+        rank, acts = self._book.rank_of(tenant.tier) or 0, acts_in(tenant.state, operator=False)
+        ctx = TenantContext(
+            principal=principal, tenant_id=TenantId(domain), tier=tenant.tier, rank=rank, state=tenant.state.value,
+            acts=acts,
+        )  # fmt: skip
+        ctx.perform(Act.WRITE)
+        return ctx
+
+    def current(self, ctx: TenantContext) -> TenantContext:
+        """Return the context as it is now, or refuse."""
+        return self.context(ctx.domain, ctx.principal)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relaying:
     """What hands events to brokers."""
@@ -65,23 +101,26 @@ class Relaying:
         return relays_collector(self.core.relays, self.following, self.core.runner, self.core.clock)
 
 
-def relaying(core: Core, reading: EventReading, *, brokers: Brokers | None = None) -> Relaying:
+def relaying(core: Core, telling: Telling, *, brokers: Brokers | None = None) -> Relaying:
     """Wire relays.
 
     Args:
         core: what everything stands on.
-        reading: how records are told.
+        telling: how records are told, and what publishing asks.
         brokers: opens links, with the libraries that are installed by default.
     """
     credentials = PlatformCredentials(core.secrets, core.stores.sealer)
-    relays = Relays(core.relays, core.sequencer, credentials.has)
+    bindings = BoundTenants(core.tenants, core.book)
+    relays = Relays(core.relays, core.sequencer, credentials.has, bindings.has)
+    taking = Taking(Publishing(core.sequencer, bindings, EVENT_TYPES, telling.validating), bindings)
     following = Following(
         core.relays,
-        reading,
+        telling.reading,
         core.stores.log,
         core.runner,
         brokers or BrokerLinks(),
         credentials,
+        taking,
         Outcomes(core.relays, core.sequencer, core.clock),
         core.stores.cursors,
         core.ownership,

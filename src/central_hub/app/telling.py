@@ -68,6 +68,7 @@ class Telling:
     retention: Retention
     purging: Purging
     view: EventsView
+    validating: Validating
 
     def operations(self, version: str) -> tuple[Operation, ...]:
         """Return the rows of events, and of their contract."""
@@ -99,6 +100,7 @@ def telling(core: Core) -> Telling:
         publishing=Publishing(core.sequencer, core.authentication, EVENT_TYPES, validating),
         reading=reading,
         streams=streams,
+        validating=validating,
         own_types=OwnTypes(core.events, core.sequencer, core.authentication),
         retention=Retention(
             core.stores.log,

@@ -13,7 +13,7 @@ from central_hub.cli.failures import usage
 from central_hub.cli.output import Output
 from central_hub.cli.session import Session, client_command
 
-COLUMNS: Final = ("relay", "kind", "destination", "state", "trouble", "sent", "lag", "parked")
+COLUMNS: Final = ("relay", "kind", "destination", "state", "trouble", "events", "lag", "parked")
 PARKED_COLUMNS: Final = ("tenant", "position", "event", "type", "trouble", "bytes", "at")
 
 Relay = Annotated[str, typer.Argument(metavar="RELAY", help="Name of the relay.")]
@@ -64,14 +64,18 @@ def create(
     ] = [],
     type_: Annotated[list[str], typer.Option("--type", help="Type of event, may end in '*'; repeat it.")] = [],
     category: Annotated[list[str], typer.Option(help="Category of events; repeat it.")] = [],
+    into: Annotated[str, typer.Option(help="Take events from the broker instead: the tenant they become.")] = "",
+    subject: Annotated[str, typer.Option(help="Which NATS subjects are taken; all when left out.")] = "",
+    group: Annotated[str, typer.Option(help="Under which name the broker remembers what was taken.")] = "central-hub",
     start: Annotated[Begin, typer.Option(help="Begin now, or with what is kept.")] = Begin.NOW,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
-    """Create a relay: events go to a broker, at least once and in order."""
+    """Create a relay: events go to a broker, at least once and in order; with --into they come from one."""
     body: dict[str, object] = {
         "name": name, "kind": kind.value, "servers": server, "destination": destination, "prefix": prefix,
         "secret": secret, "tls": tls, "ca": _read(ca_file), "tenants": only_tenant, "types": type_,
-        "categories": category, "start": start.value, "description": description,
+        "categories": category, "into": into or None, "subject": subject, "group": group, "start": start.value,
+        "description": description,
     }  # fmt: skip
     answer = session.hub.post("/relays", body)
 
@@ -153,9 +157,10 @@ def _fields(relay: Json) -> dict[str, object]:
         "destination": relay["destination"],
         "state": relay["state"],
         "trouble": relay["trouble"] or "",
-        "sent": relay["sent"],
+        "events": relay["taken"] if relay["into"] else relay["sent"],
         "lag": f"{relay['lag_records']} records",
         "parked": relay["parked"],
+        "into": relay["into"] or "",
         "servers": ", ".join(relay["servers"]),
         "detail": relay["detail"],
         "tenants": ", ".join(relay["tenants"]) or "all",

@@ -15,6 +15,10 @@ import msgspec
 CONNECT_TIMEOUT_S: Final = 5.0
 SEND_TIMEOUT_S: Final = 15.0
 """For all messages of one `send`, until the last of them is acknowledged."""
+RECEIVE_MAX: Final = 256
+"""Messages that are taken from a broker together."""
+RECEIVE_WAIT_S: Final = 1.0
+"""How long is waited for the first of them."""
 DETAIL_MAX: Final = 200
 """Characters kept of what a broker says of a failure."""
 
@@ -41,6 +45,8 @@ class Trouble(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     REFUSED = "refused"
     TOO_LARGE = "too_large"
+    NOT_RECORDED = "not_recorded"
+    """What came from a broker cannot be recorded now; the detail says why."""
 
 
 OF_ONE: Final = frozenset({Trouble.TOO_LARGE})
@@ -97,8 +103,22 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     detail: str = ""
 
 
+class Received(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message from a broker.
+
+    Args:
+        body: as it came.
+        position: what the broker knows it by; the same when it comes again.
+        headers: names in lower case; attributes of an event are called as over HTTP (`ce-type`).
+    """
+
+    body: bytes
+    position: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class BrokerTarget(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Where messages go.
+    """Where messages go, or come from.
 
     Args:
         relay: the relay's name, told to the broker as that of the client.
@@ -108,9 +128,12 @@ class BrokerTarget(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         ca: PEM certificates that vouch for it, instead of the system's.
         credential: `user:password` or a token; empty for none.
         mechanism: how a user proves itself, where there are several ways (Kafka: `PLAIN`, `SCRAM-SHA-512`, …).
-        destination: the JetStream stream, the Redis key, the Kafka topic.
+        destination: the JetStream stream, the Redis key, the Kafka topic; where messages come from, likewise.
         prefix: what NATS subjects begin with.
         keep: how many entries Redis keeps about; 0 for all.
+        subject: which subjects of a JetStream stream are taken; empty for all.
+        group: under which name the broker remembers what was taken.
+        beginning: whether a group that is new begins with what there is.
     """
 
     relay: str
@@ -124,6 +147,9 @@ class BrokerTarget(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     destination: str
     prefix: str
     keep: int
+    subject: str = ""
+    group: str = ""
+    beginning: bool = False
 
     def __repr__(self) -> str:
         """Show nothing of the credential, whoever prints it."""
@@ -147,11 +173,43 @@ class Link(Protocol):
         ...
 
 
+class Source(Protocol):
+    """An open connection from which one relay takes messages. Bounded in time; after it raised it is not used again."""
+
+    async def receive(self) -> Sequence[Received]:
+        """Return what is next, at most `RECEIVE_MAX`, in the broker's order; nothing when none came for a while.
+
+        Raises:
+            BrokerError: it does not hold.
+        """
+        ...
+
+    async def acknowledge(self) -> None:
+        """Tell the broker that everything received so far is done with.
+
+        Raises:
+            BrokerError: it may not know, and hand that out again.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection; what was not acknowledged is handed out again. Never raises."""
+        ...
+
+
 class Brokers(Protocol):
-    """Opens links."""
+    """Opens links, and sources."""
 
     async def connect(self, target: BrokerTarget) -> Link:
         """Open one.
+
+        Raises:
+            BrokerError: it cannot be opened.
+        """
+        ...
+
+    async def listen(self, target: BrokerTarget) -> Source:
+        """Open a source.
 
         Raises:
             BrokerError: it cannot be opened.

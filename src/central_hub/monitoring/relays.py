@@ -44,6 +44,8 @@ def relays_collector(view: RelaysView, following: Following, applying: Applying,
         counters: tuple[tuple[str, str, Callable[[Relay, Line], float]], ...] = (
             ("sent_total", "Events that a broker acknowledged.", lambda _, line: line.sent),
             ("repeated_total", "Those of them that the broker had already.", lambda _, line: line.repeated),
+            ("taken_total", "Events of a broker that were recorded.", lambda _, line: line.taken),
+            ("refused_total", "Events of a broker that can never be recorded.", lambda _, line: line.refused),
             ("missed_records_total", "Records that had left the log before a relay came to them.",
              lambda _, line: line.missed),
         )  # fmt: skip

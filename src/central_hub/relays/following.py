@@ -1,4 +1,4 @@
-"""Follows the log for every relay: reads, writes events, hands them over, keeps cursors.
+"""Follows the log for every relay: reads, writes events, hands them over, keeps cursors; or takes from a broker.
 
 Each relay goes at its own pace and holds up nothing else: what its broker does not take waits in the log. A batch is
 handed over in order and acknowledged before the next one is; after any trouble the link is dropped and what was not
@@ -14,7 +14,17 @@ from typing import Final
 
 import structlog
 
-from central_hub.kernel.brokers import OF_ONE, BrokerError, Brokers, BrokerTarget, Link, Message, Sent, Trouble
+from central_hub.kernel.brokers import (
+    OF_ONE,
+    BrokerError,
+    Brokers,
+    BrokerTarget,
+    Link,
+    Message,
+    Received,
+    Sent,
+    Trouble,
+)
 from central_hub.kernel.clock import Clock
 from central_hub.kernel.cursors import Cursors
 from central_hub.kernel.errors import HubError
@@ -38,10 +48,12 @@ from central_hub.relays.model import (
 from central_hub.relays.outcomes import Outcomes
 from central_hub.relays.ports import Applying, Credentials, Shredded, Telling, WholeLog
 from central_hub.relays.rules import wait_s, wants
+from central_hub.relays.taking import Taking
 from central_hub.relays.view import RelaysView
 
 DRAW_BITS: Final = 24
 STORE_RETRY_S: Final = 1.0
+END_EVERY_S: Final = 0.5
 
 _log = structlog.get_logger("central_hub.relays")
 _RELAYS: Final = frozenset(fact.__name__ for fact in FACTS)
@@ -57,6 +69,7 @@ class Following:
         applying: what was applied, and how records are opened.
         brokers: opens links.
         credentials: what relays prove themselves with.
+        taking: records what brokers hand out.
         outcomes: records what has to be.
         cursors: where relays stand, durably.
         ownership: which relays are this hub's.
@@ -73,6 +86,7 @@ class Following:
         applying: Applying,
         brokers: Brokers,
         credentials: Credentials,
+        taking: Taking,
         outcomes: Outcomes,
         cursors: Cursors,
         ownership: Ownership,
@@ -86,6 +100,7 @@ class Following:
         self._applying = applying
         self._brokers = brokers
         self._credentials = credentials
+        self._taking = taking
         self._outcomes = outcomes
         self._cursors = cursors
         self._ownership = ownership
@@ -154,10 +169,11 @@ class Following:
 
     async def _end(self, relay_ids: Sequence[str]) -> None:
         tasks = [self._tasks.pop(relay_id) for relay_id in relay_ids]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        waiting = set(tasks)
+        while waiting:  # a client library may swallow a cancellation: it is told again
+            for task in waiting:
+                task.cancel()
+            _, waiting = await asyncio.wait(waiting, timeout=END_EVERY_S)
 
     async def _drop(self, relay_id: str) -> None:
         try:
@@ -172,6 +188,9 @@ class Following:
                 if not self._is_ours(line):
                     line.loaded = line.connected = False
                     await self._sleep(LOOK_EVERY_S)
+                    continue
+                if line.relay.settings.into:
+                    await self._take_in(line)
                     continue
                 if not line.loaded:
                     await self._begin(line)
@@ -215,6 +234,41 @@ class Following:
             line.connected = False
             await link.close()
 
+    async def _take_in(self, line: Line) -> None:
+        """Open a source and take from it as long as it holds; what is taken is acknowledged when it is recorded.
+
+        Raises:
+            BrokerError: it does not open, or does not hold.
+        """
+        source = await self._brokers.listen(self._target(line.relay))
+        try:
+            line.connected = True
+            while self._is_ours(line):
+                received = await source.receive()
+                if received and not await self._record(line, received):
+                    return
+                await source.acknowledge()
+                self._answers(line)
+        finally:
+            line.connected = False
+            await source.close()
+
+    async def _record(self, line: Line, received: Sequence[Received]) -> bool:
+        """Record what was taken, however long that takes; says whether it was, or is another hub's by now."""
+        while self._is_ours(line):
+            try:
+                taken = await self._taking.take(line.relay, received)
+            except HubError as error:
+                _log.warning("relays.not_recorded", relay=line.relay.name, code=error.code)
+                line.failing = self._one_more(line.failing, Trouble.NOT_RECORDED, error.code)
+                await asyncio.sleep(STORE_RETRY_S)
+                continue
+            line.taken += taken.accepted
+            line.known += taken.known
+            line.refused += taken.refused
+            return True
+        return False
+
     async def _go_on_after(self, line: Line, link: Link) -> None:
         """Believe a broker that says where it stands: what it lost it is given again, what it has it is not."""
         reached = await link.resume_after()
@@ -253,11 +307,12 @@ class Following:
         before = line.failing
         if before.trouble is not trouble:
             _log.warning("relays.broker_failed", relay=line.relay.name, trouble=trouble.value)
-        line.failing = Failing(
-            failures=before.failures + 1, since_ms=before.since_ms or self._clock.now_ms(), trouble=trouble,
-            detail=detail,
-        )  # fmt: skip
+        line.failing = self._one_more(before, trouble, detail)
         await asyncio.sleep(wait_s(line.failing.failures, self._draw(DRAW_BITS) / (1 << DRAW_BITS)))
+
+    def _one_more(self, before: Failing, trouble: Trouble, detail: str) -> Failing:
+        since_ms = before.since_ms or self._clock.now_ms()
+        return Failing(failures=before.failures + 1, since_ms=since_ms, trouble=trouble, detail=detail)
 
     async def _next(self, line: Line) -> Sequence[Message]:
         """Return what is handed over next, in order; nothing when everything was looked at."""
@@ -361,7 +416,8 @@ class Following:
         return BrokerTarget(
             relay=relay.name, history=f"{self._applying.incarnation}/{relay.id}", kind=given.kind, servers=servers,
             tls=given.tls, ca=given.ca, credential=credential, mechanism=given.mechanism,
-            destination=given.destination, prefix=given.prefix, keep=given.keep,
+            destination=given.destination, prefix=given.prefix, keep=given.keep, subject=given.subject,
+            group=given.group, beginning=given.beginning,
         )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ class Line:
         self.times: deque[tuple[int, int]] = deque()
         self.failing = Failing()
         self.sent = self.repeated = self.missed = self.parked = 0
+        self.taken = self.known = self.refused = 0
 
     @property
     def done(self) -> int:

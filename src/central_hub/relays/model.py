@@ -82,7 +82,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an operator says of a relay; all of it can be changed later.
 
     `secret` is the path of a secret of the platform, never the value. `tenants`, `types` and `categories` say which
-    events; what is empty wants all; a type may end in `*`.
+    events; what is empty wants all; a type may end in `*`. With `into`, which is a tenant, events are taken from the
+    broker instead and become that tenant's: those of `subject` (NATS), remembered there under `group`, and with
+    `beginning` those that were there before.
     """
 
     kind: BrokerKind
@@ -94,6 +96,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     secret: str = ""
     mechanism: str = ""
     keep: int = KEEP
+    into: str = ""
+    subject: str = ""
+    group: str = "central-hub"
+    beginning: bool = False
     tenants: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()

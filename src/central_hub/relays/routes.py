@@ -9,7 +9,7 @@ from central_hub.kernel.clock import Clock
 from central_hub.kernel.ids import PLATFORM
 from central_hub.kernel.ownership import Ownership
 from central_hub.relays.following import Following
-from central_hub.relays.model import OWNED_WORK, SCOPE_ADMIN, SCOPE_READ, Relay
+from central_hub.relays.model import OWNED_WORK, SCOPE_ADMIN, SCOPE_READ, Relay, Start
 from central_hub.relays.ports import Applying
 from central_hub.relays.schemas import (
     CreateRelay,
@@ -61,7 +61,8 @@ class RelayRoutes:
     async def create_relay(self, call: Call) -> Reply:
         """Create a relay."""
         body: CreateRelay = call.body
-        relay = await self._relays.create(call.ctx, body.name, settings_of(body), body.start, key=call.idempotency_key)
+        settings = settings_of(body, start=body.start)
+        relay = await self._relays.create(call.ctx, body.name, settings, body.start, key=call.idempotency_key)
         return Reply(body=self._shown(relay))
 
     async def list_relays(self, call: Call) -> Reply:
@@ -74,7 +75,9 @@ class RelayRoutes:
 
     async def put_relay(self, call: Call) -> Reply:
         """Change a relay."""
-        relay = await self._relays.change(call.ctx, call.path["relay_name"], settings_of(call.body))
+        beginning = self._relays.get(call.path["relay_name"]).settings.beginning
+        start = Start.START if beginning else Start.NOW
+        relay = await self._relays.change(call.ctx, call.path["relay_name"], settings_of(call.body, start=start))
         return Reply(body=self._shown(relay))
 
     async def pause_relay(self, call: Call) -> Reply:
@@ -119,7 +122,7 @@ def operations(routes: RelayRoutes) -> tuple[Operation, ...]:
             id="create_relay", method="POST", path="/relays", handler=routes.create_relay, body=CreateRelay,
             body_bytes_max=BODY_BYTES_MAX, answer=RelayAnswer, status=201,
             problems=("invalid_relay", "invalid_name", "reserved_name", "relay_exists"),
-            summary="Have events go to a message broker: NATS JetStream, Redis Streams or Kafka.",
+            summary="Have events go to a message broker (NATS JetStream, Redis Streams, Kafka), or come from one.",
             description="At least once, in order within a tenant's aggregate, as CloudEvents. The credential is the "
             "path of a secret of the platform below `relays/`.", **writes,
         ),

@@ -27,6 +27,7 @@ MECHANISMS: Final = {BrokerKind.KAFKA: ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?\Z|[0-9A-Fa-f:.]{2,45}\Z")
 _TYPE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}\*?\Z|\*\Z")
+_SUBJECT: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,64}|\*)(?:\.(?:[A-Za-z0-9_-]{1,64}|\*)){0,15}(?:\.>)?\Z|>\Z")
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,32}(\.[A-Za-z0-9_-]{1,32}){0,3}\Z")
 _FORMS: Final = {
     BrokerKind.NATS: re.compile(r"[A-Za-z0-9_-]{1,128}\Z"),
@@ -60,6 +61,7 @@ def check_settings(settings: Settings) -> None:
     if settings.mechanism and settings.mechanism not in MECHANISMS.get(settings.kind, ()):
         raise invalid("mechanism", f"is one of {', '.join(MECHANISMS[BrokerKind.KAFKA])}, for Kafka only")
     _check_filter(settings)
+    _check_into(settings)
 
 
 def wants(settings: Settings, *, tenant: str, category: str, type_: str, title: str) -> bool:
@@ -110,6 +112,19 @@ def relay_missing() -> HubError:
     return HubError(
         "relay_not_found", Kind.NOT_FOUND, "There is no relay of that name.", next_step="List them with GET /relays."
     )
+
+
+def _check_into(settings: Settings) -> None:
+    if not settings.into:
+        if settings.subject:
+            raise invalid("subject", "has a meaning with 'into' only")
+        return
+    if settings.tenants or settings.types or settings.categories:
+        raise invalid("tenants", "and other filters are for events that go to a broker, not for those that come in")
+    if settings.subject and (settings.kind is not BrokerKind.NATS or not _SUBJECT.match(settings.subject)):
+        raise invalid("subject", "is what a NATS subject is compared with, such as 'plant.orders.>'")
+    if not _FORMS[BrokerKind.NATS].match(settings.group):
+        raise invalid("group", "is a name of letters, digits, '_' and '-'")
 
 
 def _check_filter(settings: Settings) -> None:

@@ -38,7 +38,8 @@ Addresses = Annotated[list[Address], msgspec.Meta(min_length=1, max_length=SERVE
 
 class PutRelay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a relay is to do. `servers` are `host:port`; `secret` is the path of a secret of the platform with
-    `user:password` or a token; what is left out of `tenants`, `types` and `categories` wants all."""
+    `user:password` or a token; what is left out of `tenants`, `types` and `categories` wants all. With `into`, which is
+    a tenant's id, events are taken from the broker and become that tenant's."""
 
     kind: BrokerKind
     servers: Addresses
@@ -49,6 +50,9 @@ class PutRelay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     secret: Annotated[str, msgspec.Meta(max_length=256)] = ""
     mechanism: Annotated[str, msgspec.Meta(max_length=32)] = ""
     keep: Annotated[int, msgspec.Meta(ge=0, le=KEEP_MAX)] = KEEP
+    into: Name | None = None
+    subject: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    group: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] = "central-hub"
     tenants: Words = []
     types: Words = []
     categories: Words = []
@@ -70,7 +74,8 @@ class ParkedPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 class RelayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A relay and where it stands. `state` is `paused`, `elsewhere` (another hub's), `connecting`, `failing` or
-    `relaying`; counts are since this hub took it over; `lag_records` are records of the whole log."""
+    `relaying`; counts are since this hub took it over; `lag_records` are records of the whole log. Of one that takes
+    events in `taken`, `known` (from before) and `refused` count."""
 
     name: str
     kind: str
@@ -81,6 +86,9 @@ class RelayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None
     mechanism: str | None
     keep: int | None
+    into: str | None
+    subject: str | None
+    group: str | None
     tenants: list[str]
     types: list[str]
     categories: list[str]
@@ -95,6 +103,9 @@ class RelayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     missed: int
     parked: int
+    taken: int
+    known: int
+    refused: int
     lag_records: int
     lag_s: float
     failures: int
@@ -127,7 +138,7 @@ class ParkedList(msgspec.Struct, frozen=True, kw_only=True):
     parked: Annotated[list[ParkedAnswer], msgspec.Meta(max_length=PARKED_MAX)]
 
 
-def settings_of(body: PutRelay) -> Settings:
+def settings_of(body: PutRelay, *, start: Start = Start.NOW) -> Settings:
     """Read what is wanted of a relay.
 
     Raises:
@@ -144,6 +155,10 @@ def settings_of(body: PutRelay) -> Settings:
         secret=body.secret,
         mechanism=body.mechanism or (mechanisms[0] if mechanisms and body.secret else ""),
         keep=body.keep,
+        into=body.into or "",
+        subject=body.subject,
+        group=body.group,
+        beginning=start is Start.START,
         tenants=tuple(sorted(set(body.tenants))),
         types=tuple(sorted(set(body.types))),
         categories=tuple(sorted(set(body.categories))),
@@ -176,7 +191,10 @@ def relay_answer(
         tls=given.tls,
         secret=given.secret or None,
         mechanism=given.mechanism or None,
-        keep=given.keep if given.kind is BrokerKind.REDIS else None,
+        keep=given.keep if given.kind is BrokerKind.REDIS and not given.into else None,
+        into=given.into or None,
+        subject=given.subject or None,
+        group=given.group if given.into else None,
         tenants=list(given.tenants),
         types=list(given.types),
         categories=list(given.categories),
@@ -190,8 +208,11 @@ def relay_answer(
         sent=known.sent if known else 0,
         repeated=known.repeated if known else 0,
         missed=known.missed if known else 0,
+        taken=known.taken if known else 0,
+        known=known.known if known else 0,
+        refused=known.refused if known else 0,
         parked=parked,
-        lag_records=known.lag_records(pos) if known else 0,
+        lag_records=known.lag_records(pos) if known and not given.into else 0,
         lag_s=round(known.lag_ms(now_ms) / 1_000, 3) if known else 0.0,
         failures=failing.failures if failing else 0,
         failing_since=rfc3339(failing.since_ms) if failing and failing.since_ms else None,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from central_hub.kernel.context import TenantContext
 from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import Fact
-from central_hub.kernel.ids import PLATFORM, check_name
+from central_hub.kernel.ids import PLATFORM, DomainId, check_name
 from central_hub.kernel.ports import Idempotency
 from central_hub.kernel.sequencer import Sequencer, Tx
 from central_hub.relays.model import (
@@ -36,12 +36,20 @@ class Relays:
         view: what there is.
         sequencer: makes facts durable.
         has_secret: whether there is a secret of the platform at a path.
+        has_tenant: whether there is such a tenant.
     """
 
-    def __init__(self, view: RelaysView, sequencer: Sequencer, has_secret: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        view: RelaysView,
+        sequencer: Sequencer,
+        has_secret: Callable[[str], bool],
+        has_tenant: Callable[[DomainId], bool],
+    ) -> None:
         self._view = view
         self._sequencer = sequencer
         self._has_secret = has_secret
+        self._has_tenant = has_tenant
 
     async def create(
         self, ctx: TenantContext, name: str, settings: Settings, start: Start, *, key: str | None = None
@@ -95,6 +103,8 @@ class Relays:
         def decide(tx: Tx, relay: Relay) -> Fact | None:
             if settings.kind is not relay.settings.kind:
                 raise invalid("kind", "stays what it was; create another relay for another broker")
+            if bool(settings.into) is not bool(relay.settings.into):
+                raise invalid("into", "says which way events go, which stays; create another relay for the other")
             return None if settings == relay.settings else RelayChanged(relay_id=relay.id, settings=settings)
 
         return await self._change(ctx, name, decide)
@@ -164,3 +174,5 @@ class Relays:
         check_settings(settings)
         if settings.secret and not self._has_secret(settings.secret):
             raise invalid("secret", "names no secret of the platform: put it there first")
+        if settings.into and not self._has_tenant(DomainId(settings.into)):
+            raise invalid("into", "names no tenant")

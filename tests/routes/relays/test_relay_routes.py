@@ -7,7 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from central_hub.app.relaying import BoundTenants
 from central_hub.edge.pipeline import Answer
+from central_hub.kernel.context import Principal, PrincipalKind
+from central_hub.kernel.errors import HubError
+from central_hub.kernel.ids import DomainId
 from tests.isolation.world import running
 
 RELAY = {"name": "out", "kind": "nats", "servers": ["127.0.0.1:4222"]}
@@ -61,6 +65,8 @@ async def test_a_relay_has_the_shape_that_was_promised() -> None:
         ({"ca": "-----BEGIN CERTIFICATE-----"}, 422, "invalid_relay"),
         ({"tls": True, "ca": "nothing"}, 422, "invalid_relay"),
         ({"mechanism": "PLAIN"}, 422, "invalid_relay"),
+        ({"into": "nobody"}, 422, "invalid_relay"),
+        ({"subject": "a.>"}, 422, "invalid_relay"),
         ({"surprise": 1}, 422, "invalid_body"),
     ],
 )
@@ -69,6 +75,34 @@ async def test_what_cannot_work_is_refused(wanted: Any, status: int, code: str) 
         answer = await world.ask("POST", "/relays", key="root", body=RELAY | wanted)
         assert (answer.status, body(answer)["code"]) == (status, code), answer.body
         assert (await world.must("GET", "/relays", key="root"))["relays"] == []
+
+
+async def test_a_relay_that_takes_in_is_bound_to_a_tenant_that_is_there() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        wanted = RELAY | {"into": "acme", "subject": "plant.*.>", "destination": "PLANT"}
+        made = await world.must("POST", "/relays", key="root", body=wanted)
+        assert (made["into"], made["subject"], made["group"]) == ("acme", "plant.*.>", "central-hub")
+        for changes in ({"types": ["a"]}, {"tenants": ["acme"]}, {"subject": "a..b"}, {"group": "a b"}, {"into": None}):
+            put = {name: value for name, value in (wanted | changes).items() if name != "name"}
+            answer = await world.ask("PUT", "/relays/out", key="root", body=put)
+            assert (answer.status, body(answer)["code"]) == (422, "invalid_relay"), changes
+
+
+async def test_what_is_taken_in_is_held_to_what_the_tenant_may() -> None:
+    async with running() as world:
+        await world.tenant("acme", "pro")
+        bindings = BoundTenants(world.hub.core.tenants, world.hub.core.book)
+        principal = Principal(id="relay:in", kind=PrincipalKind.GATEWAY, home=DomainId("acme"), scopes=frozenset())
+        ctx = bindings.context(DomainId("acme"), principal)
+        assert (ctx.domain, ctx.tier) == ("acme", "pro")
+        assert bindings.current(ctx) == ctx
+        await world.must("POST", "/tenants/acme/suspend", key="root", body={"reason": "unpaid"})
+        with pytest.raises(HubError) as suspended:
+            bindings.current(ctx)
+        with pytest.raises(HubError) as missing:
+            bindings.context(DomainId("nobody"), principal)
+        assert (suspended.value.code, missing.value.code) == ("tenant_suspended", "tenant_not_found")
 
 
 async def test_a_name_is_taken_once_and_a_repeated_request_makes_no_second() -> None:

@@ -16,10 +16,14 @@ from central_hub.adapters.memory import MemoryLog
 from central_hub.app.telling import EVENT_TYPES
 from central_hub.events.model import EventPublished
 from central_hub.events.reading import EventReading
+from central_hub.events.usecases import Publishing
+from central_hub.events.validating import Validating
+from central_hub.events.view import EventsView
 from central_hub.kernel.brokers import BrokerError, BrokerKind, Brokers, BrokerTarget, Link, Message, Sent, Trouble
 from central_hub.kernel.context import Principal, PrincipalKind, TenantContext
+from central_hub.kernel.errors import HubError, Kind
 from central_hub.kernel.facts import FactTypes
-from central_hub.kernel.ids import PLATFORM, DomainId
+from central_hub.kernel.ids import PLATFORM, DomainId, TenantId
 from central_hub.kernel.records import HUB_ACTOR, Category
 from central_hub.kernel.runner import Runner
 from central_hub.kernel.sequencer import Sequencer, Tx
@@ -27,6 +31,7 @@ from central_hub.relays.following import Following
 from central_hub.relays.line import Line
 from central_hub.relays.model import FACTS, Relay, Server, Settings, Start
 from central_hub.relays.outcomes import Outcomes
+from central_hub.relays.taking import Taking
 from central_hub.relays.usecases import Relays
 from central_hub.relays.view import RelaysView
 from central_hub.tenants.model import FACTS as TENANTS_FACTS
@@ -135,19 +140,38 @@ class House:
         self.secrets: dict[str, str] = before.secrets if before else {}
         self.broker = before.broker if before else Broker()
         self.view = RelaysView()
+        self.there: set[str] = {"acme", "globex"}
         self.owned = Owned()
         types = FactTypes((*FACTS, *TENANTS_FACTS, EventPublished))
         self.runner = Runner(self.log, self.keys, types, [self.view])
         self.runner.incarnation = "inc1"
         self.sequencer = Sequencer(self.log, self.keys, self.runner, self.clock, os.urandom)
-        self.relays = Relays(self.view, self.sequencer, self.secrets.__contains__)
+        self.relays = Relays(self.view, self.sequencer, self.secrets.__contains__, self.there.__contains__)
         self.reading = EventReading(self.log, self.runner, EVENT_TYPES)
         self.following = Following(
             self.view, self.reading, self.log, self.runner, brokers or self.broker, self,
+            Taking(Publishing(self.sequencer, self, EVENT_TYPES, Validating(EventsView())), self),
             Outcomes(self.view, self.sequencer, self.clock, parked_max=parked_max), self.cursors, self.owned, self.keys,
             self.clock, lambda _bits: 0,
         )  # fmt: skip
         self.runner.listen(self.following.applied)
+
+    def context(self, domain: DomainId, principal: Principal) -> TenantContext:
+        """Implement `Bindings`."""
+        if domain not in self.there:
+            raise HubError("tenant_suspended", Kind.DENIED, "The tenant is suspended.")
+        return TenantContext(principal=principal, tenant_id=TenantId(domain), tier="pro", rank=1)
+
+    def current(self, ctx: TenantContext) -> TenantContext:
+        """Implement the publishing's `Access`."""
+        return self.context(ctx.domain, ctx.principal)
+
+    async def told(self, tenant: str = "acme") -> list[dict[str, Any]]:
+        """Return the events that were published in a tenant's domain, in order."""
+        records = await self.log.read_domain(DomainId(tenant), 0, 10_000)
+        opened = [applied for record in records if (applied := self.runner.opened(record)) is not None]
+        told = [one for applied in opened if (one := self.reading.told(applied)) is not None]
+        return [json.loads(one.body) for one in told]
 
     def value(self, path: str) -> str | None:
         """Implement `Credentials`."""

@@ -21,6 +21,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka
 
+from central_hub.adapters.brokers.ending import ended_within
 from central_hub.kernel.brokers import (
     CONNECT_TIMEOUT_S,
     SEND_TIMEOUT_S,
@@ -75,7 +76,7 @@ class KafkaLink:
             BrokerError: it cannot be reached or used.
         """
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong is told by the link
-        await _knock(target, tls)
+        await knock(target, tls)
         link = cls(target, tls)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -86,7 +87,7 @@ class KafkaLink:
             if isinstance(error, kafka.KafkaConnectionError):  # somebody answered just now: the library says no more
                 raise BrokerError(Trouble.DENIED, "it answers, and lets this user in at no address") from None
             if isinstance(error, Exception):
-                raise _reason(error) from None
+                raise reason(error) from None
             raise
         return link
 
@@ -118,19 +119,16 @@ class KafkaLink:
                     stored += 1
                 return Sent(stored=stored)
         except Exception as error:
-            reason = _reason(error)
-            return Sent(stored=stored, trouble=reason.trouble, detail=reason.detail)
+            found = reason(error)
+            return Sent(stored=stored, trouble=found.trouble, detail=found.detail)
 
     async def close(self) -> None:
         """Let go of the producer, with what it still holds."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await producer.stop()
-        except Exception:  # nobody takes what it still holds: that is handed over again, by another
-            await _abandon(producer)
+        if not await ended_within(STOP_TIMEOUT_S, producer.stop()):
+            await _abandon(producer)  # nobody takes what it still holds: that is handed over again, by another
 
     async def _together(self, messages: Sequence[Message]) -> list[BaseException | None]:
         waiting: list[asyncio.Future[object]] = []
@@ -153,27 +151,32 @@ class KafkaLink:
         return results if refused is None else [*results, refused]
 
     async def _begin(self) -> None:
-        target = self._target
-        user, colon, password = target.credential.partition(":")
-        proof: dict[str, Any] = {}  # Any: what the library takes
-        secured = "SSL" if self._tls is not None else "PLAINTEXT"
-        if target.credential:
-            secured = "SASL_SSL" if self._tls is not None else "SASL_PLAINTEXT"
-            proof = {
-                "sasl_mechanism": target.mechanism, "sasl_plain_username": user if colon else "",
-                "sasl_plain_password": password if colon else target.credential,
-            }  # fmt: skip
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=",".join(f"{host}:{port}" for host, port in target.servers),
-            client_id=f"central-hub-relay-{target.relay}", acks="all", enable_idempotence=True,
-            max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES, request_timeout_ms=REQUEST_TIMEOUT_MS,
-            security_protocol=secured, ssl_context=self._tls, **proof,
+            acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES,
+            request_timeout_ms=REQUEST_TIMEOUT_MS, **proof_of(self._target, self._tls),
         )  # fmt: skip
         await self._producer.start()
 
     async def _renew(self) -> None:
         await self.close()
         await self._begin()
+
+
+def proof_of(target: BrokerTarget, tls: ssl.SSLContext | None) -> dict[str, Any]:  # Any: what the library takes
+    """Return how a client reaches the brokers and proves itself."""
+    user, colon, password = target.credential.partition(":")
+    secured = "SSL" if tls is not None else "PLAINTEXT"
+    given: dict[str, Any] = {
+        "bootstrap_servers": ",".join(f"{host}:{port}" for host, port in target.servers),
+        "client_id": f"central-hub-relay-{target.relay}", "ssl_context": tls,
+    }  # fmt: skip  # Any: as above
+    if target.credential:
+        secured = f"SASL_{secured}"
+        given |= {
+            "sasl_mechanism": target.mechanism, "sasl_plain_username": user if colon else "",
+            "sasl_plain_password": password if colon else target.credential,
+        }  # fmt: skip
+    return given | {"security_protocol": secured}
 
 
 def _headers(message: Message) -> list[tuple[str, bytes]]:
@@ -186,7 +189,7 @@ def _headers(message: Message) -> list[tuple[str, bytes]]:
     ]
 
 
-async def _knock(target: BrokerTarget, tls: ssl.SSLContext | None) -> None:
+async def knock(target: BrokerTarget, tls: ssl.SSLContext | None) -> None:
     """Make sure that somebody answers, under TLS where it is asked for: the library says only that nobody was of use.
 
     Raises:
@@ -202,20 +205,16 @@ async def _knock(target: BrokerTarget, tls: ssl.SSLContext | None) -> None:
             last = error
         else:
             return
-    raise _reason(last)
+    raise reason(last)
 
 
 async def _abandon(producer: Any) -> None:  # Any: the library has no annotations
     """End a producer that cannot be stopped in order, so that nothing of it stays behind."""
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await producer._sender.close()
-            await producer.client.close()
-    except Exception:  # its connections are broken already
-        return
+    await ended_within(STOP_TIMEOUT_S, producer._sender.close())
+    await ended_within(STOP_TIMEOUT_S, producer.client.close())
 
 
-def _reason(error: BaseException) -> BrokerError:
+def reason(error: BaseException) -> BrokerError:
     """Say in the port's words what went wrong."""
     if isinstance(error, BrokerError):
         return error

@@ -21,6 +21,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from central_hub.adapters.brokers.ending import ended_within
 from central_hub.kernel.brokers import (
     CONNECT_TIMEOUT_S,
     SEND_TIMEOUT_S,
@@ -35,6 +36,7 @@ from central_hub.kernel.brokers import (
 CONTENT_TYPE: Final = "application/cloudevents+json"
 DEDUPLICATED_S: Final = 120
 """How long a stream that the relay makes knows messages by their ids."""
+END_S: Final = 1.0
 PENDING_BYTES: Final = 8 * 1024 * 1024
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -76,7 +78,7 @@ _info: Final = msgspec.json.Decoder(_StreamInfo)
 class NatsLink:
     """One connection; made by `open`."""
 
-    def __init__(self, client: Client, target: BrokerTarget, failure: _Failure) -> None:
+    def __init__(self, client: Client, target: BrokerTarget, failure: Failure) -> None:
         self._client = client
         self._target = target
         self._failure = failure
@@ -94,28 +96,18 @@ class NatsLink:
         Raises:
             BrokerError: it cannot be reached or used.
         """
-        failure = _Failure()
+        failure = Failure()
         client = Client()
-        user, colon, password = target.credential.partition(":")
-        proof: dict[str, Any] = {}  # Any: what the library takes
-        if target.credential:
-            proof = {"user": user, "password": password} if colon else {"token": target.credential}
-        scheme = "tls" if tls else "nats"
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await client.connect(
-                    [f"{scheme}://{_bracketed(host)}:{port}" for host, port in target.servers],
-                    name=f"central-hub relay {target.relay}", allow_reconnect=False, dont_randomize=True,
-                    connect_timeout=int(CONNECT_TIMEOUT_S), tls=tls, pending_size=PENDING_BYTES,
-                    error_cb=failure.error, disconnected_cb=failure.gone, closed_cb=failure.gone, **proof,
-                )  # fmt: skip
+                await connected(client, target, tls, failure)
                 link = cls(client, target, failure)
                 await client.subscribe(f"{link._inbox}.*.*", cb=link._acknowledged)
                 await link._find_stream()
         except BaseException as error:
-            await _let_go(client)
+            await let_go(client)
             if isinstance(error, Exception):
-                raise _reason(error, failure) from None
+                raise reason(error, failure) from None
             raise
         return link
 
@@ -138,7 +130,7 @@ class NatsLink:
     async def close(self) -> None:
         """Let go of the connection."""
         self._failure.told = None
-        await _let_go(self._client)
+        await let_go(self._client)
 
     def _within_limit(self, messages: Sequence[Message]) -> int:
         """Return how many messages come before the first that the server would end the connection for."""
@@ -171,7 +163,7 @@ class NatsLink:
         except BrokerError as error:
             return error
         except (nats.errors.Error, OSError) as error:
-            return _reason(error, self._failure)
+            return reason(error, self._failure)
         finally:
             self._whole = None
         return None
@@ -229,7 +221,7 @@ class NatsLink:
         return _info.decode(answer.data)
 
 
-class _Failure:
+class Failure:
     """Takes what the library says aside: the last error, and that the connection has gone."""
 
     def __init__(self) -> None:
@@ -237,17 +229,34 @@ class _Failure:
         self.told: Any = None  # Any: a callback, set by the link
 
     async def error(self, error: Exception) -> None:
+        """Remember what the library says."""
         self.last = error
         if self.told is not None and "permissions" in str(error).lower():
-            self.told(_reason(error, self))  # nobody acknowledges what may not be published
+            self.told(reason(error, self))  # nobody acknowledges what may not be published
 
     async def gone(self) -> None:
+        """Tell the link that its connection has gone."""
         if self.told is not None:
-            self.told(_reason(self.last or nats.errors.ConnectionClosedError(), self))
+            self.told(reason(self.last or nats.errors.ConnectionClosedError(), self))
 
 
 _HEADERS_BYTES: Final = 1_024
 """Room that is left for headers below the server's largest payload."""
+
+
+async def connected(client: Client, target: BrokerTarget, tls: ssl.SSLContext | None, failure: Failure) -> None:
+    """Connect a client to the first server that takes it; it mends nothing by itself."""
+    user, colon, password = target.credential.partition(":")
+    proof: dict[str, Any] = {}  # Any: what the library takes
+    if target.credential:
+        proof = {"user": user, "password": password} if colon else {"token": target.credential}
+    scheme = "tls" if tls else "nats"
+    await client.connect(
+        [f"{scheme}://{_bracketed(host)}:{port}" for host, port in target.servers],
+        name=f"central-hub relay {target.relay}", allow_reconnect=False, dont_randomize=True,
+        connect_timeout=int(CONNECT_TIMEOUT_S), tls=tls, pending_size=PENDING_BYTES,
+        error_cb=failure.error, disconnected_cb=failure.gone, closed_cb=failure.gone, **proof,
+    )  # fmt: skip
 
 
 def subject_of(prefix: str, message: Message) -> str:
@@ -270,7 +279,7 @@ def _trouble(error: _Error) -> BrokerError:
     return BrokerError(trouble, error.description)
 
 
-def _reason(error: Exception, failure: _Failure) -> BrokerError:
+def reason(error: Exception, failure: Failure) -> BrokerError:
     """Say in the port's words what went wrong; the library tells the true reason aside."""
     if isinstance(error, BrokerError):
         return error
@@ -291,9 +300,6 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _let_go(client: Client) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            await client.close()
-    except Exception:  # whatever it says, nothing is sent on it any more
-        return
+async def let_go(client: Client) -> None:
+    """Close a client's connection, whatever it says."""
+    await ended_within(END_S, client.close())

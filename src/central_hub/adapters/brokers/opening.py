@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 
-from central_hub.kernel.brokers import BrokerError, BrokerKind, BrokerTarget, Link, Trouble
+from central_hub.kernel.brokers import BrokerError, BrokerKind, BrokerTarget, Link, Source, Trouble
 
 
 class BrokerLinks:
@@ -31,9 +31,26 @@ class BrokerLinks:
 
                     return await KafkaLink.open(target, tls_of(target))
         except ModuleNotFoundError as missing:
-            raise BrokerError(
-                Trouble.NOT_INSTALLED, f"pip install 'central-hub[{target.kind.value}]' ({missing.name} is missing)"
-            ) from None
+            raise _not_installed(target, missing) from None
+
+    async def listen(self, target: BrokerTarget) -> Source:
+        """Open a source; see the port."""
+        try:
+            match target.kind:
+                case BrokerKind.NATS:
+                    from central_hub.adapters.brokers.nats_source import NatsSource
+
+                    return await NatsSource.open(target, tls_of(target))
+                case BrokerKind.REDIS:
+                    from central_hub.adapters.brokers.redis_source import RedisSource
+
+                    return await RedisSource.open(target, tls_of(target))
+                case BrokerKind.KAFKA:
+                    from central_hub.adapters.brokers.kafka_source import KafkaSource
+
+                    return await KafkaSource.open(target, tls_of(target))
+        except ModuleNotFoundError as missing:
+            raise _not_installed(target, missing) from None
 
 
 def tls_of(target: BrokerTarget) -> ssl.SSLContext | None:
@@ -48,3 +65,8 @@ def tls_of(target: BrokerTarget) -> ssl.SSLContext | None:
         return ssl.create_default_context(cadata=target.ca or None)
     except ssl.SSLError as error:
         raise BrokerError(Trouble.TLS_FAILED, error.reason or "the certificates cannot be read") from None
+
+
+def _not_installed(target: BrokerTarget, missing: ModuleNotFoundError) -> BrokerError:
+    kind = target.kind.value
+    return BrokerError(Trouble.NOT_INSTALLED, f"pip install 'central-hub[{kind}]' ({missing.name} is missing)")

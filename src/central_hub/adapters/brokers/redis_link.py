@@ -25,6 +25,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
+from central_hub.adapters.brokers.ending import ended_within
 from central_hub.kernel.brokers import (
     CONNECT_TIMEOUT_S,
     SEND_TIMEOUT_S,
@@ -36,6 +37,7 @@ from central_hub.kernel.brokers import (
     Trouble,
 )
 
+END_S: Final = 1.0
 LOOKED_BACK: Final = 64
 """Entries from the end of the stream among which the marker's has to be, so that the marker is believed."""
 _NONE: Final = b"none"
@@ -59,19 +61,7 @@ class RedisLink:
         Raises:
             BrokerError: there is none, or the key holds something else.
         """
-        last = BrokerError(Trouble.UNREACHABLE)
-        for host, port in target.servers:
-            client = _client(target, host, port)
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await _check(client, target)
-                return cls(client, target)
-            except BaseException as error:
-                await _let_go(client)
-                if not isinstance(error, Exception):
-                    raise
-                last = _reason(error)
-        raise last
+        return cls(await connected(target), target)
 
     async def resume_after(self) -> int | None:
         """Return the marker's position, when the entry that it names is at the end of the stream."""
@@ -86,7 +76,7 @@ class RedisLink:
                     await self._client.xrevrange(self._target.destination, count=LOOKED_BACK),
                 )
         except Exception as error:
-            raise _reason(error) from None
+            raise reason(error) from None
         return int(pos) if any(fields.get(b"id") == last for _, fields in entries) else None
 
     async def send(self, messages: Sequence[Message]) -> Sent:
@@ -105,8 +95,8 @@ class RedisLink:
                 pipeline.hset(self._marker, mapping=cast("Mapping[Any, Any]", marker))  # Any: as the library takes it
                 await pipeline.execute()
         except Exception as error:
-            reason = _reason(error)
-            return Sent(stored=0, trouble=reason.trouble, detail=reason.detail)
+            found = reason(error)
+            return Sent(stored=0, trouble=found.trouble, detail=found.detail)
         self._left = [value.encode() for value in marker.values()]
         return Sent(stored=len(messages))
 
@@ -120,7 +110,28 @@ class RedisLink:
 
     async def close(self) -> None:
         """Let go of the connection."""
-        await _let_go(self._client)
+        await let_go(self._client)
+
+
+async def connected(target: BrokerTarget) -> Redis:
+    """Connect to the first address that answers as a primary.
+
+    Raises:
+        BrokerError: there is none, or the key holds something else.
+    """
+    last = BrokerError(Trouble.UNREACHABLE)
+    for host, port in target.servers:
+        client = _client(target, host, port)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await _check(client, target)
+            return client
+        except BaseException as error:
+            await let_go(client)
+            if not isinstance(error, Exception):
+                raise
+            last = reason(error)
+    raise last
 
 
 def marker_of(destination: str, relay: str) -> str:
@@ -151,7 +162,7 @@ async def _check(client: Redis, target: BrokerTarget) -> None:
         raise BrokerError(Trouble.NO_DESTINATION, f"the key holds a {kind.decode()}")
 
 
-def _reason(error: Exception) -> BrokerError:
+def reason(error: Exception) -> BrokerError:
     """Say in the port's words what went wrong."""
     if isinstance(error, BrokerError):
         return error
@@ -179,9 +190,6 @@ def _reason(error: Exception) -> BrokerError:
     return BrokerError(Trouble.REFUSED, text)
 
 
-async def _let_go(client: Redis) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            await client.aclose(close_connection_pool=True)
-    except Exception:  # whatever it says, nothing is sent on it any more
-        return
+async def let_go(client: Redis) -> None:
+    """Close a client's connection, whatever it says."""
+    await ended_within(END_S, client.aclose(close_connection_pool=True))
