@@ -180,6 +180,8 @@ ARGUED: Final = {
     " that is asked for beside it",
     "tenants/trials.py:Trials._end.decide: tenant is None -> False": "the key of a tenant that is gone is gone too, so"
     " nothing is decided for it",
+    # relays
+    "relays/following.py:Following._message: applied.domain not in relay.settings.tenants -> False": _TWICE,
     # webhooks
     "webhooks/noticing.py:Noticing.look: self._differs(domain, key) -> True": _TWICE,
     "webhooks/noticing.py:Noticing._differs: now != self._view.value(domain, key) -> True": _TWICE,

@@ -36,6 +36,7 @@ ROOMS: Final = (
     "quotas",
     "secrets",
     "webhooks",
+    "relays",
     "events",
     "health",
     "breakers/ledger.py",

@@ -55,6 +55,7 @@ TESTS: Final = (
     "tests/unit/kernel",
     "tests/unit/plans",
     "tests/unit/registry",
+    "tests/unit/relays",
     "tests/unit/rollouts/test_followers.py",
     "tests/unit/rollouts/test_log.py",
     "tests/unit/rollouts/test_rolling.py",

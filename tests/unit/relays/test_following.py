@@ -12,7 +12,7 @@ from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM
 from central_hub.relays import following, model
 from central_hub.relays.model import BATCH_MAX, QUEUE_MAX, Start, Status
-from tests.unit.relays.house import SETTINGS, House, ctx, opened
+from tests.unit.relays.house import ACME, SETTINGS, House, ctx, opened
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +216,19 @@ async def test_a_relay_without_its_secret_says_so_and_goes_on_with_it() -> None:
         await house.relays.pause(ctx(), "out")
         await house.relays.resume(ctx(), "out")
         await house.until(lambda: house.line().failing.trouble is Trouble.NO_CREDENTIAL)
+
+
+async def test_events_of_a_tenant_that_was_shredded_meanwhile_are_not_handed_over() -> None:
+    async with opened() as house:
+        house.broker.away = True
+        await house.create()
+        await house.publish(1)
+        await house.publish(2, tenant="globex")
+        await house.until(lambda: house.line().failing.failures)
+        await house.keys.shred(ACME)
+        house.broker.away = False
+        await house.settled()
+        assert house.broker.numbers == [2]
 
 
 async def test_a_deleted_relay_ends_and_one_of_its_name_begins_anew() -> None:
