@@ -336,8 +336,7 @@ class Following:
             line.scanned = max(line.scanned, applied_pos)
             line.live = line.scanned == self._applying.pos
             return not line.live
-        if known[0].pos > line.scanned + 1:
-            line.missed += known[0].pos - line.scanned - 1
+        line.missed += known[-1].pos - line.scanned - len(known)
         for start in range(0, len(known), ENCODE_SLICE):
             part = known[start : start + ENCODE_SLICE]
             self._look_at(line, [one for record in part if (one := self._applying.opened(record)) is not None])
