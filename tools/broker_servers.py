@@ -186,7 +186,8 @@ class RedisServer(BrokerServer):
 
     def environment(self) -> dict[str, str] | None:
         """Return the environment it is started in."""
-        return {**os.environ, "LD_LIBRARY_PATH": libraries()} if TOOLS in self._program.parents else None
+        unpacked = TOOLS.resolve() in self._program.resolve().parents
+        return {**os.environ, "LD_LIBRARY_PATH": libraries()} if unpacked else None
 
     def is_ready(self) -> bool:
         """Say whether it answers, with its file loaded."""
