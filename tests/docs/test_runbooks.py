@@ -44,7 +44,7 @@ CLIENT_SETTINGS: Final = {"HUB_URL", "HUB_API_KEY"}
 """Of the command line and the SDK."""
 OTHERS: Final = {
     "max_connections", "min_decryption_version", "synchronous_standby_names", "pg_basebackup", "pg_dump",
-    "hub_unreachable", "central_hub.head.incarnation", "max_payload", "max_msg_size",
+    "hub_unreachable", "central_hub.head.incarnation", "max_payload", "max_msg_size", "hub_events_days",
 }  # fmt: skip
 """Names of other programs and of tables, and the code that the SDK gives to having no hub."""
 

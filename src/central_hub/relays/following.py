@@ -404,7 +404,9 @@ class Following:
             one.set()
 
     def _is_ours(self, line: Line) -> bool:
-        return self._ownership.owns(OWNED_WORK, line.relay.id)
+        """Say whether a relay is this hub's to go on with, as it is: not paused, changed or deleted meanwhile."""
+        now = self._view.relay(PLATFORM, line.relay.id)
+        return _same(line.relay, now) and self._ownership.owns(OWNED_WORK, line.relay.id)
 
     def _target(self, relay: Relay) -> BrokerTarget:
         given = relay.settings
