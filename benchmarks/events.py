@@ -60,12 +60,12 @@ def singles(connection: int, count: int, key: str, prefix: str = "one") -> Itera
         yield post("/events", key, body)
 
 
-def batches(connection: int, count: int, key: str) -> list[bytes]:
+def batches(connection: int, count: int, key: str, prefix: str = "many") -> list[bytes]:
     """Return one connection's batches of `BATCH`."""
     made: list[bytes] = []
     for batch in range(count):
         first = (batch * BATCH_CONNECTIONS + connection) * BATCH
-        items = [event(name_of(number, "many")) for number in range(first, first + BATCH)]
+        items = [event(name_of(number, prefix)) for number in range(first, first + BATCH)]
         made.append(post("/events", key, json.dumps(items).encode()))
     return made
 
