@@ -7,7 +7,7 @@ JetStream first: a current NATS with `sync_interval: always`, so that what is ac
 on the same disk, in the same run, with the same number in flight and events of the same bytes; one connection, and as
 many as the hub has. Its publisher speaks the protocol over plain sockets, since the client library would be the limit.
 Batches are JetStream's atomic batches of 100. Both have their turns, one after the other, and the ratio is the median
-over the turns. The hub has one core; NATS and the load may use both.
+over the turns. Each has the same one core, and the load the other.
 
 Then relays: a hub with events waiting hands them to each broker there is; the rate is over all of them, or over what
 went in the first 20 s. The delay is timed from the publisher's answer to the event at a subscriber of NATS, at 500
@@ -204,7 +204,9 @@ def beside_jetstream(hub: HubProcess, key: str, directory: Path, *, turns: int, 
     theirs: list[dict[str, Any]] = []
     ours: list[dict[str, Any]] = []
     try:
+        os.sched_setaffinity(0, {SERVER_CPU})  # what it starts has the core that the hub has, and no other
         server.start()
+        os.sched_setaffinity(0, {LOAD_CPU})
         asyncio.run(make_stream(server.port, "one"))
         asyncio.run(make_stream(server.port, "many", allow_atomic=True))
         for turn in range(turns):
@@ -326,11 +328,11 @@ def main() -> None:
         options = {"writes_per_tenant_s": UNLIMITED, "reads_per_tenant_s": UNLIMITED}
         with running_hub(root / "data", cpu=SERVER_CPU, **options) as hub:
             key = hub.tenant("bench", "enterprise")
-            os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))  # brokers may use every core
             try:
                 figures = beside_jetstream(hub, key, root, **sizes)
             except MissingError as missing:
                 sys.exit(str(missing))
+            os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))  # brokers may use every core
             figures["relays"] = relays(hub, key, root, told=200 if short else 5_000)
         figures["fsyncs_per_s"] = fsyncs_per_second(root)
     figures["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
