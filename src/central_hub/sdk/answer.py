@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from central_hub.sdk.model import Endpoint
+from central_hub.kernel.errors import HubError, Kind
+from central_hub.sdk.model import CALL_ANSWER_BYTES_MAX, Endpoint
+
+if TYPE_CHECKING:
+    import aiohttp
 
 Source = Literal["service", "cache", "default"]
 
@@ -56,3 +60,25 @@ class ServiceResponse:
     def text(self) -> str:
         """Return the body as UTF-8 text."""
         return self.body.decode("utf-8", "replace")
+
+
+async def read_limited(service: str, response: aiohttp.ClientResponse) -> bytes:
+    """Read a body of unknown length.
+
+    Raises:
+        HubError: `answer_too_large`.
+    """
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > CALL_ANSWER_BYTES_MAX:
+                raise HubError(
+                    "answer_too_large",
+                    Kind.TOO_LARGE,
+                    f"{service} answered with more than {CALL_ANSWER_BYTES_MAX} bytes.",
+                    next_step="Page the answer, or call resolve() and stream it yourself.",
+                )
+    finally:
+        response.release() if response.content.at_eof() else response.close()
+    return bytes(body)

@@ -19,8 +19,9 @@ import msgspec
 
 from central_hub.breakers.rules import REFUSED, Breaker
 from central_hub.kernel.errors import HubError, Kind
-from central_hub.sdk.answer import ServiceResponse
+from central_hub.sdk.answer import ServiceResponse, read_limited
 from central_hub.sdk.balancing import Target
+from central_hub.sdk.call_windows import CallWindows
 from central_hub.sdk.circuits import FAILED_STATUS, BreakerOpen, Circuits
 from central_hub.sdk.context import CALLER, CORRELATION, DEADLINE, TENANT, TIER, USER, RequestContext, current_context
 from central_hub.sdk.fallback import STANDS_IN_FOR, Fallback, Key, LastAnswers, check, key_of
@@ -41,7 +42,6 @@ RETRIED_STATUS: Final = frozenset({502, 503, 504})
 CONNECTIONS_PER_INSTANCE_MAX: Final = 256
 OUTCOMES_MAX: Final = 10_000
 """Outcomes kept until they are reported; the oldest are dropped past it."""
-
 BUDGET_MAX: Final = 50.0
 BUDGET_PER_CALL: Final = 0.2
 """Retries after sending that one call earns: at most one in five calls is repeated for long."""
@@ -112,6 +112,7 @@ class Caller:
     Args:
         follower: has the view.
         circuits: the breakers of its calls.
+        windows: counts them.
         tenant_id, user_id, tier: sent when there is no request context.
         service_name: what this process is called.
     """
@@ -120,6 +121,7 @@ class Caller:
         self,
         follower: Follower,
         circuits: Circuits,
+        windows: CallWindows,
         *,
         tenant_id: str | None,
         user_id: str | None,
@@ -133,6 +135,7 @@ class Caller:
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._budget = BUDGET_MAX
         self._circuits = circuits
+        self._windows = windows
         self._answers = LastAnswers()
         self.fallbacks = 0
         self.outcomes: deque[msgspec.Struct] = deque(maxlen=OUTCOMES_MAX)
@@ -216,8 +219,7 @@ class Caller:
         self.calls += 1
         self._budget = min(BUDGET_MAX, self._budget + BUDGET_PER_CALL)
         try:
-            call.breaker, call.permit = await self._enter(service, route_class, context.tenant_id or "")
-            response = await self._judged(call)
+            response = await self._counted(call, route_class, context.tenant_id or "")
         except HubError as error:
             stand_in = self._stand_in(service, fallback, key) if error.kind in STANDS_IN_FOR else None
             if stand_in is not None:
@@ -241,6 +243,22 @@ class Caller:
             if entered is None:
                 raise
             return entered
+
+    async def _counted(self, call: _Call, route_class: str, tenant_id: str) -> ServiceResponse:
+        """Make a call that its breaker lets through, and count it, all attempts as one."""
+        of, began_s = (tenant_id, call.service, route_class), time.monotonic()
+        try:
+            call.breaker, call.permit = await self._enter(call.service, route_class, tenant_id)
+            response = await self._judged(call)
+        except HubError as error:
+            if isinstance(error, BreakerOpen):
+                self._windows.refused(*of)
+            elif call.failed and error.kind in STANDS_IN_FOR:
+                self._windows.ended(*of, (time.monotonic() - began_s) * 1_000, error.code)
+            raise
+        failed = f"http_{response.status}" if response.status >= FAILED_STATUS else ""
+        self._windows.ended(*of, (time.monotonic() - began_s) * 1_000, failed)
+        return response
 
     async def _judged(self, call: _Call) -> ServiceResponse:
         """Make a call, and let its breaker know how it went: the call as a whole, whichever instances were tried."""
@@ -374,7 +392,7 @@ class Caller:
         if length is not None and length <= CALL_ANSWER_BYTES_MAX:
             body = await response.read()
         else:
-            body = await _read_limited(call, response)
+            body = await read_limited(call.service, response)
         return ServiceResponse(response.status, response.headers, body, target.endpoint, len(call.tried) + 1)
 
     def _headers(
@@ -436,23 +454,6 @@ class Caller:
                 target.endpoint.instance_id, ok=False, latency_ms=(now_s - began_s) * 1000, error=type(error).__name__
             )
         )
-
-
-async def _read_limited(call: _Call, response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > CALL_ANSWER_BYTES_MAX:
-                raise HubError(
-                    "answer_too_large",
-                    Kind.TOO_LARGE,
-                    f"{call.service} answered with more than {CALL_ANSWER_BYTES_MAX} bytes.",
-                    next_step="Page the answer, or call resolve() and stream it yourself.",
-                )
-    finally:
-        response.release() if response.content.at_eof() else response.close()
-    return bytes(body)
 
 
 def _check_path(path: str) -> None:

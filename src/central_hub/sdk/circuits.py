@@ -136,6 +136,7 @@ class Circuits:
         tenant_id: whose client it is; empty for the key's own tenant.
         now_s: monotonic seconds.
         wall_s: Unix epoch seconds.
+        told: called with every change; it must not wait or raise.
     """
 
     def __init__(
@@ -145,7 +146,9 @@ class Circuits:
         *,
         now_s: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,
+        told: Callable[[CircuitChange], None] | None = None,
     ) -> None:
+        self._told_all = told
         self._link = link
         self._tenant_id = tenant_id
         self._now_s = now_s
@@ -376,6 +379,8 @@ class Circuits:
             evidence=transition.evidence,
             until=self._wall(transition.until_s) if 0 < transition.until_s < math.inf else None,
         )
+        if self._told_all is not None:
+            self._told_all(change)
         for waiting in self._listeners:
             if waiting.full():
                 waiting.get_nowait()

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
 
-import msgspec
-
 from central_hub.breakers.model import State
 from central_hub.kernel.errors import HubError, Kind
+from central_hub.sdk.call_reporting import CallReporter, report_outcomes
+from central_hub.sdk.call_windows import CallWindows
 from central_hub.sdk.calling import Caller, no_instance
 from central_hub.sdk.circuits import Circuit, CircuitChange, Circuits, CircuitState
 from central_hub.sdk.configuration_calls import ConfigurationCalls
@@ -30,8 +30,6 @@ from central_hub.sdk.routing import RoutingCalls
 from central_hub.sdk.secret_values import SecretValues
 from central_hub.sdk.store import ViewStore, default_directory, who
 
-REPORT_S: Final = 1.0
-REPORT_MAX: Final = 1_000
 READY_S: Final = 5.0
 
 T = TypeVar("T")
@@ -55,6 +53,7 @@ class HubClient(ConfigurationCalls, EventCalls, RoutingCalls):
         cache_dir: where the view is kept, default `HUB_CACHE_DIR` or the user's cache directory;
             "" keeps it in memory only.
         watch: services to follow from the start, `*` for all; others are followed from their first use.
+        report_calls: publish what `request` saw (windows, failures, breakers) as events; needs a `service_name`.
 
     Raises:
         HubError: `invalid_hub_url`.
@@ -72,6 +71,7 @@ class HubClient(ConfigurationCalls, EventCalls, RoutingCalls):
         zone: str = "",
         cache_dir: str | Path | None = None,
         watch: Collection[str] = (),
+        report_calls: bool = True,
     ) -> None:
         url = base_url or os.environ.get("HUB_URL") or DEFAULT_URL
         key = api_key or os.environ.get("HUB_API_KEY") or None
@@ -88,14 +88,17 @@ class HubClient(ConfigurationCalls, EventCalls, RoutingCalls):
         EventCalls.__init__(self, self._link, f"/services/{service_name}" if service_name else UNKNOWN_SOURCE)
         self._secrets = SecretValues(self._link, tenant_id)
         self._follower = Follower(self._link, store, zone=zone, names=watch)
-        self._circuits = Circuits(self._link, tenant_id or "")
+        self._windows = CallWindows(service_name if report_calls else "", _mint)
+        self._calls = CallReporter(self._link, self._windows, f"/services/{service_name}")
+        self._circuits = Circuits(self._link, tenant_id or "", told=self._windows.changed)
         self._follower.on_verdict = self._circuits.sharing.told
         self._caller = Caller(
-            self._follower, self._circuits, tenant_id=tenant_id, user_id=user_id, tier=tier, service_name=service_name
-        )
+            self._follower, self._circuits, self._windows,
+            tenant_id=tenant_id, user_id=user_id, tier=tier, service_name=service_name,
+        )  # fmt: skip
         self._tenant_id = tenant_id
         self._pools = self._follower.pools
-        self._reporter: asyncio.Task[None] | None = None
+        self._reporters: tuple[asyncio.Task[None], ...] = ()
         self.request = self._caller.request
 
     async def __aenter__(self) -> Self:
@@ -107,21 +110,23 @@ class HubClient(ConfigurationCalls, EventCalls, RoutingCalls):
 
     async def open(self) -> None:
         """Load the view from disk and begin to follow the hub; returns at once."""
-        if self._reporter is not None:
+        if self._reporters:
             return
         await self._link.open()
         self._circuits.open()
         await self._caller.open()
         await self._follower.open()
-        self._reporter = asyncio.create_task(self._report_outcomes(), name="central_hub.outcomes")
+        outcomes = report_outcomes(self._link, self._caller.outcomes, lambda: self.connected or self._has_routed)
+        self._reporters = (asyncio.create_task(outcomes), asyncio.create_task(self._calls.run()))
 
     async def close(self) -> None:
         """Stop following, save the view and close every connection."""
-        if self._reporter is not None:
-            self._reporter.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reporter
-            self._reporter = None
+        for reporter in self._reporters:
+            reporter.cancel()
+        await asyncio.gather(*self._reporters, return_exceptions=True)
+        if self._reporters and self.connected:
+            await self._calls.last_word()
+        self._reporters = ()
         await self._circuits.close()
         await self._close_configurations()
         await self._follower.close()
@@ -414,20 +419,6 @@ class HubClient(ConfigurationCalls, EventCalls, RoutingCalls):
     def _has_instance(self, name: str) -> bool:
         pool = self._follower.pool(name)
         return pool is not None and pool.pick() is not None
-
-    async def _report_outcomes(self) -> None:
-        """Report how calls went, once a second, until the hub says that it does not take that."""
-        outcomes = self._caller.outcomes
-        while True:
-            await asyncio.sleep(REPORT_S)
-            while outcomes and (self.connected or self._has_routed):
-                batch = [outcomes.popleft() for _ in range(min(len(outcomes), REPORT_MAX))]
-                try:
-                    read(await self._link.send(self._protocol.outcomes(msgspec.to_builtins(batch))))
-                except HubError as error:
-                    if error.kind in (Kind.NOT_FOUND, Kind.METHOD, Kind.DENIED):
-                        return
-                    break
 
 
 def _mint() -> str:

@@ -45,6 +45,7 @@ class SyncHubClient:
         zone: str = "",
         cache_dir: str | Path | None = None,
         watch: Collection[str] = (),
+        report_calls: bool = True,
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="central_hub", daemon=True)
@@ -58,6 +59,7 @@ class SyncHubClient:
             zone=zone,
             cache_dir=cache_dir,
             watch=watch,
+            report_calls=report_calls,
         )
 
     def __enter__(self) -> Self:
