@@ -124,7 +124,7 @@ class HubClient(ConfigurationCalls, EventCalls, RoutingCalls):
         for reporter in self._reporters:
             reporter.cancel()
         await asyncio.gather(*self._reporters, return_exceptions=True)
-        if self._reporters and self.connected:
+        if self._reporters:
             await self._calls.last_word()
         self._reporters = ()
         await self._circuits.close()
