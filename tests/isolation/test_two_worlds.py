@@ -148,6 +148,7 @@ async def _live(seed: int, steps: int, *, with_b: bool) -> tuple[list[Answer], l
             if step % 10 == 9:
                 await _tick(world)
             if step % 25 == 0:
+                world.clock.advance(1)
                 await _operate(world, "acme", step)
                 world.clock.advance(1)
                 if with_b:
