@@ -29,8 +29,6 @@ ARGUED: Final = {
     "adapters/keyring.py:KeyRing.ensure: domain in self._current -> False": _SHORTER,
     "adapters/keyring.py:KeyRing.renew: domain in self._shredded -> False": "asked again when the provider has"
     " wrapped the key, before it is kept",
-    "adapters/verifying.py:Chain.verify: await self._is_as_it_was(before) -> True": "a verification that began"
-    " before retention cut the chain would call it broken; the chain is followed again, nothing is decided",
     # app
     "app/hooking.py:TenantValues.fingerprint: tenant is None -> False": "a tenant that is gone has no endpoints, and so"
     " nobody asks for its values",
