@@ -189,7 +189,9 @@ class DenialLog:
         return len(due)
 
     def _sealed(self, domain: DomainId, decision: Decision) -> str:
-        nonce = self._random(NONCE_BYTES)
+        drawn = self._random(NONCE_BYTES)
+        # Its first bit is 0, so that an id begins with a letter and no command takes it for an option.
+        nonce = bytes((drawn[0] & 0x7F,)) + drawn[1:]
         plain = msgspec.msgpack.encode(_Sealed(domain, decision))
         return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, _ASSOCIATED)).rstrip(b"=").decode()
 

@@ -41,6 +41,11 @@ async def test_a_minutes_refusals_of_one_caller_for_one_reason_are_one_record() 
         assert await journaled(office, PLATFORM) == []
 
 
+async def test_a_decision_id_is_never_taken_for_an_option() -> None:
+    async with opened() as office:
+        assert all(denied(office, ctx_of())[0].isalpha() for _ in range(300))
+
+
 async def test_only_minutes_that_have_ended_are_journaled() -> None:
     async with opened() as office:
         denied(office, ctx_of())
