@@ -22,6 +22,7 @@ WALLED = (
     "log",
     "heads",
     "anchors",
+    "gaps",
     "results",
     "told",
     "data_keys",

@@ -123,7 +123,7 @@ def test_a_second_hub_does_not_start_on_a_store_that_one_holds(tmp_path: Path, d
         done = subprocess.run(
             [*command, "--store", database.text], capture_output=True, text=True, timeout=30, check=False
         )
-        assert done.returncode == 1
+        assert done.returncode == 7
         assert "store_in_use" in done.stderr
 
 

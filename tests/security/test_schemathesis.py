@@ -65,7 +65,7 @@ def fuzz(hub: RealHub, directory: Path, *, examples: int, seed: int, timeout_s: 
     return told
 
 
-SILENT_STREAMS = 2
+SILENT_STREAMS = 6
 """Streams of events say nothing until something happens; the pages of events take the same query."""
 
 

@@ -91,6 +91,13 @@ class NoConfiguration:
         raise AssertionError(f"{ctx.tenant_id} asks for {wanted}")
 
 
+class NoBreakers:
+    """Verdicts about breakers are another feature's."""
+
+    def admit(self, ctx: TenantContext, names: frozenset[str] | None) -> Callable[[Sink], Callable[[], None]]:
+        raise AssertionError(f"{ctx.tenant_id} asks about {names}")
+
+
 class Hub:
     """A house behind the pipeline."""
 
@@ -99,7 +106,7 @@ class Hub:
         bearer = BearerNames()
         routes = RegistryRoutes(
             registry=house.registry, reading=house.reading, dependencies=house.dependencies, watch=house.watch,
-            loads=house.loads, authenticate=bearer, config=NoConfiguration(),
+            loads=house.loads, authenticate=bearer, config=NoConfiguration(), breakers=NoBreakers(),
         )  # fmt: skip
         self.pipeline = Pipeline(Table(operations(routes)), bearer, Nobody(), Stand(house), RateProtection(house.clock))
 

@@ -16,3 +16,10 @@ async def test_the_end_of_a_trial_is_shown_while_it_lasts() -> None:
         assert (await world.must("GET", "/tenants/acme", key="root"))["trial_ends_at"] == rfc3339(ends_ms)
         await world.must("POST", "/tenants/acme/activate", key="root")
         assert (await world.must("GET", "/tenants/acme", key="root"))["trial_ends_at"] is None
+
+
+async def test_a_trial_without_an_end_shows_none() -> None:
+    async with running() as world:
+        await world.must("POST", "/tenants", key="root", body={"id": "acme", "name": "A", "tier": "pro", "trial": True})
+        shown = await world.must("GET", "/tenants/acme", key="root")
+        assert (shown["status"], shown["trial_ends_at"]) == ("trial", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from central_hub.edge.authenticate import CallerRefused
 from central_hub.kernel.context import Act, PrincipalKind
 from central_hub.kernel.errors import HubError
 from central_hub.kernel.ids import PLATFORM
@@ -106,6 +107,14 @@ def test_an_open_hub_refuses_what_came_from_elsewhere_before_anything_else() -> 
     assert at.refused(headers=[("via", "1.1 proxy")]) == "insecure_request"
     assert at.refused("chk_wrong", headers=[("origin", "http://evil")]) == "insecure_request"
     assert desk().ask(TEXT, headers=[("via", "1.1 proxy")]).tenant_id == "acme"
+
+
+def test_what_an_open_hub_refuses_is_nobodys_in_particular() -> None:
+    with pytest.raises(HubError) as refused:
+        Desk(open_mode=True).ask(tenant_id="visitor", tier="platinum")
+    assert not isinstance(refused.value, CallerRefused)
+    with pytest.raises(CallerRefused):
+        desk().ask(TEXT, tenant_id="globex")
 
 
 def test_an_open_hub_lets_a_suspended_tenant_only_look() -> None:
